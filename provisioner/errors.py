@@ -1,0 +1,170 @@
+"""Every error raised on purpose: the class says the HTTP status, the cause is for the log, the message for the peer.
+
+A device is told nothing beyond its status; an administrator is told what, why and what to do.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class ProvisionerError(Exception):
+    """The root: ``cause`` goes to the log and to administrators in full, never to a device."""
+
+    status: ClassVar[int] = 500
+    kind: ClassVar[str] = "internal"
+    """Stable problem type: the ``reason`` of events and metrics."""
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(cause)
+        self.cause = cause
+
+
+# --- what a device asked for and does not get ------------------------------------------------
+
+
+class Refused(ProvisionerError):
+    """A device's request that is answered with a status and nothing else."""
+
+    status = 404
+    kind = "refused"
+
+
+class BadPath(Refused):
+    """A path that no phone of any vendor sends: tricks, control characters, absolute URLs, 4 kB names."""
+
+    kind = "bad_path"
+
+
+class NoSuchFile(Refused):
+    """The name belongs to no vendor, or this model has no such file. 404 is part of the phones' protocol."""
+
+    kind = "no_such_file"
+
+
+class NotIdentified(Refused):
+    """No certificate of use, no token and no digest; ``kind`` of the event carries the verdict."""
+
+    kind = "not_identified"
+
+
+class NotYours(Refused):
+    """The certificate proves another device than the path names; decided before any look-up."""
+
+    status = 403
+    kind = "not_yours"
+
+
+class WrongVendor(Refused):
+    """A known device that asks under another vendor's name."""
+
+    kind = "wrong_vendor"
+
+
+class UnknownDevice(Refused):
+    """A good certificate of a device that nobody has added."""
+
+    kind = "unknown_device"
+
+
+class Revoked(Refused):
+    """A device, token or pinned key that an administrator has revoked."""
+
+    kind = "revoked"
+
+
+class PinMismatch(Refused):
+    """A unique certificate whose key is not the one pinned to this device."""
+
+    kind = "pin_mismatch"
+
+
+class WrongListener(Refused):
+    """A model or device that must not use this listener (a modern device on the legacy one)."""
+
+    kind = "wrong_listener"
+
+
+class NeedsCredentials(Refused):
+    """HTTP Digest is on and the request had none, or wrong ones."""
+
+    status = 401
+    kind = "needs_credentials"
+
+
+class BadRequest(Refused):
+    """A head or body that breaks HTTP: two Hosts, a body where none belongs."""
+
+    status = 400
+    kind = "bad_request"
+
+
+class MethodNotAllowed(Refused):
+    """A method that the named file does not take."""
+
+    status = 405
+    kind = "method_not_allowed"
+
+
+class TooLarge(Refused):
+    """An upload over its cap; the one before it is kept."""
+
+    status = 413
+    kind = "too_large"
+
+
+class RangeNotSatisfiable(Refused):
+    """RFC 9110 section 15.5.17."""
+
+    status = 416
+    kind = "range"
+
+
+class RenderFailed(ProvisionerError):
+    """A template, a value or a stored row that cannot become a correct file; this one request fails, no other."""
+
+    kind = "render_failed"
+
+
+class StoreFailed(ProvisionerError):
+    """The database refused or lost a read or write: locked, full, corrupt."""
+
+    kind = "store_failed"
+
+
+# --- what an administrator asked for and does not get ----------------------------------------
+
+
+class Invalid(ProvisionerError):
+    """A value refused where it enters, by field name."""
+
+    status = 422
+    kind = "invalid"
+
+    def __init__(self, field: str, why: str) -> None:
+        super().__init__(f"{field}: {why}")
+        self.field = field
+        self.why = why
+
+
+class NotFound(ProvisionerError):
+    """An account, user, extension, device, layer or token that does not exist."""
+
+    status = 404
+    kind = "not_found"
+
+
+class Conflict(ProvisionerError):
+    """The change contradicts what is already so: a taken extension, a bound line, a duplicate name."""
+
+    status = 409
+    kind = "conflict"
+
+
+# --- what keeps the server from starting ------------------------------------------------------
+
+
+class Unusable(ProvisionerError):
+    """The installation cannot run as it is; the cause says what is wrong and what to do."""
+
+    kind = "unusable"

@@ -1,0 +1,85 @@
+"""Strict Jinja2 in two formats, lines and XML; an operator's template is used instead of the shipped one.
+
+A missing value is an error, a control character is an error, and drivers re-parse what comes out.
+Templates are read once a process: a changed one is taken up on reload (SIGHUP).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
+from lxml import etree
+
+from provisioner.errors import RenderFailed
+
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
+"""C0 and C1 controls, line separators, and what XML 1.0 section 2.2 forbids: no phone's file can carry them."""
+
+
+def _one_line(value: object) -> object:
+    """Refuse a value that could open a second line or is not XML text."""
+    if value.__class__ is not str:
+        value = str(value)
+    assert isinstance(value, str)
+    if (found := _CONTROL.search(value)) is not None:
+        raise RenderFailed(f"a value holds the character U+{ord(found[0]):04X}, which would break out of its line")
+    return value
+
+
+class Templates:
+    """The templates of one vendor: ``operator`` directories first, then the shipped one."""
+
+    def __init__(self, directories: Sequence[Path]) -> None:
+        self._lines = self._environment(directories, autoescape=False)
+        self._xml = self._environment(directories, autoescape=True)
+
+    @staticmethod
+    def _environment(directories: Sequence[Path], *, autoescape: bool) -> Environment:
+        return Environment(
+            loader=FileSystemLoader(directories, encoding="utf-8"),
+            undefined=StrictUndefined,
+            autoescape=autoescape,  # noqa: S701  # line formats have no markup; their values pass _one_line
+            finalize=_one_line,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            keep_trailing_newline=True,
+            auto_reload=False,
+        )
+
+    def lines(self, name: str, /, **values: object) -> bytes:
+        """Render a line format (``key = value``) as UTF-8."""
+        return self._render(self._lines, name, values)
+
+    def xml(self, name: str, /, **values: object) -> bytes:
+        """Render XML with every value escaped, as UTF-8."""
+        return self._render(self._xml, name, values)
+
+    @staticmethod
+    def _render(environment: Environment, name: str, values: dict[str, object]) -> bytes:
+        try:
+            return environment.get_template(name).render(values).encode("utf-8")
+        except (
+            TemplateError,
+            UnicodeEncodeError,
+            TypeError,
+            ValueError,
+            ArithmeticError,
+            LookupError,
+            AttributeError,
+        ) as error:
+            raise RenderFailed(f"template {name}: {type(error).__name__}: {error}") from error
+
+
+_PARSER: Final = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
+
+
+def parse_xml(data: bytes) -> etree._Element:
+    """Parse rendered XML again, as the phone will; RenderFailed when it is not well-formed."""
+    try:
+        return etree.fromstring(data, _PARSER)
+    except etree.XMLSyntaxError as error:
+        raise RenderFailed(f"the rendered file is not well-formed XML: {error}") from error

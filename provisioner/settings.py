@@ -1,0 +1,177 @@
+"""One frozen Settings: every knob of the server with its unit, its default and one line of why.
+
+Read from ``DATA/provisioner.toml`` (tables are the part before the dot), then from ``PROVISIONER_<TABLE>_<NAME>``.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final, cast
+
+from provisioner.errors import Unusable
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+DEFAULT_DATA: Final = Path("data")
+
+
+def _knob(default: Any, unit: str, why: str, low: float | None = None, high: float | None = None) -> Any:
+    """A dataclass field that carries its unit, its reason and its bounds."""
+    return field(default=default, metadata={"unit": unit, "why": why, "low": low, "high": high})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Every setting of the server; names are ``table.name`` in the file, ``table_name`` here."""
+
+    data: Path = _knob(DEFAULT_DATA, "directory", "everything that must survive lies below it; --data sets it")  # noqa: RUF009  # _knob returns a dataclass field
+
+    server_host: str = _knob("127.0.0.1", "address", "where the device edge listens; 0.0.0.0 or :: to serve a network")
+    server_name: str = _knob(
+        "localhost", "host name", "the name phones use, in URLs and in the server's own certificate"
+    )
+    server_workers: int = _knob(0, "processes", "0 means one a core: TLS is what costs", 0, 256)
+    server_drain: float = _knob(20.0, "s", "how long SIGTERM waits for transfers under way", 0.1, 600)
+    server_stall: float = _knob(2.0, "s", "a worker whose loop stands still longer is replaced", 0.5, 60)
+
+    device_port: int = _knob(8443, "port", "mutual TLS 1.2 and 1.3", 0, 65535)
+    legacy_port: int = _knob(-1, "port", "TLS 1.0 for phones that know no better; -1 is off", -1, 65535)
+    legacy_models: tuple[str, ...] = _knob((), "model names", "only these may use the legacy listener")
+    bootstrap_port: int = _knob(8080, "port", "plain HTTP, only what holds no secret; -1 is off", -1, 65535)
+    bootstrap_host: str = _knob("", "address", "empty: the same as server.host")
+    admin_host: str = _knob("127.0.0.1", "address", "health and metrics are for this machine unless said otherwise")
+    admin_port: int = _knob(8081, "port", "health and metrics; -1 is off", -1, 65535)
+
+    tls_certificates: tuple[str, ...] = _knob(
+        ("tls/server-rsa.pem", "tls/server-ec.pem"),
+        "PEM files",
+        "key and chain each; RSA for old phones, P-256 is cheap",
+    )
+    tls_hello_timeout: float = _knob(5.0, "s", "a phone sends its ClientHello at once", 0.1, 60)
+    tls_handshake_timeout: float = _knob(8.0, "s", "old phones need 3 s for an RSA signature", 0.1, 60)
+    tls_shutdown_timeout: float = _knob(2.0, "s", "how long a close_notify is waited for", 0.1, 30)
+
+    http_head_timeout: float = _knob(10.0, "s", "a request head is one packet; slower is an attack", 0.1, 60)
+    http_idle_timeout: float = _knob(
+        15.0, "s", "longer than the pauses inside any boot, short enough to free memory", 1, 600
+    )
+    http_body_timeout: float = _knob(60.0, "s", "1 MiB of log over a slow uplink", 1, 600)
+    http_head_limit: int = _knob(
+        8 * KIB, "bytes", "phones send under 1 KiB; aiohttp's own line limit is 8190", 1024, 65536
+    )
+    http_write_buffer: int = _knob(64 * KIB, "bytes", "above it a transfer waits for the phone", 4096, 16 * MIB)
+    http_connections: int = _knob(
+        20_000, "connections", "a worker accepts no more than this at once: memory stays bounded", 1, 1_000_000
+    )
+
+    upload_log: int = _knob(1 * MIB, "bytes", "the newest log of a device", 1, 64 * MIB)
+    upload_overrides: int = _knob(256 * KIB, "bytes", "what a user can change on a phone is a few KiB", 1, 64 * MIB)
+    upload_directory: int = _knob(1 * MIB, "bytes", "a full contact list", 1, 64 * MIB)
+
+    identity_expired: str = _knob(
+        "pinned", "pinned | never", "some factory leaves expired years ago; accept the pinned one only"
+    )
+    identity_memory: int = _knob(
+        65_536, "certificates", "verdicts remembered a worker, for resumed sessions", 16, 10_000_000
+    )
+    digest_enabled: bool = _knob(False, "true | false", "401 makes some phones ask their user for a password")
+    digest_algorithms: tuple[str, ...] = _knob(
+        ("MD5",), "MD5, SHA-256", "old phones know only MD5 (RFC 7616 allows both)"
+    )
+    token_window: int = _knob(3600, "s", "a token URL works this long after it is opened", 60, 2_592_000)
+    token_fetches: int = _knob(40, "fetches", "two boots of 15 files and a third more", 1, 10_000)
+
+    store_url: str = _knob("", "SQLAlchemy URL", "empty: SQLite in DATA/provisioner.db")
+    store_poll: float = _knob(0.25, "s", "how soon a worker sees a change; 1 s is promised", 0.05, 1.0)
+    store_flush: float = _knob(1.0, "s", "last-seen and fetch records are written in batches", 0.05, 60)
+    store_queue: int = _knob(
+        20_000, "records", "records waiting for a batch; beyond it they are dropped and counted", 100, 10_000_000
+    )
+    store_seen: int = _knob(10_000, "devices", "unknown devices remembered; the oldest go first", 10, 1_000_000)
+    store_events: int = _knob(200_000, "events", "kept in the database; the oldest go first", 100, 100_000_000)
+
+    log_level: str = _knob("info", "debug | info | warning | error", "refusals are events, not log lines")
+
+    @property
+    def database_url(self) -> str:
+        """The store's SQLAlchemy URL."""
+        return self.store_url or f"sqlite+aiosqlite:///{self.data / 'provisioner.db'}"
+
+    @property
+    def worker_count(self) -> int:
+        """Processes that serve devices."""
+        return self.server_workers or os.cpu_count() or 1
+
+
+def knobs() -> Iterator[tuple[str, Field[Any]]]:
+    """Name as written in the file, and the field; for the loader, the docs and `provisioner doctor`."""
+    for one in fields(Settings):
+        if one.name != "data":
+            yield one.name.replace("_", ".", 1), one
+
+
+def load(data: Path, environment: Mapping[str, str] | None = None, **overrides: object) -> Settings:
+    """Read the file and the environment; Unusable names what is wrong and what would be right."""
+    values: dict[str, object] = {}
+    path = data / "provisioner.toml"
+    if path.exists():
+        try:
+            document = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise Unusable(f"{path} is not TOML: {error}") from error
+        values |= _flatten(path, document)
+    known = {one.name for _, one in knobs()}
+    for name, text in (os.environ if environment is None else environment).items():
+        if name.startswith("PROVISIONER_") and (short := name.removeprefix("PROVISIONER_").lower()) in known:
+            values[short] = text
+    values |= overrides
+    if unknown := sorted(set(values) - known):
+        raise Unusable(
+            f"{path}: unknown setting {unknown[0].replace('_', '.', 1)!r}; docs/reference/settings.md lists them"
+        )
+    return Settings(data=data, **{name: _typed(name, value) for name, value in values.items()})
+
+
+def _flatten(path: Path, document: Mapping[str, object]) -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for table, entries in document.items():
+        if not isinstance(entries, dict):
+            raise Unusable(f"{path}: {table!r} must stand in a table such as [server]")
+        flat |= {f"{table}_{name}": value for name, value in entries.items()}
+    return flat
+
+
+def _typed(name: str, value: object) -> Any:
+    knob = next(one for _, one in knobs() if one.name == name)
+    default = cast("object", None if knob.default is MISSING else knob.default)
+    shown = name.replace("_", ".", 1)
+    try:
+        typed = _convert(default, value)
+    except ValueError as error:
+        raise Unusable(f"setting {shown} = {value!r}: {error}") from error
+    low, high = knob.metadata["low"], knob.metadata["high"]
+    if isinstance(typed, (int, float)) and low is not None and not low <= typed <= high:
+        raise Unusable(f"setting {shown} = {typed}: must be from {low} to {high} {knob.metadata['unit']}")
+    return typed
+
+
+def _convert(default: object, value: object) -> object:
+    if isinstance(default, bool):
+        words = {"true": True, "1": True, "false": False, "0": False}
+        value = words.get(value.lower(), value) if isinstance(value, str) else value
+        if not isinstance(value, bool):
+            raise ValueError("must be true or false")
+        return value
+    if isinstance(default, (int, float)):
+        if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+            raise ValueError("must be a number")
+        return type(default)(value)
+    if isinstance(default, tuple):
+        return tuple(str(one) for one in (value.split(",") if isinstance(value, str) else cast("list[object]", value)))
+    if not isinstance(value, str):
+        raise ValueError("must be text")
+    return value

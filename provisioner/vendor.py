@@ -1,0 +1,82 @@
+"""The contract of a vendor package: four verbs and a manifest; the models are data, read from models.toml."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from types import MappingProxyType
+from typing import Protocol
+
+from provisioner.errors import Unusable
+from provisioner.model import DeviceFile, FactoryName, Model, PeerCert, ResolvedConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a vendor package says of itself, all of it data."""
+
+    name: str
+    """Lower-case word used everywhere: ``poly``."""
+    title: str
+    ouis: frozenset[str]
+    """First six hex digits of its Macs, a hint for dispatch, never a proof."""
+    models: Mapping[str, Model]
+    files: Mapping[str, tuple[str, ...]]
+    """Dialect -> names a device of it asks for, in boot order; ``{mac}``, ``{code}``, ``{part}`` stand for its own."""
+    min_key_bits: int = 2048
+    """Smallest RSA key a leaf of this vendor may have on a modern listener."""
+
+
+class VendorDriver(Protocol):
+    """Four verbs. A driver keeps no state between calls and does no I/O beyond its own templates."""
+
+    @property
+    def manifest(self) -> Manifest:
+        """The vendor's data."""
+
+    def identify(self, cert: PeerCert) -> FactoryName:
+        """Take the Mac out of a leaf whose chain is already proven to end at this vendor's anchor."""
+
+    def match(self, path: str, user_agent: str) -> DeviceFile | None:
+        """Say which file a clean relative path means, or None when the name is not this vendor's."""
+
+    def render(self, file: DeviceFile, config: ResolvedConfig) -> bytes:
+        """The file's bytes, identical for identical input.
+
+        NoSuchFile when this model has no such file; RenderFailed when a value or template is bad.
+        """
+
+    def resync_event(self, model: Model, reboot: bool) -> str:
+        """The SIP NOTIFY Event header value that makes the device fetch again."""
+
+
+def load_models(vendor: str, path: Path) -> Mapping[str, Model]:
+    """Read ``[defaults.<family>]`` tables and ``[[model]]`` rows; a row names its family and overrides it.
+
+    Unusable on an unknown field, a doubled name or a missing one: a typo must not become a phone.
+    """
+    known = {f.name for f in fields(Model)}
+    document = tomllib.loads(path.read_text(encoding="utf-8"))
+    families: dict[str, dict[str, object]] = document.get("defaults", {})
+    models: dict[str, Model] = {}
+    for row in document.get("model", []):
+        merged = {**families.get(row.get("family", ""), {}), **row}
+        name = merged.get("name", "")
+        if unknown := sorted(set(merged) - known):
+            raise Unusable(f"{path}: model {name!r} has unknown fields {', '.join(unknown)}")
+        if name in models:
+            raise Unusable(f"{path}: model {name!r} stands twice")
+        models[name] = _model(vendor, path, merged)
+    return MappingProxyType(models)
+
+
+def _model(vendor: str, path: Path, row: Mapping[str, object]) -> Model:
+    plain = {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
+    if isinstance(refuses := plain.get("refuses"), dict):
+        plain["refuses"] = MappingProxyType(refuses)
+    try:
+        return Model(vendor=vendor, **plain)  # type: ignore[arg-type]  # the field names were checked above
+    except TypeError as error:
+        raise Unusable(f"{path}: model {row.get('name')!r}: {error}") from error

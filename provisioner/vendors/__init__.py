@@ -1,0 +1,1 @@
+"""Every vendor has a package here and one line in DRIVERS."""
