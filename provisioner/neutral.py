@@ -5,12 +5,12 @@ from __future__ import annotations
 import ipaddress
 import re
 import unicodedata
-import zoneinfo
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, TypeVar
 
+from provisioner import zones
 from provisioner.errors import Invalid
 from provisioner.model import Setting
 
@@ -145,7 +145,9 @@ def parse_host_port(value: object) -> HostPort:
     if not isinstance(value, str):
         raise ValueError("must be host or host:port")
     if value.startswith("["):
-        host, _, rest = value[1:].partition("]")
+        host, closed, rest = value[1:].partition("]")
+        if not closed or (rest and not rest.startswith(":")):
+            raise ValueError("must be host or host:port")
         return HostPort(str(ipaddress.IPv6Address(host)), _port(rest.removeprefix(":")) if rest else 0)
     host, colon, port = value.partition(":")
     return HostPort(parse_host(host), _port(port) if colon else 0)
@@ -158,7 +160,7 @@ def _port(text: str) -> int:
 
 
 def _zone(value: object) -> str:
-    if not isinstance(value, str) or value not in zoneinfo.available_timezones():
+    if not isinstance(value, str) or value not in zones.names():
         raise ValueError("must be an IANA time zone name such as Europe/Berlin")
     return value
 
