@@ -19,9 +19,30 @@ from provisioner.errors import RenderFailed
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
 """C0 and C1 controls, line separators, and what XML 1.0 section 2.2 forbids: no phone's file can carry them."""
 
+_CONTROL_BYTES: Final = bytes(code for code in (*range(0x20), 0x7F) if code != 0x0A)
 
-def _one_line(value: object) -> object:
+
+class Block(str):
+    """Lines laid out and checked already, the only value with newlines that a template takes; see ``block``."""
+
+    __slots__ = ()
+
+
+def block(lines: Sequence[str]) -> Block:
+    """Lines as one value: the same check as for each of them, paid once."""
+    text = "\n".join(lines)
+    # Deleting from bytes is what CPython does fastest; only other scripts and refusals take the second way.
+    plain = text.isascii() and len(text.encode().translate(None, _CONTROL_BYTES)) == len(text)
+    if not plain or text.count("\n") != max(len(lines) - 1, 0):
+        for line in lines:
+            one_line(line)
+    return Block(text)
+
+
+def one_line(value: object) -> object:
     """Refuse a value that could open a second line or is not XML text."""
+    if value.__class__ is Block:
+        return value
     if value.__class__ is not str:
         value = str(value)
     assert isinstance(value, str)
@@ -42,8 +63,8 @@ class Templates:
         return Environment(
             loader=FileSystemLoader(directories, encoding="utf-8"),
             undefined=StrictUndefined,
-            autoescape=autoescape,  # noqa: S701  # line formats have no markup; their values pass _one_line
-            finalize=_one_line,
+            autoescape=autoescape,  # noqa: S701  # line formats have no markup; their values pass one_line
+            finalize=one_line,
             trim_blocks=True,
             lstrip_blocks=True,
             keep_trailing_newline=True,

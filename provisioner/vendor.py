@@ -80,3 +80,10 @@ def _model(vendor: str, path: Path, row: Mapping[str, object]) -> Model:
         return Model(vendor=vendor, **plain)  # type: ignore[arg-type]  # the field names were checked above
     except TypeError as error:
         raise Unusable(f"{path}: model {row.get('name')!r}: {error}") from error
+
+
+def older(version: str, floor: str) -> bool:
+    """Whether a dotted firmware version is below another; parts compare as numbers, missing ones as 0."""
+    ours, floors = (tuple(int(part) if part.isdecimal() else 0 for part in text.split(".")) for text in (version, floor))
+    width = max(len(ours), len(floors))
+    return ours + (0,) * (width - len(ours)) < floors + (0,) * (width - len(floors))
