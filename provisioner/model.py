@@ -46,6 +46,15 @@ class Mac(str):
         return ":".join(self[i : i + 2] for i in range(0, 12, 2))
 
 
+class Secret(str):
+    """Text that is used like any other but that no repr shows."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'********'"
+
+
 class Verdict(StrEnum):
     """What a presented certificate is worth; identity.py decides, docs/identity.md explains."""
 

@@ -36,6 +36,9 @@ class Settings:
     )
     server_workers: int = _knob(0, "processes", "0 means one a core: TLS is what costs", 0, 256)
     server_drain: float = _knob(20.0, "s", "how long SIGTERM waits for transfers under way", 0.1, 600)
+    server_backlog: int = _knob(
+        512, "connections", "callers the kernel holds meanwhile; a longer queue is served after they gave up", 8, 65535
+    )
     server_stall: float = _knob(2.0, "s", "a worker whose loop stands still longer is replaced", 0.5, 60)
 
     device_port: int = _knob(8443, "port", "mutual TLS 1.2 and 1.3", 0, 65535)

@@ -1,0 +1,56 @@
+"""Use-cases of the administrator, for the command line and whatever comes beside it: one durable change each.
+
+A use-case either returns, and then its rows, its notice to the workers and its audit event are on disk, or raises
+Invalid, NotFound, Conflict or StoreFailed, and then nothing has happened.
+"""
+
+from __future__ import annotations
+
+from provisioner.errors import NotFound
+from provisioner.fleet_desk import device_of
+from provisioner.fleet_devices import Access, Lines
+from provisioner.fleet_layers import Layers
+from provisioner.fleet_people import Accounts, People
+from provisioner.model import Mac
+from provisioner.store import journal, uploads
+from provisioner.store.rows import Fetch, Seen, StoredEvent, Upload
+
+
+class Fleet(Accounts, People, Lines, Access, Layers):
+    """All of them; each group stands in its own module."""
+
+    async def events(self, *, limit: int = 100, kind: str = "", mac: str = "", after: int = 0) -> list[StoredEvent]:
+        """The newest events, oldest of them first."""
+        async with self._store.reading() as connection:
+            return await journal.list_events(connection, limit=limit, kind=kind, mac=mac, after=after)
+
+    async def fetches(self, mac: Mac) -> list[Fetch]:
+        """The last fetch of each file of a device."""
+        async with self._store.reading() as connection:
+            await device_of(connection, mac)
+            return await journal.list_fetches(connection, mac)
+
+    async def last_body(self, mac: Mac, file: str) -> bytes:
+        """What the device got when it last fetched this file; NotFound when it never did."""
+        async with self._store.reading() as connection:
+            found = await journal.read_body(connection, self._store.box, mac, file)
+        if found is None:
+            raise NotFound(f"{mac.colons} has not fetched {file}")
+        return found
+
+    async def seen(self) -> list[Seen]:
+        """Devices with a good certificate that nobody has added, the latest first."""
+        async with self._store.reading() as connection:
+            return await journal.list_seen(connection)
+
+    async def uploads(self, mac: Mac) -> list[Upload]:
+        """What the device has sent."""
+        async with self._store.reading() as connection:
+            await device_of(connection, mac)
+            return await uploads.list_uploads(connection, mac)
+
+    async def note_revealed(self, mac: Mac) -> None:
+        """Write down that the secrets of a device's files are about to be shown."""
+        async with self._change() as change:
+            await device_of(change.connection, mac)
+            change.audit("secrets_revealed", mac=mac, severity="warning")

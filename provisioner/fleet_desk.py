@@ -1,0 +1,107 @@
+"""What all use-cases of the administrator stand on: the store, the drivers, who is acting, and how names are read."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Final, Protocol, TypeVar
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from provisioner.errors import Conflict, Invalid, NotFound
+from provisioner.model import Device, Mac
+from provisioner.neutral import check_text
+from provisioner.store import devices, people
+from provisioner.store.database import Change, Store
+from provisioner.store.rows import Account, Extension, Site, User
+from provisioner.vendor import VendorDriver
+
+_Row = TypeVar("_Row", Account, Site, User, Extension)
+_NAME: Final = 80
+"""Characters: what a screen or a list can show."""
+
+
+class FleetDriver(VendorDriver, Protocol):
+    """A driver that can also say whether a raw parameter is one of its vendor's."""
+
+    def check_raw(self, name: str, value: str) -> None:
+        """Invalid when the name or value could not stand in this vendor's files."""
+
+
+class Desk:
+    """Where an administrator's use-cases find their tools."""
+
+    def __init__(
+        self,
+        store: Store,
+        drivers: Mapping[str, FleetDriver],
+        *,
+        actor: str = "administrator",
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._store = store
+        self._drivers = drivers
+        self._actor = actor
+        self._clock = clock
+
+    def _change(self) -> AbstractAsyncContextManager[Change]:
+        return self._store.changing(self._actor, self._clock())
+
+
+def text_of(field: str, value: str, longest: int = _NAME, *, empty: bool = False) -> str:
+    """Text a phone or a list can show, without blanks around it; Invalid names the field."""
+    try:
+        text = check_text(value, longest).strip()
+    except ValueError as error:
+        raise Invalid(field, str(error)) from error
+    if not text and not empty:
+        raise Invalid(field, "must not be empty")
+    return text
+
+
+def matching(field: str, value: str, pattern: re.Pattern[str], what: str) -> str:
+    """The value when it has the right form; Invalid names the field and the form."""
+    if not pattern.fullmatch(value):
+        raise Invalid(field, f"must be {what}")
+    return value
+
+
+def only(found: Sequence[_Row], word: str, ref: str) -> _Row:
+    """The one row that a reference means; an id goes before a name."""
+    exact = [row for row in found if row.id == ref]
+    rows = exact or found
+    if not rows:
+        raise NotFound(f"there is no {word} {ref!r}")
+    if len(rows) > 1:
+        raise Conflict(f"{ref!r} may mean {len(rows)} {word}s: give the id, one of {', '.join(row.id for row in rows)}")
+    return rows[0]
+
+
+async def account_of(connection: AsyncConnection, ref: str) -> Account:
+    """The account with this id or name."""
+    return only(await people.find_accounts(connection, ref), "account", ref)
+
+
+async def site_of(connection: AsyncConnection, ref: str, account: str = "") -> Site:
+    """The site with this id or name."""
+    return only(await people.find_sites(connection, ref, account), "site", ref)
+
+
+async def user_of(connection: AsyncConnection, ref: str, account: str = "") -> User:
+    """The user with this id, name or e-mail address."""
+    return only(await people.find_users(connection, ref, account), "user", ref)
+
+
+async def extension_of(connection: AsyncConnection, ref: str, account: str = "") -> Extension:
+    """The extension with this id or number."""
+    return only(await people.find_extensions(connection, ref, account), "extension", ref)
+
+
+async def device_of(connection: AsyncConnection, mac: Mac) -> Device:
+    """The device with this Mac."""
+    found = await devices.find_device(connection, mac)
+    if found is None:
+        raise NotFound(f"there is no device {mac.colons}; `provisioner device add` adds it")
+    return found

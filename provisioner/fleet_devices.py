@@ -1,0 +1,284 @@
+"""Use-cases of the administrator: devices, what is bound to their lines, and what they may use to prove themselves."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Final
+
+from provisioner.errors import Conflict, Invalid, NotFound
+from provisioner.fleet_desk import Desk, account_of, device_of, extension_of, only, site_of, text_of
+from provisioner.fleet_layers import check_model_fits
+from provisioner.fleet_people import generated_secret
+from provisioner.model import Device, DeviceState, Mac, Model, Scope
+from provisioner.store import devices, layer_rows, people, tokens, uploads
+from provisioner.store.database import Change
+from provisioner.store.devices import DeviceFilter
+from provisioner.store.rows import Binding, Extension, Pin, Token
+from provisioner.vendor import older
+
+_LABEL: Final = 40
+_WINDOW: Final = 3600.0
+_FETCHES: Final = 40
+
+
+class Devices(Desk):
+    """Phones and ATAs."""
+
+    def _model(self, vendor: str, model: str) -> Model:
+        driver = self._drivers.get(vendor)
+        if driver is None:
+            raise Invalid("vendor", f"{vendor!r} is none of {', '.join(sorted(self._drivers))}")
+        found = driver.manifest.models.get(model)
+        if found is None:
+            near = [
+                name
+                for name in driver.manifest.models
+                if model.lower().replace(" ", "") in name.lower().replace(" ", "")
+            ]
+            hint = f"; did you mean {', '.join(sorted(near)[:5])}?" if near and model else ""
+            raise Invalid("model", f"{model!r} is no {driver.manifest.title} model that is known here{hint}")
+        return found
+
+    def _told(self, device: Device) -> Device:
+        """With the state that only the model can tell."""
+        driver = self._drivers.get(device.vendor)
+        model = driver.manifest.models.get(device.model) if driver else None
+        old = model is not None and bool(device.firmware and model.min_firmware)
+        if model is None or not old or device.state is DeviceState.REVOKED:
+            return device
+        return (
+            replace(device, state=DeviceState.NEEDS_FIRMWARE) if older(device.firmware, model.min_firmware) else device
+        )
+
+    async def add_device(self, mac: Mac, *, vendor: str, model: str, account: str, site: str = "") -> Device:
+        """A device that may now prove itself and fetch."""
+        self._model(vendor, model)
+        async with self._change() as change:
+            owner = await account_of(change.connection, account)
+            place = (await site_of(change.connection, site, owner.id)).id if site else ""
+            if (found := await devices.find_device(change.connection, mac)) is not None:
+                raise Conflict(f"device {mac.colons} is there already, in account {found.account}")
+            device = Device(mac, vendor, model, DeviceState.UNASSIGNED, owner.id, place)
+            await devices.insert_device(change.connection, device, change.at)
+            _note(change, mac, "device_added", vendor=vendor, model=model, account=owner.id, site=place)
+        return device
+
+    async def devices(
+        self,
+        *,
+        account: str = "",
+        site: str = "",
+        vendor: str = "",
+        model: str = "",
+        state: DeviceState | None = None,
+        after: str = "",
+        limit: int = 1000,
+    ) -> list[Device]:
+        """A page of devices by Mac; ``after`` is the last Mac of the page before."""
+        async with self._store.reading() as connection:
+            owner = (await account_of(connection, account)).id if account else ""
+            place = (await site_of(connection, site, owner)).id if site else ""
+            wanted = DeviceFilter(owner, place, vendor, model, state, after, limit)
+            found = [self._told(one) for one in await devices.list_devices(connection, wanted)]
+        return [one for one in found if state in {None, one.state}]
+
+    async def device(self, mac: Mac) -> Device:
+        """One device."""
+        async with self._store.reading() as connection:
+            return self._told(await device_of(connection, mac))
+
+    async def move_device(self, mac: Mac, *, account: str, site: str = "") -> Device:
+        """Give it to another account or site; what is bound to it stays behind, so it must be unbound first."""
+        async with self._change() as change:
+            device = await device_of(change.connection, mac)
+            owner = await account_of(change.connection, account)
+            place = (await site_of(change.connection, site, owner.id)).id if site else ""
+            if owner.id != device.account:
+                await _refuse_bound(change, mac, "before it changes its account")
+            await devices.write_device(change.connection, mac, {"account": owner.id, "site": place or None})
+            _note(change, mac, "device_moved", account=owner.id, site=place, before=device.account)
+        return self._told(replace(device, account=owner.id, site=place))
+
+    async def set_model(self, mac: Mac, *, model: str) -> Device:
+        """Correct the model; refused when what is bound or set does not fit it."""
+        async with self._change() as change:
+            device = await device_of(change.connection, mac)
+            fitting = self._model(device.vendor, model)
+            for one in await devices.bindings_of(change.connection, mac, active=True):
+                if one.line > fitting.lines:
+                    raise Conflict(
+                        f"{model} has {fitting.lines} lines and {one.number} is on line {one.line}: unbind it"
+                    )
+            layer = await layer_rows.read_layer(change.connection, self._store.box, Scope.DEVICE, mac)
+            check_model_fits(fitting, *(layer.values if layer else ()))
+            await devices.write_device(change.connection, mac, {"model": model})
+            _note(change, mac, "model_set", model=model, before=device.model)
+        return self._told(replace(device, model=model))
+
+    async def remove_device(self, mac: Mac) -> None:
+        """Forget the device with its bindings, layer, pin, tokens and uploads."""
+        async with self._change() as change:
+            device = await device_of(change.connection, mac)
+            bound = await devices.bindings_of(change.connection, mac, active=True)
+            await devices.delete_device(change.connection, mac)
+            numbers = ", ".join(one.number for one in bound)
+            _note(change, mac, "device_removed", account=device.account, model=device.model, unbound=numbers)
+        await asyncio.to_thread(uploads.forget_files, self._store.uploads, mac)
+
+    async def revoke_device(self, mac: Mac) -> Device:
+        """Serve it nothing any more; its bindings stay for the day it is restored."""
+        return await self._revoked(mac, True)
+
+    async def restore_device(self, mac: Mac) -> Device:
+        """Take a revocation back."""
+        return await self._revoked(mac, False)
+
+    async def _revoked(self, mac: Mac, revoked: bool) -> Device:
+        async with self._change() as change:
+            await device_of(change.connection, mac)
+            await devices.write_device(change.connection, mac, {"revoked": revoked})
+            _note(change, mac, "device_revoked" if revoked else "device_restored", severity="warning")
+            return self._told(await device_of(change.connection, mac))
+
+
+class Lines(Devices):
+    """Which extension is on which line."""
+
+    async def bind(self, mac: Mac, line: int, *, extension: str, label: str = "") -> Binding:
+        """Put an extension of the device's account on a line; one extension is on one line of one device."""
+        label = text_of("label", label, _LABEL, empty=True)
+        async with self._change() as change:
+            device = await device_of(change.connection, mac)
+            model = self._model(device.vendor, device.model)
+            if not 1 <= line <= model.lines:
+                raise Invalid("line", f"{model.name} has lines 1 to {model.lines}")
+            found = await _extension_for(change, device, extension)
+            await _refuse_taken(change, mac, line, found)
+            bound = Binding(mac, line, found.id, found.number, label, change.at, None, self._actor, "bind")
+            await devices.insert_binding(change.connection, bound)
+            _note(change, mac, "line_bound", line=str(line), extension=found.id, number=found.number)
+        return bound
+
+    async def unbind(self, mac: Mac, line: int) -> None:
+        """Free a line."""
+        async with self._change() as change:
+            await device_of(change.connection, mac)
+            active = await devices.bindings_of(change.connection, mac, active=True)
+            found = next((one for one in active if one.line == line), None)
+            if found is None:
+                raise NotFound(f"nothing is bound to line {line} of {mac.colons}")
+            await devices.end_binding(change.connection, mac, line, change.at)
+            _note(change, mac, "line_unbound", line=str(line), extension=found.extension, number=found.number)
+
+    async def bindings(self, mac: Mac, *, active: bool = False) -> list[Binding]:
+        """What is on its lines and what was; ``active=True`` only what is."""
+        async with self._store.reading() as connection:
+            await device_of(connection, mac)
+            return await devices.bindings_of(connection, mac, active=active)
+
+
+class Access(Desk):
+    """How a device may prove itself: pin, token URLs, digest, expired leaf."""
+
+    async def allow(
+        self, mac: Mac, *, token: bool | None = None, digest: bool | None = None, expired: bool | None = None
+    ) -> Device:
+        """Switch what the device may use instead of a good certificate; None leaves it as it is."""
+        asked = {"allow_token": token, "allow_digest": digest, "allow_expired": expired}
+        values = {name: value for name, value in asked.items() if value is not None}
+        if not values:
+            raise Invalid("allow", "say at least one of token, digest, expired")
+        async with self._change() as change:
+            await device_of(change.connection, mac)
+            await devices.write_device(change.connection, mac, values)
+            told = {name: "yes" if value else "no" for name, value in values.items()}
+            _note(change, mac, "access_changed", severity="warning", **told)
+            return await device_of(change.connection, mac)
+
+    async def accept_pin(self, mac: Mac) -> Device:
+        """Forget the pinned key, so that the next unique certificate of this Mac is pinned."""
+        async with self._change() as change:
+            device = await device_of(change.connection, mac)
+            if not device.pinned:
+                raise NotFound(f"no key is pinned to {mac.colons}")
+            await devices.delete_pin(change.connection, mac)
+            _note(change, mac, "pin_accepted", severity="warning", forgot=device.pinned)
+        return replace(device, pinned="")
+
+    async def pins(self) -> list[Pin]:
+        """All pinned keys, soonest expiry first."""
+        async with self._store.reading() as connection:
+            return await devices.list_pins(connection)
+
+    async def open_token(
+        self, mac: Mac, *, now: float | None = None, window: float = _WINDOW, fetches: int = _FETCHES
+    ) -> tuple[str, str]:
+        """A token and its URL path, told once: it opens this device's files for a while and a number of fetches."""
+        if window <= 0 or fetches < 1:
+            raise Invalid("window" if window <= 0 else "fetches", "must be more than nothing")
+        async with self._change() as change:
+            device = await device_of(change.connection, mac)
+            if not device.allow_token:
+                raise Conflict(
+                    f"token URLs are off for {mac.colons}: `provisioner device allow {mac} --token` allows them"
+                )
+            begin = change.at if now is None else now
+            text = tokens.new_token()
+            token = Token(people.new_id(), mac, begin, begin + window, fetches, 0, False)
+            await tokens.insert_token(change.connection, token, self._store.box.finders(text)[0])
+            _note(change, mac, "token_opened", token=token.id, window=f"{window:.0f} s", fetches=str(fetches))
+        return text, f"/t/{text}/"
+
+    async def tokens(self, mac: Mac) -> list[Token]:
+        """The device's tokens, without what opens them."""
+        async with self._store.reading() as connection:
+            await device_of(connection, mac)
+            return await tokens.list_tokens(connection, mac)
+
+    async def revoke_tokens(self, mac: Mac) -> int:
+        """Close all tokens of the device; how many were open."""
+        async with self._change() as change:
+            await device_of(change.connection, mac)
+            count = await tokens.revoke_tokens(change.connection, mac)
+            _note(change, mac, "tokens_revoked", tokens=str(count))
+        return count
+
+    async def set_digest(self, mac: Mac) -> str:
+        """A new HTTP Digest password, told once; the user name is the Mac."""
+        secret = generated_secret()
+        async with self._change() as change:
+            await device_of(change.connection, mac)
+            sealed = self._store.box.seal(secret.encode(), "device", mac, "digest_secret")
+            await devices.write_device(change.connection, mac, {"digest_secret": sealed})
+            _note(change, mac, "digest_set")
+        return secret
+
+
+def _note(change: Change, mac: Mac, kind: str, *, severity: str = "info", **details: str) -> None:
+    change.touch(Scope.DEVICE, mac)
+    change.audit(kind, mac=mac, severity=severity, **details)
+
+
+async def _refuse_bound(change: Change, mac: Mac, when: str) -> None:
+    if bound := await devices.bindings_of(change.connection, mac, active=True):
+        lines = ", ".join(f"{one.number} from line {one.line}" for one in bound)
+        raise Conflict(f"unbind {lines} of {mac.colons} {when}")
+
+
+async def _extension_for(change: Change, device: Device, ref: str) -> Extension:
+    """The extension of the device's own account; Invalid when there is one only elsewhere."""
+    if own := await people.find_extensions(change.connection, ref, device.account):
+        return only(own, "extension", ref)
+    elsewhere = await extension_of(change.connection, ref)
+    raise Invalid("extension", f"{elsewhere.number} belongs to another account than the device")
+
+
+async def _refuse_taken(change: Change, mac: Mac, line: int, wanted: Extension) -> None:
+    bound = await devices.binding_of_extension(change.connection, wanted.id)
+    if bound is not None:
+        where = "this device" if bound.mac == mac else bound.mac.colons
+        raise Conflict(f"extension {wanted.number} is on line {bound.line} of {where}: unbind it there first")
+    active = await devices.bindings_of(change.connection, mac, active=True)
+    if taken := next((one for one in active if one.line == line), None):
+        raise Conflict(f"line {line} of {mac.colons} has extension {taken.number}: unbind it first")

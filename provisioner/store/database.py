@@ -1,0 +1,128 @@
+"""The Store: database, keys and upload directory of one installation, and the frame of an administrator's change."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from sqlalchemy import delete, insert, update
+from sqlalchemy.engine import URL
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from provisioner.errors import Unusable
+from provisioner.model import Event, Scope
+from provisioner.settings import Settings
+from provisioner.store import engine as engines
+from provisioner.store import schema
+from provisioner.store.secretbox import SecretBox
+
+CHANGES_KEPT: Final = 10_000
+"""Changes a worker can be behind before it loads all shared layers again."""
+
+
+def key_path(data: Path) -> Path:
+    """Where an installation's master key lies."""
+    return data / "master.key"
+
+
+class Store:
+    """Opened once a process, after the fork; closing it is the opener's duty."""
+
+    def __init__(self, url: str, box: SecretBox, uploads: Path) -> None:
+        self.url: URL = engines.parse_url(url)
+        self.box = box
+        self.uploads = uploads
+        self.engine: AsyncEngine = engines.make_engine(self.url)
+        self.lossy: AsyncEngine = engines.make_engine(self.url, lossy=True)
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """The store that the settings name; Unusable when key or database is missing."""
+        url = engines.parse_url(settings.database_url)
+        if engines.is_sqlite(url) and not engines.sqlite_path(url).is_file():
+            raise Unusable(
+                f"the database {url.database} is missing: run `provisioner init` or `provisioner db upgrade`"
+            )
+        return cls(settings.database_url, SecretBox.load(key_path(settings.data)), settings.data / "uploads")
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Give all connections back."""
+        await self.engine.dispose()
+        await self.lossy.dispose()
+
+    def reading(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """A consistent view for an administrator's question."""
+        return engines.reading(self.engine)
+
+    def writing(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """A durable transaction of the device edge (tokens, uploads): no audit, no change of configuration."""
+        return engines.writing(self.engine)
+
+    @asynccontextmanager
+    async def changing(self, actor: str, at: float) -> AsyncIterator[Change]:
+        """An administrator's change: rows, change notice and audit event in one transaction, durable on return.
+
+        Counting up the revision first makes such transactions queue, so what one has looked up stays true.
+        """
+        async with self.writing() as connection:
+            count = update(schema.revision).values(value=schema.revision.c.value + 1)
+            number = (await connection.execute(count.returning(schema.revision.c.value))).scalar_one()
+            change = Change(connection, number, actor, at)
+            yield change
+            await change.finish()
+
+
+@dataclass(slots=True)
+class Change:
+    """What an administrator's transaction collects while it runs."""
+
+    connection: AsyncConnection
+    revision: int
+    actor: str
+    at: float
+    _touched: dict[tuple[str, str], None] = field(default_factory=dict)
+    _events: list[Event] = field(default_factory=list)
+
+    def touch(self, scope: Scope, key: str) -> None:
+        """Workers shall look at this scope again."""
+        self._touched[scope.value, key] = None
+
+    def audit(self, kind: str, *, mac: str = "", severity: str = "info", **details: str) -> None:
+        """Say who did what; never a secret."""
+        self._events.append(Event(kind, self.at, mac, severity, self.actor, details))
+
+    async def finish(self) -> None:
+        """Write the notices; part of the transaction."""
+        touched = self._touched or {(Scope.DEVICE.value, ""): None}
+        rows = [{"revision": self.revision, "scope": scope, "key": key} for scope, key in touched]
+        await self.connection.execute(insert(schema.change), rows)
+        old = schema.change.c.revision <= self.revision - CHANGES_KEPT
+        await self.connection.execute(delete(schema.change).where(old))
+        if self._events:
+            await self.connection.execute(insert(schema.event), [event_row(one, audit=True) for one in self._events])
+
+
+def event_row(event: Event, *, audit: bool) -> Mapping[str, object]:
+    """An Event as the table takes it; PostgreSQL's text holds no NUL."""
+    return {
+        "at": event.at,
+        "kind": event.kind,
+        "mac": event.mac,
+        "severity": event.severity,
+        "actor": event.actor,
+        "audit": audit,
+        "details": json.dumps(dict(event.details), sort_keys=True),
+    }

@@ -1,0 +1,170 @@
+"""Rows of devices, pins and bindings; whether a device is assigned is read from its bindings, so they cannot differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Row, Select, delete, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from provisioner.model import Device, DeviceState, Mac, Scope
+from provisioner.store import schema
+from provisioner.store.rows import Binding, Pin
+
+_D: Final = schema.device.c
+_B: Final = schema.binding.c
+_ACTIVE: Final = _B.until.is_(None)
+_BOUND: Final = select(_B.line).where(_B.mac == _D.mac, _ACTIVE).correlate(schema.device).exists()
+_COLUMNS: Final = (
+    _D.mac, _D.vendor, _D.model, _D.account, _D.site, _D.revoked, _BOUND.label("bound"), schema.pin.c.spki,
+    _D.firmware, _D.seen_modern, _D.allow_token, _D.allow_digest, _D.allow_expired,
+)  # fmt: skip
+_FROM: Final = schema.device.outerjoin(schema.pin, schema.pin.c.mac == _D.mac)
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceFilter:
+    """Which devices are meant; an empty field does not restrict."""
+
+    account: str = ""
+    site: str = ""
+    vendor: str = ""
+    model: str = ""
+    state: DeviceState | None = None
+    after: str = ""
+    """Only Macs behind this one, for the next page."""
+    limit: int = 1000
+
+
+def state_of(revoked: bool, bound: bool) -> DeviceState:
+    """What a row says; whether the firmware is too old is the vendor's knowledge, not the store's."""
+    if revoked:
+        return DeviceState.REVOKED
+    return DeviceState.ASSIGNED if bound else DeviceState.UNASSIGNED
+
+
+async def find_device(connection: AsyncConnection, mac: Mac) -> Device | None:
+    """One device without its digest secret."""
+    found = (await connection.execute(select(*_COLUMNS).select_from(_FROM).where(_D.mac == mac))).one_or_none()
+    return None if found is None else _device(found)
+
+
+async def list_devices(connection: AsyncConnection, wanted: DeviceFilter) -> list[Device]:
+    """A page of devices by Mac."""
+    query = select(*_COLUMNS).select_from(_FROM).where(_D.mac > wanted.after)
+    for name in ("account", "site", "vendor", "model"):
+        if value := getattr(wanted, name):
+            query = query.where(_D[name] == value)
+    query = _of_state(query, wanted.state)
+    rows = await connection.execute(query.order_by(_D.mac).limit(wanted.limit))
+    return [_device(row) for row in rows]
+
+
+def _of_state(query: Select[Any], state: DeviceState | None) -> Select[Any]:
+    """NEEDS_FIRMWARE is not known here: its devices are among those that are not revoked."""
+    if state is None:
+        return query
+    query = query.where(_D.revoked.is_(state is DeviceState.REVOKED))
+    if state is DeviceState.ASSIGNED:
+        return query.where(_BOUND)
+    return query.where(~_BOUND) if state is DeviceState.UNASSIGNED else query
+
+
+def _device(row: Row[Any]) -> Device:
+    return Device(
+        mac=Mac(row.mac),
+        vendor=row.vendor,
+        model=row.model,
+        state=state_of(row.revoked, row.bound),
+        account=row.account,
+        site=row.site or "",
+        pinned=row.spki or "",
+        firmware=row.firmware,
+        seen_modern=row.seen_modern,
+        allow_token=row.allow_token,
+        allow_digest=row.allow_digest,
+        allow_expired=row.allow_expired,
+    )
+
+
+async def insert_device(connection: AsyncConnection, one: Device, at: float) -> None:
+    """A new device; it is no longer merely seen."""
+    values = {"mac": one.mac, "vendor": one.vendor, "model": one.model, "account": one.account, "created": at}
+    await connection.execute(insert(schema.device).values(**values, site=one.site or None))
+    await connection.execute(delete(schema.seen).where(schema.seen.c.mac == one.mac))
+
+
+async def write_device(connection: AsyncConnection, mac: Mac, values: Mapping[str, object]) -> None:
+    """Change columns of one device."""
+    await connection.execute(update(schema.device).where(_D.mac == mac).values(values))
+
+
+async def delete_device(connection: AsyncConnection, mac: Mac) -> None:
+    """The device, its bindings, pin, tokens and uploads by foreign key, the rest by name."""
+    layer = schema.layer.c
+    await connection.execute(delete(schema.layer).where(layer.scope == Scope.DEVICE.value, layer.key == mac))
+    for table in (schema.last_fetch, schema.last_body, schema.device):
+        await connection.execute(delete(table).where(table.c.mac == mac))
+
+
+async def find_pin(connection: AsyncConnection, mac: Mac) -> Pin | None:
+    """The key the device is held to."""
+    found = (await connection.execute(select(schema.pin).where(schema.pin.c.mac == mac))).one_or_none()
+    return None if found is None else Pin(Mac(found.mac), found.spki, found.not_after, found.at)
+
+
+async def list_pins(connection: AsyncConnection) -> list[Pin]:
+    """All pins, soonest expiry first; ``not_after`` is ISO 8601, so text order is time order."""
+    rows = await connection.execute(select(schema.pin).order_by(schema.pin.c.not_after))
+    return [Pin(Mac(row.mac), row.spki, row.not_after, row.at) for row in rows]
+
+
+async def delete_pin(connection: AsyncConnection, mac: Mac) -> None:
+    """Forget it."""
+    await connection.execute(delete(schema.pin).where(schema.pin.c.mac == mac))
+
+
+def _bindings() -> Select[Any]:
+    columns = (
+        _B.mac,
+        _B.line,
+        _B.extension,
+        schema.extension.c.number,
+        _B.label,
+        _B.since,
+        _B.until,
+        _B.actor,
+        _B.cause,
+    )
+    return select(*columns).join(schema.extension, schema.extension.c.id == _B.extension)
+
+
+def _binding(row: Sequence[Any]) -> Binding:
+    return Binding(Mac(row[0]), *row[1:])
+
+
+async def bindings_of(connection: AsyncConnection, mac: Mac, *, active: bool) -> list[Binding]:
+    """What is on the device's lines; with ``active=False`` also what was."""
+    query = _bindings().where(_B.mac == mac).order_by(_B.line, _B.since)
+    rows = await connection.execute(query.where(_ACTIVE) if active else query)
+    return [_binding(row) for row in rows]
+
+
+async def binding_of_extension(connection: AsyncConnection, extension: str) -> Binding | None:
+    """Where an extension is now."""
+    found = (await connection.execute(_bindings().where(_B.extension == extension, _ACTIVE))).one_or_none()
+    return None if found is None else _binding(found)
+
+
+async def insert_binding(connection: AsyncConnection, one: Binding) -> None:
+    """Begin a binding."""
+    values = {name: getattr(one, name) for name in Binding.__dataclass_fields__ if name != "number"}
+    await connection.execute(insert(schema.binding).values(values))
+
+
+async def end_binding(connection: AsyncConnection, mac: Mac, line: int, at: float) -> None:
+    """End the active binding of a line."""
+    query = update(schema.binding).where(_B.mac == mac, _B.line == line, _ACTIVE)
+    await connection.execute(query.values(until=at))

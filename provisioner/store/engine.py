@@ -1,0 +1,134 @@
+"""How a database is opened: SQLite with WAL, one writer at a time and fsync on commit; PostgreSQL as it comes.
+
+A transaction that may write begins as BEGIN IMMEDIATE, so SQLite never finds out half-way that it cannot.
+Errors of the driver leave this room as StoreFailed or Conflict, without the parameters of the statement.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Connection, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    SQLAlchemyError,
+    TimeoutError,  # SQLAlchemy's own: no connection came free
+)
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from provisioner.errors import Conflict, StoreFailed, Unusable
+
+BUSY_TIMEOUT: Final = 5.0
+"""s a writer waits for the one before it; an administrator's write takes milliseconds."""
+_READING: Final = "provisioner_reading"
+_CONNECTIONS: Final = 4
+"""Connections an engine keeps: SQLite has one writer at a time, and a PostgreSQL worker needs few."""
+
+
+def parse_url(url: str) -> URL:
+    """The store's address; Unusable when it is none or names a database that is not supported."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise Unusable(f"store.url is no database URL: {error}") from error
+    if parsed.get_backend_name() == "sqlite":
+        return parsed.set(drivername="sqlite+aiosqlite")
+    if parsed.get_backend_name() == "postgresql":
+        return parsed.set(drivername="postgresql+psycopg")
+    raise Unusable(f"store.url names {parsed.get_backend_name()}: only sqlite and postgresql are known")
+
+
+def is_sqlite(url: URL) -> bool:
+    """Whether the embedded database is meant."""
+    return url.get_backend_name() == "sqlite"
+
+
+def make_engine(url: URL, *, lossy: bool = False) -> AsyncEngine:
+    """The engine for one purpose; a lossy one may lose its last second on power failure, never its consistency."""
+    if is_sqlite(url):
+        engine = create_async_engine(
+            url,
+            hide_parameters=True,
+            pool_size=_CONNECTIONS,
+            max_overflow=0,
+            connect_args={"timeout": BUSY_TIMEOUT, "isolation_level": None},
+        )
+        _tune_sqlite(engine, "NORMAL" if lossy else "FULL")
+        return engine
+    options = "-c synchronous_commit=off" if lossy else "-c synchronous_commit=on"
+    return create_async_engine(
+        url,
+        hide_parameters=True,
+        pool_size=_CONNECTIONS,
+        max_overflow=_CONNECTIONS,
+        connect_args={"options": options, "connect_timeout": 5},
+    )
+
+
+def _tune_sqlite(engine: AsyncEngine, synchronous: str) -> None:
+    @event.listens_for(engine.sync_engine, "connect")
+    def configure(connection: Any, _record: object) -> None:
+        cursor = connection.cursor()
+        for pragma in ("journal_mode = WAL", f"synchronous = {synchronous}", "foreign_keys = ON"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def begin(connection: Connection) -> None:
+        reading = connection.get_execution_options().get(_READING, False)
+        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+
+@asynccontextmanager
+async def writing(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """One transaction that is kept when the block ends and dropped when it raises."""
+    with failing_clearly():
+        async with engine.begin() as connection:
+            yield connection
+
+
+@asynccontextmanager
+async def reading(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """One consistent view that waits for no writer."""
+    with failing_clearly():
+        async with engine.connect() as plain:
+            connection = await plain.execution_options(**{_READING: True})
+            yield connection
+
+
+@contextmanager
+def failing_clearly() -> Iterator[None]:
+    """Turn the driver's errors into the store's."""
+    try:
+        yield
+    except IntegrityError as error:
+        raise Conflict(f"something else has changed this at the same moment: {reason(error)}") from error
+    except (SQLAlchemyError, sqlite3.Error) as error:
+        raise StoreFailed(f"the database failed: {reason(error)}") from error
+
+
+def may_pass(error: StoreFailed) -> bool:
+    """Whether the same write may succeed later: locked, full or away, rather than refused."""
+    return isinstance(error.__cause__, (OperationalError, InterfaceError, TimeoutError))
+
+
+def reason(error: Exception) -> str:
+    """What the driver said, first line only and without the statement and its values."""
+    said = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    return (str(said).strip().splitlines() or [type(said).__name__])[0][:200]
+
+
+def sqlite_path(url: URL) -> Path:
+    """Where the embedded database lies; Unusable for one in memory, which would be forgotten."""
+    if not url.database or url.database == ":memory:":
+        raise Unusable("store.url names a database in memory: give the path of a file")
+    return Path(url.database)

@@ -1,0 +1,66 @@
+"""What happened, for administrators to read: events, last fetches and their bodies, unknown devices."""
+
+from __future__ import annotations
+
+import json
+import zlib
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from provisioner.errors import StoreFailed
+from provisioner.model import ListenerKind, Mac, Proof
+from provisioner.store import schema
+from provisioner.store.rows import Fetch, Seen, StoredEvent
+from provisioner.store.secretbox import SecretBox
+
+
+async def list_events(
+    connection: AsyncConnection, *, limit: int, kind: str = "", mac: str = "", after: int = 0
+) -> list[StoredEvent]:
+    """The newest events, oldest of them first; ``after`` is the id of the last one already known."""
+    event = schema.event.c
+    query = select(event.id, event.at, event.kind, event.mac, event.severity, event.actor, event.details)
+    query = query.where(event.id > after).order_by(event.id.desc()).limit(limit)
+    query = query.where(event.kind == kind) if kind else query
+    rows = (await connection.execute(query.where(event.mac == mac) if mac else query)).all()
+    return [
+        StoredEvent(row.id, row.at, row.kind, row.mac, row.severity, row.actor, json.loads(row.details))
+        for row in reversed(rows)
+    ]
+
+
+async def list_fetches(connection: AsyncConnection, mac: Mac) -> list[Fetch]:
+    """The last fetch of each file, in the order they came."""
+    table = schema.last_fetch
+    rows = await connection.execute(select(table).where(table.c.mac == mac).order_by(table.c.at, table.c.file))
+    return [
+        Fetch(
+            mac, row.file, row.at, row.status, row.size, row.digest, Proof(row.proof), ListenerKind(row.listener),
+            row.tls_version, row.firmware,
+        )
+        for row in rows
+    ]  # fmt: skip
+
+
+async def read_body(connection: AsyncConnection, box: SecretBox, mac: Mac, file: str) -> bytes | None:
+    """What a device got when it last fetched a file."""
+    body = schema.last_body.c
+    sealed = (
+        await connection.execute(select(body.body).where(body.mac == mac, body.file == file))
+    ).scalar_one_or_none()
+    if sealed is None:
+        return None
+    try:
+        return zlib.decompress(box.open(sealed, "last_body", mac, file))
+    except zlib.error as error:
+        raise StoreFailed(f"the last body of {file} for {mac} is damaged") from error
+
+
+async def list_seen(connection: AsyncConnection, limit: int = 1000) -> list[Seen]:
+    """Unknown devices, the latest first."""
+    seen = schema.seen
+    rows = await connection.execute(select(seen).order_by(seen.c.last_at.desc(), seen.c.mac).limit(limit))
+    return [
+        Seen(Mac(row.mac), row.vendor, row.model, row.address, row.first_at, row.last_at, row.times) for row in rows
+    ]

@@ -1,0 +1,146 @@
+"""Rows of accounts, sites, users and extensions: found by id or by the name people use, never more than asked."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from typing import Any, Final
+
+from sqlalchemy import Select, Table, delete, func, insert, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from provisioner.store import schema
+from provisioner.store.rows import Account, Extension, Site, User
+
+_ALPHABET: Final = "23456789abcdefghjkmnpqrstuvwxyz"
+_EXTENSION: Final = tuple(schema.extension.c[name] for name in Extension.__dataclass_fields__)
+
+
+def new_id() -> str:
+    """A short id nobody mistypes: 12 of 31 characters, 59 bits."""
+    return "".join(secrets.choice(_ALPHABET) for _ in range(12))
+
+
+def _wanted(table: Table, ref: str, name: str, account: str = "") -> Select[*tuple[Any, ...]]:
+    """Rows whose id or name is ``ref``, in one account when it is given."""
+    query = select(table).where(or_(table.c.id == ref, table.c[name] == ref))
+    return query.where(table.c.account == account) if account else query
+
+
+async def find_accounts(connection: AsyncConnection, ref: str) -> list[Account]:
+    """Accounts that ``ref`` can mean, by id or name."""
+    rows = await connection.execute(_wanted(schema.account, ref, "name"))
+    return [Account(*row) for row in rows]
+
+
+async def list_accounts(connection: AsyncConnection) -> list[Account]:
+    """All accounts by name."""
+    rows = await connection.execute(select(schema.account).order_by(schema.account.c.name))
+    return [Account(*row) for row in rows]
+
+
+async def insert_account(connection: AsyncConnection, one: Account) -> None:
+    """A new account."""
+    await connection.execute(insert(schema.account).values(id=one.id, name=one.name, created=one.created))
+
+
+async def rename_account(connection: AsyncConnection, ident: str, name: str) -> None:
+    """Another name for it."""
+    await connection.execute(update(schema.account).where(schema.account.c.id == ident).values(name=name))
+
+
+async def contents(connection: AsyncConnection, account: str) -> Mapping[str, int]:
+    """How many of what an account still has."""
+    tables = {"sites": schema.site, "users": schema.user, "extensions": schema.extension, "devices": schema.device}
+    counts = {
+        word: (await connection.execute(_count(table, "account", account))).scalar_one()
+        for word, table in tables.items()
+    }
+    return {word: count for word, count in counts.items() if count}
+
+
+def _count(table: Table, column: str, value: str) -> Select[int]:
+    return select(func.count()).select_from(table).where(table.c[column] == value)
+
+
+async def delete_row(connection: AsyncConnection, table: Table, ident: str) -> None:
+    """Remove one row by id."""
+    await connection.execute(delete(table).where(table.c.id == ident))
+
+
+async def find_sites(connection: AsyncConnection, ref: str, account: str = "") -> list[Site]:
+    """Sites that ``ref`` can mean, by id or name."""
+    rows = await connection.execute(_wanted(schema.site, ref, "name", account))
+    return [Site(*row) for row in rows]
+
+
+async def list_sites(connection: AsyncConnection, account: str = "") -> list[Site]:
+    """Sites by name, without their time zones."""
+    query = select(schema.site).order_by(schema.site.c.name)
+    rows = await connection.execute(query.where(schema.site.c.account == account) if account else query)
+    return [Site(*row) for row in rows]
+
+
+async def insert_site(connection: AsyncConnection, one: Site) -> None:
+    """A new site."""
+    await connection.execute(insert(schema.site).values(id=one.id, account=one.account, name=one.name))
+
+
+async def devices_at(connection: AsyncConnection, site: str) -> int:
+    """How many devices stand at a site."""
+    return (await connection.execute(_count(schema.device, "site", site))).scalar_one()
+
+
+async def find_users(connection: AsyncConnection, ref: str, account: str = "") -> list[User]:
+    """Users that ``ref`` can mean, by id, name or e-mail address."""
+    table = schema.user
+    query = select(table).where(or_(table.c.id == ref, table.c.name == ref, (table.c.email == ref) & (ref != "")))
+    rows = await connection.execute(query.where(table.c.account == account) if account else query)
+    return [User(*row) for row in rows]
+
+
+async def list_users(connection: AsyncConnection, account: str = "") -> list[User]:
+    """Users by name."""
+    query = select(schema.user).order_by(schema.user.c.name, schema.user.c.id)
+    rows = await connection.execute(query.where(schema.user.c.account == account) if account else query)
+    return [User(*row) for row in rows]
+
+
+async def insert_user(connection: AsyncConnection, one: User) -> None:
+    """A new user."""
+    values = {"id": one.id, "account": one.account, "name": one.name, "email": one.email}
+    await connection.execute(insert(schema.user).values(values))
+
+
+async def find_extensions(connection: AsyncConnection, ref: str, account: str = "") -> list[Extension]:
+    """Extensions that ``ref`` can mean, by id or number."""
+    table = schema.extension
+    query = select(*_EXTENSION).where(or_(table.c.id == ref, table.c.number == ref))
+    rows = await connection.execute(query.where(table.c.account == account) if account else query)
+    return [Extension(*row) for row in rows]
+
+
+async def list_extensions(connection: AsyncConnection, account: str = "", user: str = "") -> list[Extension]:
+    """Extensions by number."""
+    table = schema.extension
+    query = select(*_EXTENSION).order_by(table.c.number, table.c.id)
+    query = query.where(table.c.account == account) if account else query
+    rows = await connection.execute(query.where(table.c.user == user) if user else query)
+    return [Extension(*row) for row in rows]
+
+
+async def insert_extension(connection: AsyncConnection, one: Extension, sealed: bytes) -> None:
+    """A new extension with its sealed SIP secret."""
+    values = {name: getattr(one, name) for name in Extension.__dataclass_fields__}
+    await connection.execute(insert(schema.extension).values(**values, secret=sealed))
+
+
+async def write_secret(connection: AsyncConnection, ident: str, sealed: bytes) -> None:
+    """Another sealed SIP secret."""
+    await connection.execute(update(schema.extension).where(schema.extension.c.id == ident).values(secret=sealed))
+
+
+async def read_secret(connection: AsyncConnection, ident: str) -> bytes:
+    """The sealed SIP secret."""
+    query = select(schema.extension.c.secret).where(schema.extension.c.id == ident)
+    return bytes((await connection.execute(query)).scalar_one())

@@ -1,0 +1,305 @@
+"""What devices cause is written in batches and may be lost by contract: bounded in memory, counted when dropped.
+
+The device edge only puts things down here; ``flush`` writes them once a second in one transaction. A database that is
+locked or full keeps nobody waiting: the batch is kept within its bounds and tried again.
+"""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import Table, bindparam, delete, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from provisioner.errors import Conflict, StoreFailed
+from provisioner.model import Count, Event, FetchRecord, Mac
+from provisioner.settings import MIB, Settings
+from provisioner.store import schema
+from provisioner.store.database import Store, event_row
+from provisioner.store.engine import is_sqlite, may_pass, writing
+
+T = TypeVar("T")
+
+_BODIES: Final = 16 * MIB
+"""Bodies waiting for a batch: two seconds of a storm. Beyond it the fetch is recorded without its body."""
+_CHUNK: Final = 400
+"""Values in one IN list; SQLite takes 32,766 parameters, PostgreSQL plans short lists better."""
+
+
+@dataclass(slots=True)
+class _Seen:
+    vendor: str
+    model: str
+    address: str
+    first: float
+    last: float
+    times: int = 1
+
+
+@dataclass(slots=True)
+class _Pin:
+    spki: str
+    not_after: str
+    at: float
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What waits to be written, each thing once."""
+
+    fetches: dict[tuple[str, str], FetchRecord] = field(default_factory=dict)
+    bodies: dict[tuple[str, str], FetchRecord] = field(default_factory=dict)
+    body_bytes: int = 0
+    seen: dict[str, _Seen] = field(default_factory=dict)
+    events: list[Event] = field(default_factory=list)
+    pins: dict[str, _Pin] = field(default_factory=dict)
+    modern: dict[str, None] = field(default_factory=dict)
+
+    def size(self) -> int:
+        return len(self.fetches) + len(self.seen) + len(self.events) + len(self.pins) + len(self.modern)
+
+
+class Recorder:
+    """One a worker."""
+
+    def __init__(self, store: Store, settings: Settings, count: Count, clock: Callable[[], float] = time.time) -> None:
+        self._store = store
+        self._clock = clock
+        self._queue, self._seen, self._events = settings.store_queue, settings.store_seen, settings.store_events
+        self._count = count
+        self._batch = _Batch()
+        self._insert = (sqlite if is_sqlite(store.url) else postgresql).insert
+
+    def waiting(self) -> int:
+        """Records not written yet."""
+        return self._batch.size()
+
+    def fetch(self, record: FetchRecord) -> None:
+        """A file that a known device asked for; only the last fetch of each file is kept."""
+        batch, key = self._batch, (record.mac, record.file)
+        if key not in batch.fetches and self._full("fetch"):
+            return
+        batch.fetches[key] = record
+        if not record.body:
+            return
+        before = batch.bodies.get(key)
+        growth = len(record.body) - (len(before.body) if before else 0)
+        if batch.body_bytes + growth > _BODIES:
+            self._count("store_dropped", "body")
+            return
+        batch.bodies[key] = record
+        batch.body_bytes += growth
+
+    def seen(self, mac: Mac, vendor: str, model: str, address: str, at: float) -> None:
+        """A good certificate of a device that nobody has added."""
+        found = self._batch.seen.get(mac)
+        if found is not None:
+            found.vendor, found.model, found.address, found.last = vendor, model, address, at
+            found.times += 1
+        elif len(self._batch.seen) >= self._seen:
+            self._count("store_dropped", "seen")
+        elif not self._full("seen"):
+            self._batch.seen[mac] = _Seen(vendor, model, address, at, at)
+
+    def event(self, event: Event) -> None:
+        """Something that happened at the device edge."""
+        if not self._full("event"):
+            self._batch.events.append(event)
+
+    def pin(self, mac: Mac, spki: str, not_after: str) -> None:
+        """The first unique certificate of a device; a different one meanwhile wins nothing and raises an alarm."""
+        found = self._batch.pins.get(mac)
+        if found is not None and found.spki != spki:
+            self.event(_mismatch(mac, spki, found.spki, self._clock()))
+        elif found is None and not self._full("pin"):
+            self._batch.pins[mac] = _Pin(spki, not_after, self._clock())
+
+    def modern(self, mac: Mac) -> None:
+        """The device spoke TLS 1.2 or newer."""
+        if mac not in self._batch.modern and not self._full("modern"):
+            self._batch.modern[mac] = None
+
+    def _full(self, what: str) -> bool:
+        if self._batch.size() < self._queue:
+            return False
+        self._count("store_dropped", what)
+        return True
+
+    async def flush(self) -> None:
+        """Write what waits in one transaction; on trouble keep what still fits and count."""
+        batch, self._batch = self._batch, _Batch()
+        if not batch.size():
+            return
+        try:
+            await self._write_or_retry(batch)
+        except StoreFailed as error:
+            self._count("store_flush_failed", "later" if may_pass(error) else "dropped")
+            if may_pass(error):
+                self._keep(batch)
+        except UnicodeError:  # text that no database takes; the edge should have refused it
+            self._count("store_flush_failed", "dropped")
+
+    async def _write_or_retry(self, batch: _Batch) -> None:
+        try:
+            await self._write(batch)
+        except Conflict:  # PostgreSQL: a device was removed while its pin was written; now it is seen to be gone
+            try:
+                await self._write(batch)
+            except Conflict as error:
+                raise StoreFailed(error.cause) from error
+
+    def _keep(self, older: _Batch) -> None:
+        """Put a batch that could not be written before what came meanwhile, within the bounds."""
+        newer, self._batch = self._batch, older
+        for event in newer.events:
+            self.event(event)
+        for mac, pin in newer.pins.items():
+            self.pin(Mac(mac), pin.spki, pin.not_after)
+        for mac in newer.modern:
+            self.modern(Mac(mac))
+        for mac, one in newer.seen.items():
+            self.seen(Mac(mac), one.vendor, one.model, one.address, one.last)
+        for key, record in newer.fetches.items():
+            self.fetch(newer.bodies.get(key, record))
+            self.fetch(record)
+
+    async def _write(self, batch: _Batch) -> None:
+        async with writing(self._store.lossy) as connection:
+            events = [*batch.events, *await self._write_pins(connection, batch.pins)]
+            await self._write_fetches(connection, batch)
+            await self._write_bodies(connection, batch.bodies)
+            await self._write_seen(connection, batch.seen)
+            await _write_modern(connection, batch.modern)
+            await self._write_events(connection, events)
+
+    async def _write_fetches(self, connection: AsyncConnection, batch: _Batch) -> None:
+        rows = [_fetch_row(record) for _, record in sorted(batch.fetches.items())]
+        await self._upsert(connection, schema.last_fetch, ("mac", "file"), rows)
+        firmware = {row["mac"]: row["firmware"] for row in rows if row["firmware"]}
+        device = schema.device.c
+        changed = (
+            update(schema.device)
+            .where(device.mac == bindparam("the_mac"), device.firmware != bindparam("version"))
+            .values(firmware=bindparam("version"))
+        )
+        if firmware:
+            pairs = [{"the_mac": mac, "version": version} for mac, version in sorted(firmware.items())]
+            await connection.execute(changed, pairs)
+
+    async def _write_bodies(self, connection: AsyncConnection, bodies: Mapping[tuple[str, str], FetchRecord]) -> None:
+        """Compress and seal only what is not stored yet: in a storm nearly every file is the one of last time."""
+        body = schema.last_body.c
+        stored: dict[tuple[str, str], str] = {}
+        for macs in _chunks(sorted({mac for mac, _ in bodies})):
+            found = await connection.execute(select(body.mac, body.file, body.digest).where(body.mac.in_(macs)))
+            stored |= {(row.mac, row.file): row.digest for row in found}
+        rows = [
+            {"mac": one.mac, "file": one.file, "digest": one.digest, "body": self._packed(one)}
+            for key, one in sorted(bodies.items())
+            if stored.get(key) != one.digest
+        ]
+        await self._upsert(connection, schema.last_body, ("mac", "file"), rows)
+
+    def _packed(self, one: FetchRecord) -> bytes:
+        return self._store.box.seal(zlib.compress(one.body, 1), "last_body", one.mac, one.file)
+
+    async def _write_pins(self, connection: AsyncConnection, pins: Mapping[str, _Pin]) -> list[Event]:
+        """Pin where there is a device and no pin yet; what that made of each attempt, as events."""
+        events = []
+        pin, device = schema.pin.c, schema.device.c
+        for macs in _chunks(sorted(pins)):
+            known = (await connection.execute(select(device.mac).where(device.mac.in_(macs)))).scalars().all()
+            had = select(pin.mac, pin.spki).where(pin.mac.in_(macs))
+            before = {row.mac for row in await connection.execute(had)}
+            rows = [
+                {"mac": mac, "spki": pins[mac].spki, "not_after": pins[mac].not_after, "at": pins[mac].at}
+                for mac in sorted(set(known) - before)
+            ]
+            if rows:
+                await connection.execute(self._insert(schema.pin).on_conflict_do_nothing(index_elements=["mac"]), rows)
+            after = {row.mac: row.spki for row in await connection.execute(had)}
+            events += [
+                _pinned(mac, pins[mac])
+                if spki == pins[mac].spki
+                else _mismatch(mac, pins[mac].spki, spki, pins[mac].at)
+                for mac, spki in after.items()
+                if mac not in before or spki != pins[mac].spki
+            ]
+        return events
+
+    async def _write_seen(self, connection: AsyncConnection, batch: Mapping[str, _Seen]) -> None:
+        if not batch:
+            return
+        table = schema.seen
+        query = self._insert(table)
+        newest = {name: query.excluded[name] for name in ("vendor", "model", "address", "last_at")}
+        query = query.on_conflict_do_update(
+            index_elements=["mac"], set_={**newest, "times": table.c.times + query.excluded.times}
+        )
+        await connection.execute(query, [_seen_row(mac, one) for mac, one in sorted(batch.items())])
+        excess = (await connection.execute(select(func.count()).select_from(table))).scalar_one() - self._seen
+        if excess > 0:
+            oldest = select(table.c.mac).order_by(table.c.last_at, table.c.mac).limit(excess)
+            await connection.execute(delete(table).where(table.c.mac.in_(oldest)))
+
+    async def _write_events(self, connection: AsyncConnection, events: list[Event]) -> None:
+        """Append; the oldest of the devices' events go, what administrators did stays."""
+        if not events:
+            return
+        event = schema.event.c
+        await connection.execute(insert(schema.event), [event_row(one, audit=False) for one in events])
+        newest = (await connection.execute(select(func.max(event.id)))).scalar_one()
+        old = delete(schema.event).where(event.audit.is_(False), event.id <= newest - self._events)
+        await connection.execute(old)
+
+    async def _upsert(
+        self, connection: AsyncConnection, table: Table, key: tuple[str, ...], rows: list[dict[str, Any]]
+    ) -> None:
+        if not rows:
+            return
+        query = self._insert(table)
+        others = {column.name: query.excluded[column.name] for column in table.c if column.name not in key}
+        await connection.execute(query.on_conflict_do_update(index_elements=list(key), set_=others), rows)
+
+
+async def _write_modern(connection: AsyncConnection, macs: Iterable[str]) -> None:
+    device = schema.device.c
+    for some in _chunks(sorted(macs)):
+        query = update(schema.device).where(device.mac.in_(some), device.seen_modern.is_(False))
+        await connection.execute(query.values(seen_modern=True))
+
+
+def _chunks(items: list[T]) -> Iterator[list[T]]:
+    return (items[start : start + _CHUNK] for start in range(0, len(items), _CHUNK))
+
+
+def _fetch_row(one: FetchRecord) -> dict[str, Any]:
+    row = {name: getattr(one, name) for name in schema.last_fetch.c.keys()}  # noqa: SIM118  # a ColumnCollection, not a dict
+    return row | {"proof": one.proof.value, "listener": one.listener.value}
+
+
+def _seen_row(mac: str, one: _Seen) -> dict[str, Any]:
+    return {
+        "mac": mac,
+        "vendor": one.vendor,
+        "model": one.model,
+        "address": one.address,
+        "first_at": one.first,
+        "last_at": one.last,
+        "times": one.times,
+    }
+
+
+def _pinned(mac: str, pin: _Pin) -> Event:
+    details = {"spki": pin.spki, "not_after": pin.not_after}
+    return Event("pin_set", pin.at, mac, actor="server", details=details)
+
+
+def _mismatch(mac: str, came: str, pinned: str, at: float) -> Event:
+    details = {"came": came, "pinned": pinned, "reason": "a second unique key for a device that has one"}
+    return Event("pin_mismatch", at, mac, "alarm", "server", details)

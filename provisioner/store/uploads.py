@@ -1,0 +1,132 @@
+"""What devices send: sealed files under DATA/uploads, each written beside the old one and named by a row in the table.
+
+The row is what counts: it is written after the new file is durable, and only then the old file goes. A crash at any
+point leaves the old content or the new one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import func, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from provisioner.errors import Conflict, StoreFailed, TooLarge, UnknownDevice
+from provisioner.model import Mac
+from provisioner.store import schema
+from provisioner.store.database import Store
+from provisioner.store.engine import is_sqlite
+from provisioner.store.rows import Upload
+
+FILES_A_DEVICE: Final = 32
+"""Names one device may use; a phone has fewer than ten."""
+_U: Final = schema.upload.c
+
+
+class UploadShelf:
+    """The device edge's side of uploads."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._insert = (sqlite if is_sqlite(store.url) else postgresql).insert
+
+    async def put(self, mac: Mac, name: str, kind: str, body: bytes) -> None:
+        """Keep it in place of the one before, durable on return; StoreFailed leaves the one before."""
+        await self._check_room(mac, name)
+        digest = hashlib.sha256(body).hexdigest()
+        sealed = self._store.box.seal(body, "upload", mac, name)
+        file = f"{_stem(name)}-{digest[:16]}-{time.time_ns():x}"
+        directory = self._store.uploads / mac
+        try:
+            await asyncio.to_thread(_write, directory / file, sealed)
+        except OSError as error:
+            raise StoreFailed(f"an upload of {mac} cannot be written: {error.strerror}") from error
+        row = Upload(mac, name, str(kind), len(body), digest, time.time())
+        try:
+            displaced = await self._write_row(row, file)
+        except Conflict as error:
+            raise UnknownDevice(f"{mac} was removed while it sent a file") from error
+        if displaced:
+            await asyncio.to_thread((directory / displaced).unlink, missing_ok=True)
+
+    async def _check_room(self, mac: Mac, name: str) -> None:
+        query = select(func.count()).where(_U.mac == mac, _U.name != name)
+        async with self._store.reading() as connection:
+            others = (await connection.execute(query)).scalar_one()
+        if others >= FILES_A_DEVICE:
+            raise TooLarge(f"{mac} has sent {others} files under different names already")
+
+    async def _write_row(self, row: Upload, file: str) -> str | None:
+        """Point the name at the new file; the old file's name, which nobody else will now take away."""
+        values = {name: getattr(row, name) for name in Upload.__dataclass_fields__} | {"file": file}
+        before = select(_U.file).where(_U.mac == row.mac, _U.name == row.name).with_for_update()
+        query = self._insert(schema.upload).values(values)
+        query = query.on_conflict_do_update(index_elements=["mac", "name"], set_=values)
+        async with self._store.writing() as connection:
+            displaced = (await connection.execute(before)).scalar_one_or_none()
+            await connection.execute(query)
+        return displaced
+
+    async def get(self, mac: Mac, name: str) -> bytes | None:
+        """The last upload under this name, or None."""
+        sealed = await self._read(mac, name) or await self._read(mac, name)
+        if sealed is None:
+            return None
+        if not sealed:
+            raise StoreFailed(f"the upload {name} of {mac} is missing below {self._store.uploads}")
+        return self._store.box.open(sealed, "upload", mac, name)
+
+    async def _read(self, mac: Mac, name: str) -> bytes | None:
+        """The sealed bytes; None without a row; empty when the file went, as it does when a new one takes its place."""
+        query = select(_U.file).where(_U.mac == mac, _U.name == name)
+        async with self._store.reading() as connection:
+            file = (await connection.execute(query)).scalar_one_or_none()
+        if file is None:
+            return None
+        try:
+            return await asyncio.to_thread((self._store.uploads / mac / file).read_bytes)
+        except FileNotFoundError:
+            return b""
+        except OSError as error:
+            raise StoreFailed(f"the upload {name} of {mac} cannot be read: {error.strerror}") from error
+
+
+async def list_uploads(connection: AsyncConnection, mac: Mac) -> list[Upload]:
+    """What a device has sent."""
+    query = select(_U.name, _U.kind, _U.size, _U.digest, _U.at).where(_U.mac == mac).order_by(_U.name)
+    return [Upload(mac, *row) for row in await connection.execute(query)]
+
+
+def forget_files(uploads: Path, mac: Mac) -> None:
+    """Remove a removed device's files; its rows went with it."""
+    shutil.rmtree(uploads / mac, ignore_errors=True)
+
+
+def _stem(name: str) -> str:
+    """A file name of our own: what a device calls its file never becomes a path."""
+    return hashlib.sha256(name.encode()).hexdigest()[:24]
+
+
+def _write(path: Path, sealed: bytes) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(sealed)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

@@ -1,0 +1,348 @@
+"""The boot path's reads: one indexed SELECT a device, and everything that devices share from memory.
+
+On SQLite the SELECT runs on the caller's thread over a read-only connection: in WAL mode it waits for no writer, and
+a hop to another thread would cost more than the read. What is shared is loaded once and again when the revision moves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Select, bindparam, func, literal_column, select
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.engine import URL
+
+from provisioner.errors import StoreFailed
+from provisioner.layers import Merged, merge
+from provisioner.model import BootView, ConfigLayer, Device, Line, Mac, Scope
+from provisioner.store import schema
+from provisioner.store.database import Store
+from provisioner.store.devices import state_of
+from provisioner.store.engine import failing_clearly, is_sqlite, reading, sqlite_path
+from provisioner.store.secretbox import SecretBox
+from provisioner.store.values import unpack_layer
+
+_log: Final = logging.getLogger(__name__)
+_D: Final = schema.device.c
+_E: Final = schema.extension.c
+_READ_TIMEOUT: Final = 0.05
+"""s a read may wait: only while another process recovers the database after a crash."""
+_NO_LAYER: Final = ConfigLayer(Scope.BUILT_IN, "")
+_SEPARATOR: Final = "/"
+"""Between names of uploads; a DeviceFile's name may hold it, so names are joined by it twice."""
+
+Rows = Sequence[Sequence[Any]]
+
+
+def _boot_select() -> Select[Any]:
+    """Device, pin, own layer and uploads in each row, one row a line."""
+    device, pin, layer, upload = schema.device, schema.pin, schema.layer, schema.upload
+    binding, extension = schema.binding, schema.extension
+    separator: ColumnElement[str] = literal_column(f"'{_SEPARATOR * 2}'")
+    names = func.aggregate_strings(upload.c.name, separator)  # type: ignore[arg-type]  # a literal: no second parameter
+    uploads = select(names).where(upload.c.mac == _D.mac).correlate(device).scalar_subquery()
+    columns = (
+        _D.vendor, _D.model, _D.account, _D.site, _D.revoked, pin.c.spki, _D.firmware, _D.seen_modern,
+        _D.allow_token, _D.allow_digest, _D.allow_expired, _D.digest_secret, layer.c.entries, layer.c.raw, uploads,
+        binding.c.line, binding.c.label, _E.id, _E.number, _E.auth_user, _E.secret, _E.display_name,
+    )  # fmt: skip
+    own_layer = (layer.c.scope == literal_column(f"'{Scope.DEVICE.value}'")) & (layer.c.key == _D.mac)
+    joined = (
+        device.outerjoin(pin, pin.c.mac == _D.mac)
+        .outerjoin(layer, own_layer)
+        .outerjoin(binding, (binding.c.mac == _D.mac) & binding.c.until.is_(None))
+        .outerjoin(extension, _E.id == binding.c.extension)
+    )
+    return select(*columns).select_from(joined).where(_D.mac == bindparam("mac"))
+
+
+_DEVICE: Final = slice(0, 15)
+_LINE: Final = slice(15, 22)
+
+
+def boot_view_of(mac: Mac, rows: Rows, box: SecretBox) -> BootView | None:
+    """Build the frozen values; StoreFailed when a row or a secret in it is damaged."""
+    if not rows:
+        return None
+    try:
+        bound = sorted((row[_LINE] for row in rows if row[15] is not None), key=itemgetter(0))
+        lines = tuple([_line(row, box) for row in bound])
+        return _view(mac, rows[0][_DEVICE], lines, box)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise StoreFailed(f"the row of device {mac} is damaged: {type(error).__name__}") from error
+
+
+def _line(row: Sequence[Any], box: SecretBox) -> Line:
+    number, label, ident, extension, auth_user, sealed, display = row
+    secret = box.open(sealed, "extension", ident, "secret").decode()
+    return Line(_checked(int, number), extension, auth_user, secret, display, label)
+
+
+def _checked(kind: type[int], value: Any) -> int:
+    """SQLite keeps whatever a damaged or hand-edited row holds; a line number is a whole number."""
+    if value.__class__ is not kind:
+        raise TypeError
+    return int(value)
+
+
+def _view(mac: Mac, row: Sequence[Any], lines: tuple[Line, ...], box: SecretBox) -> BootView:
+    (
+        vendor,
+        model,
+        account,
+        site,
+        revoked,
+        spki,
+        firmware,
+        modern,
+        token,
+        digest,
+        expired,
+        sealed,
+        entries,
+        raw,
+        names,
+    ) = row
+    device = Device(
+        mac,
+        vendor,
+        model,
+        state_of(bool(revoked), bool(lines)),
+        account,
+        site or "",
+        spki or "",
+        firmware,
+        bool(modern),
+        bool(token),
+        bool(digest),
+        bool(expired),
+        "" if sealed is None else box.open(sealed, "device", mac, "digest_secret").decode(),
+    )
+    layer = None if entries is None else unpack_layer(Scope.DEVICE, mac, entries, raw, box)
+    uploads = frozenset(names.split(_SEPARATOR * 2)) if names else frozenset()
+    return BootView(device, lines, layer, uploads)
+
+
+class Views:
+    """What one worker reads."""
+
+    def __init__(self, store: Store, built_in: ConfigLayer = _NO_LAYER) -> None:
+        self.generation = 0
+        """The revision up to which changes are known here; grows with every administrator's change."""
+        self._store = store
+        self._built_in = built_in
+        self._reader: _Reader = _SqliteReader(store.url) if is_sqlite(store.url) else _EngineReader(store)
+        self._layers: dict[tuple[str, str], ConfigLayer | StoreFailed] = {}
+        self._merged: dict[tuple[str, ...], Merged] = {}
+        self._failing = False
+
+    async def open(self) -> None:
+        """Load what is shared; StoreFailed when the database cannot be read."""
+        with failing_clearly():
+            await self._reader.open()
+            await self._reload()
+
+    async def close(self) -> None:
+        """Give the connection back."""
+        await self._reader.close()
+
+    async def boot_view(self, mac: Mac) -> BootView | None:
+        """Everything the store knows for a device's boot, or None; exactly one SELECT."""
+        with failing_clearly():
+            rows = await self._reader.boot_rows(mac)
+        return boot_view_of(mac, rows, self._store.box)
+
+    def shared(self, device: Device) -> Merged:
+        """The layers below the device's own, merged; StoreFailed when one of them is damaged."""
+        model = f"{device.vendor}/{device.model}"
+        path = [
+            key
+            for key in (
+                ("defaults", ""),
+                ("vendor", device.vendor),
+                ("model", model),
+                ("account", device.account),
+                ("site", device.site),
+            )
+            if key in self._layers
+        ]
+        wanted = (device.vendor, *(word for key in path for word in key))
+        merged = self._merged.get(wanted)
+        if merged is None:
+            merged = self._merged[wanted] = self._merge(device.vendor, path)
+        return merged
+
+    def _merge(self, vendor: str, path: Iterable[tuple[str, str]]) -> Merged:
+        layers = [self._built_in]
+        for key in path:
+            layer = self._layers[key]
+            if isinstance(layer, StoreFailed):
+                raise StoreFailed(layer.cause)
+            layers.append(for_vendor(layer, vendor))
+        return merge(layers)
+
+    async def refresh(self) -> bool:
+        """Take up administrators' changes since the last call; whether there were any.
+
+        Called several times a second for ever, so a database that fails is told of once in the log and tried again:
+        until then devices get what was last known.
+        """
+        try:
+            with failing_clearly():
+                return await self._follow()
+        except StoreFailed as error:
+            if not self._failing:
+                _log.warning("changes cannot be read, serving what is known: %s", error.cause)
+            self._failing = True
+            return False
+
+    async def _follow(self) -> bool:
+        revision = await self._reader.revision()
+        self._failing = False
+        if revision == self.generation:
+            return False
+        changes = await self._reader.changes(self.generation)
+        numbers = {number for number, _, _ in changes}
+        if numbers and numbers == set(range(self.generation + 1, max(numbers) + 1)):
+            await self._reload_some({(scope, key) for _, scope, key in changes if scope != Scope.DEVICE.value})
+            self.generation = max(numbers)
+        else:  # too far behind, or the database was put back from a backup
+            await self._reload()
+        return True
+
+    async def _reload(self) -> None:
+        self.generation = await self._reader.revision()
+        self._layers = {(row[0], row[1]): self._unpack(*row) for row in await self._reader.layers()}
+        self._merged = {}
+
+    async def _reload_some(self, keys: Iterable[tuple[str, str]]) -> None:
+        for scope, key in keys:
+            self._layers.pop((scope, key), None)
+            for row in await self._reader.layer(scope, key):
+                self._layers[scope, key] = self._unpack(*row)
+            self._merged = {}
+
+    def _unpack(self, scope: str, key: str, entries: str, raw: bytes | None) -> ConfigLayer | StoreFailed:
+        try:
+            return unpack_layer(Scope(scope), key, entries, raw, self._store.box)
+        except StoreFailed as error:
+            _log.error("%s; devices below it are not served until it is set again", error.cause)
+            return error
+
+
+def for_vendor(layer: ConfigLayer, vendor: str) -> ConfigLayer:
+    """The layer as one vendor's devices see it: ``vendor:name`` among raw parameters means that vendor only."""
+    if not any(":" in name for name in layer.raw):
+        return layer
+    mine = {name.partition(":")[2]: value for name, value in layer.raw.items() if name.partition(":")[0] == vendor}
+    return ConfigLayer(layer.scope, layer.key, layer.values, mine)
+
+
+_BOOT: Final = _boot_select()
+_L: Final = schema.layer.c
+_LAYERS: Final = select(_L.scope, _L.key, _L.entries, _L.raw).where(
+    _L.scope != literal_column(f"'{Scope.DEVICE.value}'")
+)
+_LAYER: Final = select(_L.scope, _L.key, _L.entries, _L.raw).where(
+    _L.scope == bindparam("scope"), _L.key == bindparam("key")
+)
+_REVISION: Final = select(schema.revision.c.value)
+_C: Final = schema.change.c
+_CHANGES: Final = select(_C.revision, _C.scope, _C.key).where(_C.revision > bindparam("revision")).order_by(_C.revision)
+
+
+def _plain(statement: Select[Any]) -> str:
+    """SQL text for the sqlite3 module; its parameters keep their names."""
+    return str(statement.compile(dialect=sqlite.dialect(paramstyle="named")))
+
+
+class _SqliteReader:
+    """A read-only connection of its own, used on the caller's thread."""
+
+    _BOOT = _plain(_BOOT)
+    _REVISION = _plain(_REVISION)
+    _CHANGES = _plain(_CHANGES)
+    _LAYERS = _plain(_LAYERS)
+    _LAYER = _plain(_LAYER)
+
+    def __init__(self, url: URL) -> None:
+        self._path = sqlite_path(url).absolute()
+        self._connection: sqlite3.Connection | None = None
+
+    def _execute(self, sql: str, values: Mapping[str, object]) -> Rows:
+        if self._connection is None:
+            raise StoreFailed("the database is not open")
+        return self._connection.execute(sql, values).fetchall()
+
+    async def open(self) -> None:
+        await asyncio.to_thread(self._open)
+
+    def _open(self) -> None:
+        self._connection = sqlite3.connect(
+            f"{self._path.as_uri()}?mode=ro",
+            uri=True,
+            isolation_level=None,
+            timeout=_READ_TIMEOUT,
+            check_same_thread=False,
+        )
+
+    async def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    async def boot_rows(self, mac: Mac) -> Rows:
+        return self._execute(self._BOOT, {"mac": str(mac)})  # a plain str spares sqlite3 the search for an adapter
+
+    async def revision(self) -> int:
+        return int(self._execute(self._REVISION, {})[0][0])
+
+    async def changes(self, after: int) -> Rows:
+        return self._execute(self._CHANGES, {"revision": after})
+
+    async def layers(self) -> Rows:
+        return self._execute(self._LAYERS, {})
+
+    async def layer(self, scope: str, key: str) -> Rows:
+        return self._execute(self._LAYER, {"scope": scope, "key": key})
+
+
+class _EngineReader:
+    """Any other database, over the store's pool; each read is one round trip."""
+
+    def __init__(self, store: Store) -> None:
+        self._engine = store.engine.execution_options(isolation_level="AUTOCOMMIT")
+
+    async def _execute(self, statement: Select[Any], values: Mapping[str, object]) -> Rows:
+        async with reading(self._engine) as connection:
+            rows: Rows = (await connection.execute(statement, values)).all()
+        return rows
+
+    async def open(self) -> None:
+        await self.revision()
+
+    async def close(self) -> None:
+        """The pool belongs to the store."""
+
+    async def boot_rows(self, mac: Mac) -> Rows:
+        return await self._execute(_BOOT, {"mac": mac})
+
+    async def revision(self) -> int:
+        return int((await self._execute(_REVISION, {}))[0][0])
+
+    async def changes(self, after: int) -> Rows:
+        return await self._execute(_CHANGES, {"revision": after})
+
+    async def layers(self) -> Rows:
+        return await self._execute(_LAYERS, {})
+
+    async def layer(self, scope: str, key: str) -> Rows:
+        return await self._execute(_LAYER, {"scope": scope, "key": key})
+
+
+_Reader = _SqliteReader | _EngineReader
