@@ -86,10 +86,17 @@ class WrongListener(Refused):
 
 
 class NeedsCredentials(Refused):
-    """HTTP Digest is on and the request had none, or wrong ones."""
+    """HTTP Digest is on and the request had none, or wrong ones.
+
+    ``stale``: they were right for a nonce that is too old, so the device need not ask its user (RFC 7616 section 3.3).
+    """
 
     status = 401
     kind = "needs_credentials"
+
+    def __init__(self, cause: str, *, stale: bool = False) -> None:
+        super().__init__(cause)
+        self.stale = stale
 
 
 class BadRequest(Refused):
@@ -111,6 +118,13 @@ class TooLarge(Refused):
 
     status = 413
     kind = "too_large"
+
+
+class TooSlow(Refused):
+    """A body that did not arrive in its time."""
+
+    status = 408
+    kind = "too_slow"
 
 
 class RangeNotSatisfiable(Refused):

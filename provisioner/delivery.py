@@ -1,0 +1,309 @@
+"""Use-case: a device fetches or uploads a file. ``fetch`` is the whole way of a request, read top to bottom."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final, NamedTuple
+
+from provisioner.digest import Digest
+from provisioner.errors import (
+    Invalid,
+    MethodNotAllowed,
+    NeedsCredentials,
+    NoSuchFile,
+    NotIdentified,
+    NotYours,
+    PinMismatch,
+    RenderFailed,
+    Revoked,
+    TooLarge,
+    UnknownDevice,
+    WrongListener,
+    WrongVendor,
+)
+from provisioner.firmware import Firmware, FirmwareShelf
+from provisioner.layers import merge, resolve
+from provisioner.model import (
+    BootView,
+    Device,
+    DeviceFile,
+    DeviceState,
+    FetchRecord,
+    FileKind,
+    ListenerKind,
+    Mac,
+    Peer,
+    Proof,
+    ResolvedConfig,
+    Verdict,
+)
+from provisioner.settings import Settings
+from provisioner.store.records import Recorder
+from provisioner.store.tokens import TokenBook
+from provisioner.store.uploads import UploadShelf
+from provisioner.store.views import Views
+from provisioner.vendor import VendorDriver, older
+
+_TOKEN: Final = re.compile(r"t/([^/]+)/(.+)")
+
+
+@dataclass(slots=True)
+class Visit:
+    """One connection: who is there, and what one read told about it, good for all files of a boot."""
+
+    peer: Peer
+    view: BootView | None = None
+    generation: int = -1
+    config: ResolvedConfig | None = None
+    noted: bool = False
+    """The pin and the TLS version were handed to the recorder already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request as the edge parsed it. ``path`` is clean and relative."""
+
+    method: str
+    path: str
+    user_agent: str
+    at: float
+    authorization: str = field(default="", repr=False)
+    target: str = ""
+    """The request target as sent, which HTTP Digest signs."""
+
+
+class Answer(NamedTuple):
+    """What the device gets: bytes made for it, or an image on disk."""
+
+    media_type: str
+    body: bytes = b""
+    etag: str = ""
+    image: Firmware | None = None
+    record: FetchRecord | None = None
+    """What to record once the edge knows which status it sent."""
+
+
+class Intake(NamedTuple):
+    """An upload that is welcome: the file it replaces and the bytes it may have."""
+
+    file: DeviceFile
+    cap: int
+    record: FetchRecord
+
+
+class Proven(NamedTuple):
+    """Which device is there, by what; its vendor is the trust anchor's, or the inventory's without a certificate."""
+
+    mac: Mac
+    vendor: str
+    proof: Proof
+    path: str
+    """The file's path without a token."""
+    token: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """The device's side of the house, one a worker."""
+
+    drivers: Mapping[str, VendorDriver]
+    views: Views
+    recorder: Recorder
+    tokens: TokenBook
+    uploads: UploadShelf
+    firmware: FirmwareShelf
+    digest: Digest
+    settings: Settings
+    base_urls: Mapping[ListenerKind, str]
+
+    async def fetch(self, visit: Visit, ask: Ask) -> Answer:
+        """The file this device asks for, or an error that says why not."""
+        proven = await self._prove(visit, ask)
+        file = self._file(proven, ask)
+        view = await self._view(visit, proven.mac, ask, file)
+        self._admit(visit, proven, view)
+        if file.kind is FileKind.FIRMWARE:
+            return self._image(file)
+        try:
+            body = await self._body(visit, proven, view, file)
+        except NoSuchFile:
+            self.recorder.fetch(self._record(visit, proven, file, ask))
+            raise
+        digest = hashlib.sha256(body).hexdigest()
+        record = self._record(visit, proven, file, ask, digest, body)
+        return Answer(file.media_type, body, f'"{digest[:32]}"', record=record)
+
+    async def welcome(self, visit: Visit, ask: Ask, size: int) -> Intake:
+        """Whether this device may send this file, before its body is read; ``size`` is the announced one or 0."""
+        proven = await self._prove(visit, ask)
+        file = self._file(proven, ask)
+        if not file.upload:
+            raise MethodNotAllowed(f"a {file.kind} file is not sent by devices")
+        cap = self._cap(file.kind)
+        if size > cap:
+            raise TooLarge(f"{size} bytes; a {file.kind} file may have {cap}")
+        view = await self._view(visit, proven.mac, ask, file)
+        self._admit(visit, proven, view)
+        return Intake(file, cap, self._record(visit, proven, file, ask))
+
+    async def keep(self, visit: Visit, intake: Intake, body: bytes) -> None:
+        """Put an uploaded body in place of the device's earlier one, durable when it returns."""
+        await self.uploads.put(intake.record.mac, intake.file.name, intake.file.kind, body)
+        visit.view = None  # it lists the uploads, so this connection reads again
+        self.recorder.fetch(replace(intake.record, status=201, size=len(body)))
+
+    # --- who ------------------------------------------------------------------------------------
+
+    async def _prove(self, visit: Visit, ask: Ask) -> Proven:
+        """Certificate first; a token URL or HTTP Digest only where that proves no single device."""
+        identity = visit.peer.identity
+        if identity.mac and identity.verdict in {Verdict.UNIQUE, Verdict.EXPIRED}:
+            return Proven(identity.mac, identity.vendor, Proof.CERTIFICATE, ask.path)
+        if found := _TOKEN.fullmatch(ask.path):
+            return await self._prove_token(visit, ask, found[1], found[2])
+        if self.settings.digest_enabled and identity.verdict in {Verdict.NONE, Verdict.GENERIC}:
+            return await self._prove_digest(visit, ask)
+        raise NotIdentified(identity.why or f"verdict {identity.verdict}")
+
+    async def _prove_token(self, visit: Visit, ask: Ask, token: str, path: str) -> Proven:
+        if (mac := await self.tokens.spend(token, ask.at)) is None:
+            raise NotIdentified("the token is unknown, closed, used up or revoked")
+        view = await self._load(visit, mac)
+        if view is None or not view.device.allow_token:
+            raise NotIdentified("this device may not use a token URL")
+        return Proven(mac, view.device.vendor, Proof.TOKEN, path, token)
+
+    async def _prove_digest(self, visit: Visit, ask: Ask) -> Proven:
+        """The user name is the Mac; unknown, forbidden and wrong are one answer."""
+        claim = self.digest.claim(ask.authorization)
+        if claim is None:
+            raise NeedsCredentials("no digest credentials")
+        try:
+            mac = Mac.parse(claim.username)
+        except Invalid as error:
+            raise NeedsCredentials("the user name is no MAC") from error
+        view = await self._load(visit, mac)
+        secret = view.device.digest_secret if view is not None and view.device.allow_digest else ""
+        outcome = self.digest.verify(claim, ask.method, ask.target, secret, ask.at)
+        if view is None or outcome != "ok":
+            raise NeedsCredentials(f"digest {outcome}", stale=outcome == "stale")
+        return Proven(mac, view.device.vendor, Proof.DIGEST, ask.path)
+
+    # --- what -----------------------------------------------------------------------------------
+
+    def _file(self, proven: Proven, ask: Ask) -> DeviceFile:
+        """The named file, refused from certificate and path alone when it is another device's."""
+        driver = self.drivers.get(proven.vendor)
+        if driver is None:
+            raise NoSuchFile(f"no driver for vendor {proven.vendor!r}")
+        file = driver.match(proven.path, ask.user_agent)
+        if file is None:
+            raise NoSuchFile(f"no {proven.vendor} file has this name")
+        if file.mac is not None and file.mac != proven.mac:
+            raise NotYours(f"{proven.mac} asked for a file of {file.mac}")
+        return file
+
+    def _cap(self, kind: FileKind) -> int:
+        """Bytes."""
+        caps = {FileKind.LOG: self.settings.upload_log, FileKind.DIRECTORY: self.settings.upload_directory}
+        return caps.get(kind, self.settings.upload_overrides)
+
+    # --- may it -----------------------------------------------------------------------------------
+
+    async def _load(self, visit: Visit, mac: Mac) -> BootView | None:
+        """What the store knows of the device: read once a connection, again only after an administrator's change."""
+        generation = self.views.generation
+        if visit.generation != generation or visit.view is None or visit.view.device.mac != mac:
+            visit.view, visit.config = await self.views.boot_view(mac), None
+            visit.generation = generation
+        return visit.view
+
+    async def _view(self, visit: Visit, mac: Mac, ask: Ask, file: DeviceFile) -> BootView:
+        view = await self._load(visit, mac)
+        if view is None:
+            self.recorder.seen(mac, file.vendor, file.agent.model, visit.peer.address, ask.at)
+            raise UnknownDevice(f"{mac} proved itself but nobody has added it")
+        return view
+
+    def _admit(self, visit: Visit, proven: Proven, view: BootView) -> None:
+        """Revocation, vendor, pin, expiry and listener, judged anew for each request."""
+        device, peer = view.device, visit.peer
+        if device.state is DeviceState.REVOKED:
+            raise Revoked(f"{device.mac} is revoked")
+        if device.vendor != proven.vendor:
+            raise WrongVendor(f"{device.mac} is a {device.vendor} device and came as {proven.vendor}")
+        if proven.proof is Proof.CERTIFICATE:
+            self._check_key(visit, device)
+        if peer.listener is ListenerKind.LEGACY:
+            if device.model not in self.settings.legacy_models:
+                raise WrongListener(f"model {device.model} is not in legacy.models")
+            if device.seen_modern:
+                raise WrongListener(f"{device.mac} has spoken TLS 1.2 before")
+        elif not visit.noted and not device.seen_modern:
+            self.recorder.modern(device.mac)
+        visit.noted = True
+
+    def _check_key(self, visit: Visit, device: Device) -> None:
+        identity = visit.peer.identity
+        if device.pinned and device.pinned != identity.spki:
+            raise PinMismatch(f"{device.mac} came with key {identity.spki[:16]}…, pinned is {device.pinned[:16]}…")
+        if identity.verdict is Verdict.EXPIRED and not self._forgives(device):
+            raise NotIdentified(f"the leaf expired at {identity.not_after} and is not pinned to this device")
+        if not device.pinned and not visit.noted and identity.verdict is Verdict.UNIQUE:
+            self.recorder.pin(device.mac, identity.spki, identity.not_after)
+
+    def _forgives(self, device: Device) -> bool:
+        return bool(device.pinned) and device.allow_expired and self.settings.identity_expired == "pinned"
+
+    # --- with what -----------------------------------------------------------------------------------
+
+    async def _body(self, visit: Visit, proven: Proven, view: BootView, file: DeviceFile) -> bytes:
+        """The device's own last upload where it sent one, otherwise what its vendor's driver renders."""
+        if file.upload and file.name in view.uploads:
+            stored = await self.uploads.get(proven.mac, file.name)
+            if stored is not None:
+                return stored
+        config = self._config(visit, proven, view, file)
+        return self.drivers[proven.vendor].render(file, config)
+
+    def _config(self, visit: Visit, proven: Proven, view: BootView, file: DeviceFile) -> ResolvedConfig:
+        model = self.drivers[proven.vendor].manifest.models.get(view.device.model)
+        if model is None:
+            raise RenderFailed(f"{view.device.mac}: model {view.device.model!r} is in no models.toml")
+        version = "" if file.agent.is_updater else file.agent.firmware
+        below = bool(version and model.min_firmware) and older(version, model.min_firmware)
+        config = visit.config
+        if config is not None and config.upgrade_only == below:
+            return config
+        shared = self.views.shared(view.device)
+        merged = shared if view.layer is None else merge([view.layer], onto=shared)
+        base = self.base_urls[visit.peer.listener] + (f"t/{proven.token}/" if proven.token else "")
+        visit.config = resolve(view.device.mac, model, view.lines, merged, upgrade_only=below, base_url=base)
+        return visit.config
+
+    def _image(self, file: DeviceFile) -> Answer:
+        image = self.firmware.find(file.vendor, file.name)
+        if image is None:
+            raise NoSuchFile(f"no firmware image {file.name}")
+        return Answer("application/octet-stream", image=image)
+
+    def _record(
+        self, visit: Visit, proven: Proven, file: DeviceFile, ask: Ask, digest: str = "", body: bytes = b""
+    ) -> FetchRecord:
+        """What the store keeps of this fetch; a file that does not exist stays a 404."""
+        return FetchRecord(
+            mac=proven.mac,
+            file=file.name,
+            at=ask.at,
+            status=200 if digest else 404,
+            size=len(body),
+            digest=digest,
+            proof=proven.proof,
+            listener=visit.peer.listener,
+            tls_version=visit.peer.tls.version,
+            firmware="" if file.agent.is_updater else file.agent.firmware,
+            body=body,
+        )

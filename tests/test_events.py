@@ -1,0 +1,40 @@
+from provisioner.errors import NotYours, PinMismatch
+from provisioner.events import EventLog, masked
+from provisioner.model import NOBODY, ListenerKind, Peer, TlsFacts
+
+PEER = Peer(NOBODY, TlsFacts("TLSv1.3", "TLS_AES_128_GCM_SHA256", "prov.example.net"), ListenerKind.DEVICE, "192.0.2.7")
+
+
+def test_a_repeat_is_held_back_and_told_with_its_number_a_minute_later():
+    told = []
+    log = EventLog(told.append)
+    for second in range(100):
+        log.refused(NotYours("why"), PEER, "/x.cfg", "UA", float(second))
+    assert [event.at for event in told] == [0.0, 60.0]
+    assert told[1].details["repeated"] == "59"
+
+
+def test_memory_stays_bounded_however_many_paths_are_tried():
+    log = EventLog(lambda event: None)
+    for number in range(10_000):
+        log.refused(NotYours("why"), PEER, f"/{number}", "UA", 1.0)
+    assert len(log._told) <= 4096
+
+
+def test_a_clock_that_jumps_back_does_not_silence_anything():
+    told = []
+    log = EventLog(told.append)
+    log.refused(NotYours("why"), PEER, "/x", "UA", 1_000_000.0)
+    log.refused(NotYours("why"), PEER, "/x", "UA", 10.0)
+    assert len(told) == 2
+
+
+def test_what_a_stranger_sends_cannot_forge_lines_and_a_token_is_not_shown():
+    told = []
+    EventLog(told.append).refused(PinMismatch("why"), PEER, "/t/SECRETTOKEN/x.cfg", "UA\r\n\x1b[31mroot", 1.0)
+    (event,) = told
+    assert event.severity == "alarm"
+    assert event.details["path"] == "/t/***/x.cfg"
+    assert event.details["user_agent"] == "UA\\x0d\\x0a\\x1b[31mroot"
+    assert "SECRETTOKEN" not in repr(event)
+    assert masked("//t/abc/d") == "/t/***/d"
