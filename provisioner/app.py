@@ -1,0 +1,346 @@
+"""The composition root: everything is built here by hand, and whoever opens a thing here closes it here.
+
+``run`` is the control process's side; ``serve_worker`` is one worker's, all of it started or none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import resource
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, ExitStack, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from OpenSSL import SSL
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from provisioner.children import REFUSED, Lifeline
+from provisioner.counters import Counters, bury
+from provisioner.delivery import Delivery
+from provisioner.digest import Digest
+from provisioner.errors import ProvisionerError, StoreFailed, Unusable
+from provisioner.events import EventLog
+from provisioner.firmware import FirmwareShelf
+from provisioner.http.bootstrap import BootstrapEdge
+from provisioner.http.device import DeviceEdge, Handler
+from provisioner.http.listener import Listener, http_limits
+from provisioner.http.tls import make_context
+from provisioner.http.wire import QuietServer
+from provisioner.identity import Identifier
+from provisioner.model import Count, ListenerKind
+from provisioner.ports import bind, shown
+from provisioner.run_directory import RunDirectory
+from provisioner.settings import Settings
+from provisioner.store import engine as engines
+from provisioner.store import schema
+from provisioner.store.database import Store, key_path
+from provisioner.store.migrations import require_current
+from provisioner.store.records import Recorder
+from provisioner.store.secretbox import SecretBox
+from provisioner.store.tokens import TokenBook
+from provisioner.store.uploads import UploadShelf
+from provisioner.store.views import Views
+from provisioner.supervisor import House, Sockets, Supervisor
+from provisioner.tenure import Tenure
+from provisioner.trust import Trust
+from provisioner.trust import load as load_trust
+from provisioner.vendor import VendorDriver
+from provisioner.vendors import drivers
+
+log: Final = logging.getLogger("provisioner.server")
+
+_LOOK: Final = 0.2
+"""s between looks at whether a retired worker's last connection has gone."""
+_LOG_FORMAT: Final = "%(asctime)s %(levelname)s [%(process)d] %(message)s"
+
+
+@dataclass(frozen=True, slots=True)
+class Equipment:
+    """What a generation of workers inherits: read, checked and built before the fork."""
+
+    settings: Settings
+    trust: Trust
+    contexts: Mapping[ListenerKind, SSL.Context]
+    """Shared by all workers, and with them the keys of the session tickets."""
+    drivers: Mapping[str, VendorDriver]
+    digest: Digest
+    """One key for the nonces of all workers: a phone's second request may reach another one."""
+
+
+# --- the control process ------------------------------------------------------------------------
+
+
+def run(settings: Settings) -> int:
+    """Serve until SIGTERM; the exit code. Unusable when this installation cannot be served as it is."""
+    logging.basicConfig(stream=sys.stderr, level=settings.log_level.upper(), format=_LOG_FORMAT)
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells how it looks, not what it finds
+    _set_limits()
+    run_directory = RunDirectory(settings.data)
+    with ExitStack() as stack:
+        run_directory.claim()
+        stack.callback(run_directory.release)
+        sockets = bind(settings)
+        for sock in sockets.values():
+            stack.callback(sock.close)
+        log.info("listening: %s", ", ".join(f"{kind} {shown(sock)}" for kind, sock in sockets.items()))
+        house = House(
+            prepare=partial(prepare, settings),
+            worker_main=worker_main,
+            admin_main=partial(admin_main, settings),
+            watched=partial(_watched, settings),
+            buried=partial(bury, run_directory.metrics),
+        )
+        return Supervisor(settings, sockets, run_directory, house).run()
+
+
+def prepare(settings: Settings) -> Equipment:
+    """Check key, database, factory CAs and certificates, build what workers inherit; Unusable says what is wrong."""
+    SecretBox.load(key_path(settings.data))
+    try:
+        require_current(settings.database_url)
+    except StoreFailed as error:
+        raise Unusable(f"{error.cause}; is store.url right, and the database up?") from error
+    digest = _digest(settings)
+    trust = load_trust(settings.data)
+    certificates = certificate_files(settings)
+    kinds = [ListenerKind.DEVICE, *([ListenerKind.LEGACY] if settings.legacy_port >= 0 else [])]
+    return Equipment(
+        settings=settings,
+        trust=trust,
+        contexts={kind: make_context(kind, certificates, trust.pem_bundle) for kind in kinds},
+        drivers={driver.manifest.name: driver for driver in drivers(settings.data / "templates")},
+        digest=digest,
+    )
+
+
+def _digest(settings: Settings) -> Digest:
+    """Nonces of an earlier generation are stale, which clients answer by asking again (RFC 7616 section 3.3)."""
+    try:
+        return Digest.of(os.urandom(32), settings.digest_algorithms)
+    except ValueError as error:
+        raise Unusable(str(error)) from error
+
+
+def certificate_files(settings: Settings) -> list[Path]:
+    """The server's own certificates; relative names lie below DATA."""
+    return [settings.data / name for name in settings.tls_certificates]
+
+
+def _watched(settings: Settings) -> Iterator[Path]:
+    """What an operator replaces while the server runs."""
+    yield from certificate_files(settings)
+    yield from (settings.data / "trust").glob("*")
+    yield from (settings.data / "templates").rglob("*.*")
+
+
+def _set_limits() -> None:
+    """No core dump, which would hold keys and SIP secrets; as many open files as the system grants."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # some systems name a hard limit that they do not grant
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+# --- one worker -----------------------------------------------------------------------------------
+
+
+def worker_main(sockets: Sockets, equipment: Equipment, line: Lifeline) -> int:
+    """A worker's life; its exit code."""
+    return _told(lambda: serve_worker(sockets, equipment, line))
+
+
+def _told(life: Callable[[], Coroutine[None, None, None]]) -> int:
+    """Run a child's life; one of the two places that catch everything, so that the log says why a process ended."""
+    try:
+        asyncio.run(life())
+    except Unusable as error:
+        log.error(error.cause)
+        return REFUSED
+    except ProvisionerError as error:
+        log.error("this process cannot go on: %s", error.cause)
+        return 1
+    except Exception:  # the outer edge of a process
+        log.exception("this process ends because of a fault in the program")
+        return 1
+    return 0
+
+
+async def serve_worker(sockets: Sockets, equipment: Equipment, line: Lifeline) -> None:
+    """Start everything or nothing, serve until told to leave, finish what is under way, write what waits."""
+    settings = equipment.settings
+    async with AsyncExitStack() as stack:
+        counters = Counters(RunDirectory(settings.data).metrics, line.slot)
+        count = counters.count
+        store = await stack.enter_async_context(Store.of(settings))
+        views = Views(store)
+        await views.open()
+        stack.push_async_callback(views.close)
+        recorder = Recorder(store, settings, count)
+        stack.push_async_callback(_contained, "flush", recorder.flush, count)
+        _every(stack, settings.store_poll, "refresh", views.refresh, count)
+        _every(stack, settings.store_flush, "flush", recorder.flush, count)
+        handlers = _handlers(sockets, equipment, store, views, recorder, count)
+        listeners = [
+            _listener(stack, kind, sockets[kind], handler, settings, equipment.contexts.get(kind), count)
+            for kind, handler in handlers.items()
+        ]
+        tenure = await stack.enter_async_context(Tenure(line, partial(_measure, counters, listeners), log.debug))
+        await tenure.until_told_to_leave()
+        for one in listeners:
+            one.stop_accepting()
+            sockets[one.kind].close()  # the last process to do so frees the port
+        await tenure.until_idle_or_drain(partial(_all_gone, listeners))
+        await asyncio.gather(*(one.drain(settings.server_drain) for one in listeners))
+
+
+def _handlers(
+    sockets: Sockets, equipment: Equipment, store: Store, views: Views, recorder: Recorder, count: Count
+) -> Mapping[ListenerKind, Handler]:
+    """What answers on each listening socket."""
+    settings, vendors = equipment.settings, equipment.drivers
+    base_urls = {kind: _base_url(settings, sockets[kind]) for kind in equipment.contexts}
+    shelf = FirmwareShelf(settings.data / "firmware")
+    delivery = Delivery(
+        drivers=vendors,
+        views=views,
+        recorder=recorder,
+        tokens=TokenBook(store),
+        uploads=UploadShelf(store),
+        firmware=shelf,
+        digest=equipment.digest,
+        settings=settings,
+        base_urls=base_urls,
+    )
+    identifier = Identifier(
+        equipment.trust.anchors,
+        {name: driver.identify for name, driver in vendors.items()},
+        settings.identity_memory,
+        key_bits={name: driver.manifest.min_key_bits for name, driver in vendors.items()},
+    )
+    edge = DeviceEdge(delivery, identifier, EventLog(recorder.event), count)
+    handlers: dict[ListenerKind, Handler] = {kind: edge.handler(kind) for kind in equipment.contexts}
+    if ListenerKind.BOOTSTRAP in sockets:
+        url, authority = base_urls[ListenerKind.DEVICE], _authority(settings)
+        handlers[ListenerKind.BOOTSTRAP] = BootstrapEdge(vendors.values(), shelf, authority, url, count).handle
+    return handlers
+
+
+def _base_url(settings: Settings, sock: socket.socket) -> str:
+    """Where phones fetch from: the name in the certificate, the port that is really bound."""
+    host = f"[{settings.server_name}]" if ":" in settings.server_name else settings.server_name
+    return f"https://{host}:{sock.getsockname()[1]}/"
+
+
+def _authority(settings: Settings) -> str:
+    """The installation's own CA; empty where the server's certificates come from elsewhere."""
+    path = settings.data / "tls" / "ca.pem"
+    return path.read_text("ascii") if path.is_file() else ""
+
+
+def _listener(
+    stack: AsyncExitStack,
+    kind: ListenerKind,
+    sock: socket.socket,
+    handler: Handler,
+    settings: Settings,
+    context: SSL.Context | None,
+    count: Count,
+) -> Listener:
+    server = QuietServer(handler, count, **http_limits(settings))
+    listener = Listener(kind, sock, context, server, settings, count)
+    stack.push_async_callback(server.shutdown, 0)
+    stack.callback(listener.close)
+    listener.start()
+    return listener
+
+
+def _every(
+    stack: AsyncExitStack, period: float, name: str, action: Callable[[], Awaitable[object]], count: Count
+) -> None:
+    """Do something again and again until the stack unwinds."""
+
+    async def again() -> None:
+        while True:
+            await asyncio.sleep(period)
+            await _contained(name, action, count)
+
+    task = asyncio.create_task(again(), name=name)
+    stack.push_async_callback(_cancelled, task)
+
+
+async def _contained(name: str, action: Callable[[], Awaitable[object]], count: Count) -> None:
+    """A background task that fails once is told, counted and tried again: phones go on booting meanwhile."""
+    try:
+        await action()
+    except ProvisionerError as error:
+        count("background", name)
+        log.warning("%s failed: %s", name, error.cause)
+    except Exception:  # belongs to the outer edge of a process: a fault here must not end it
+        count("background", name)
+        log.exception("%s failed because of a fault in the program", name)
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+def _measure(counters: Counters, listeners: Sequence[Listener], lag: float) -> None:
+    counters.loop_lag(lag)
+    for one in listeners:
+        counters.connections(one.kind, len(one))
+
+
+async def _all_gone(listeners: Sequence[Listener]) -> None:
+    while any(len(one) for one in listeners):  # noqa: ASYNC110  # up to 15 minutes; a look costs nothing
+        await asyncio.sleep(_LOOK)
+
+
+# --- the admin process ------------------------------------------------------------------------------
+
+
+def admin_main(settings: Settings, sock: socket.socket, line: Lifeline) -> int:
+    """The admin process's life; its exit code."""
+    return _told(lambda: serve_admin(settings, sock, line))
+
+
+async def serve_admin(settings: Settings, sock: socket.socket, line: Lifeline) -> None:
+    """Health and metrics until told to leave."""
+    from provisioner.http.admin import Health, admin_handler  # device workers load no admin code
+
+    url = engines.parse_url(settings.database_url)
+    async with AsyncExitStack() as stack:
+        engine = engines.make_engine(url)
+        stack.push_async_callback(engine.dispose)
+        health = Health(certificate_files(settings), partial(_ping, engine))
+        handler = admin_handler(health, RunDirectory(settings.data).metrics)
+        _listener(stack, ListenerKind.ADMIN, sock, handler, settings, None, _uncounted)
+        tenure = await stack.enter_async_context(Tenure(line, _unmeasured, health.told))
+        await tenure.until_told_to_leave()
+
+
+async def _ping(engine: AsyncEngine) -> str:
+    try:
+        async with engines.reading(engine) as connection:
+            await connection.execute(select(schema.revision.c.value))
+    except StoreFailed as error:
+        return error.cause
+    return ""
+
+
+def _uncounted(metric: str, label: str) -> None:
+    """The admin process writes no metrics: what it counts would be about whoever reads them."""
+    del metric, label
+
+
+def _unmeasured(lag: float) -> None:
+    del lag

@@ -1,0 +1,107 @@
+"""Health and metrics, and nothing else; in a process of its own, on loopback unless the settings say otherwise."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from aiohttp import web
+from cryptography import x509
+
+from provisioner import __version__
+from provisioner.counters import exposition
+from provisioner.http.wire import Wire, as_response
+
+log: Final = logging.getLogger("provisioner.server")
+
+_PATIENCE: Final = 2.0
+"""s for the database to answer: who asks for health waits for it."""
+_DAY: Final = 86400.0
+_JSON: Final = "Content-Type: application/json\r\nCache-Control: no-store\r\n"
+_TEXT: Final = "Content-Type: text/plain; version=0.0.4; charset=utf-8\r\nCache-Control: no-store\r\n"
+
+Ping = Callable[[], Awaitable[str]]
+"""Ask the database something small: empty when it answers, otherwise why not."""
+
+
+class Health:
+    """What the admin process knows: what the control process tells it, and what it looks up when it is asked."""
+
+    def __init__(self, certificates: Sequence[Path], ping: Ping) -> None:
+        self._certificates = certificates
+        self._ping = ping
+        self._state: Mapping[str, Any] = {}
+
+    def told(self, line: str) -> None:
+        """Take in a line of the control process: the state of the house."""
+        self._state = json.loads(line)
+
+    async def report(self) -> tuple[int, Mapping[str, Any]]:
+        """The status code and the document: 503 while no phone can be served."""
+        workers = list(self._state.get("workers", ()))
+        wanted = int(self._state.get("wanted", 0))
+        database = await self._database()
+        certificates = [_certificate(path) for path in self._certificates]
+        expired = any(one["days_left"] is None or one["days_left"] < 0 for one in certificates)
+        stopping = bool(self._state.get("stopping", False))
+        failing = not workers or bool(database) or expired or stopping
+        status = "failing" if failing else "degraded" if len(workers) < wanted else "ok"
+        return 503 if failing else 200, {
+            "status": status,
+            "version": __version__,
+            "uptime_seconds": round(time.time() - float(self._state.get("started", time.time())), 1),
+            "stopping": stopping,
+            "workers": {"alive": len(workers), "wanted": wanted, "pids": workers},
+            "generation": self._state.get("generation", 0),
+            "database": {"reachable": not database, "why": database},
+            "certificates": certificates,
+        }
+
+    async def _database(self) -> str:
+        try:
+            return await asyncio.wait_for(self._ping(), _PATIENCE)
+        except TimeoutError:
+            return f"no answer within {_PATIENCE:g} s"
+
+
+def _certificate(path: Path) -> Mapping[str, Any]:
+    """One server certificate file: until when it is good. Read anew, since it may have been renewed."""
+    try:
+        leaf = x509.load_pem_x509_certificates(path.read_bytes())[0]
+    except (OSError, ValueError):
+        return {"file": path.name, "not_after": None, "days_left": None}
+    left = leaf.not_valid_after_utc.timestamp() - time.time()
+    return {
+        "file": path.name,
+        "not_after": leaf.not_valid_after_utc.isoformat(),
+        "days_left": int(left // _DAY),
+    }
+
+
+def admin_handler(health: Health, metrics: Path) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
+    """The low-level aiohttp handler: GET and HEAD of /health and /metrics."""
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        wire = await _answer(request, health, metrics)
+        return as_response(wire)
+
+    return handle
+
+
+async def _answer(request: web.BaseRequest, health: Health, metrics: Path) -> Wire:
+    if request.method not in ("GET", "HEAD") or request.body_exists:
+        return Wire(405, headers="Allow: GET, HEAD\r\n", close=True)
+    match request.path:
+        case "/health":
+            status, document = await health.report()
+            body, headers = json.dumps(document, indent=2).encode() + b"\n", _JSON
+        case "/metrics":
+            status, body, headers = 200, exposition(metrics), _TEXT
+        case _:
+            status, body, headers = 404, b"", ""
+    return Wire(status, b"" if request.method == "HEAD" else body, headers, size=len(body))
