@@ -1,0 +1,175 @@
+"""The device edge: parse a request, ask Delivery, write the answer; every error becomes a status and an event here."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Final
+from weakref import WeakKeyDictionary
+
+from aiohttp import web
+
+from provisioner.delivery import Answer, Ask, Delivery, Visit
+from provisioner.errors import (
+    BadRequest,
+    MethodNotAllowed,
+    NeedsCredentials,
+    NoSuchFile,
+    ProvisionerError,
+    Refused,
+    TooLarge,
+    TooSlow,
+)
+from provisioner.events import EventLog, masked
+from provisioner.http.images import image_answer, names
+from provisioner.http.paths import clean
+from provisioner.http.wire import Wire, as_response
+from provisioner.identity import Identifier
+from provisioner.model import Count, ListenerKind, Peer, TlsFacts
+
+_log: Final = logging.getLogger(__name__)
+_AGENT_LONGEST: Final = 300
+_NO_CACHE: Final = "Cache-Control: private, no-store\r\n"
+"""No proxy keeps a configuration (RFC 9111 section 5.2.2.5)."""
+_NO_TLS: Final = TlsFacts()
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+class DeviceEdge:
+    """The handlers of the device and legacy listeners of one worker."""
+
+    def __init__(self, delivery: Delivery, identifier: Identifier, events: EventLog, count: Count) -> None:
+        self._delivery = delivery
+        self._identifier = identifier
+        self._events = events
+        self._count = count
+        self._visits: WeakKeyDictionary[object, Visit] = WeakKeyDictionary()
+
+    def handler(self, listener: ListenerKind) -> Handler:
+        """The low-level aiohttp handler of one listener."""
+
+        async def handle(request: web.BaseRequest) -> web.StreamResponse:
+            wire = await self._outermost(request, listener)
+            self._count("answers", str(wire.status))
+            return as_response(wire)
+
+        return handle
+
+    async def _outermost(self, request: web.BaseRequest, listener: ListenerKind) -> Wire:
+        """One of the two places that catch everything: this request fails, no other."""
+        visit = self._visit(request, listener)
+        try:
+            return await self._serve(request, visit)
+        except ProvisionerError as error:
+            return self._refuse(request, visit, error)
+        except (asyncio.CancelledError, ConnectionError):
+            raise
+        except Exception as error:  # noqa: BLE001  # the outer edge of a request: no other may suffer
+            # The type is enough for the operator to report; a text might quote a secret.
+            _log.exception("a request for %s failed unexpectedly", masked(request.raw_path))
+            return self._refuse(request, visit, ProvisionerError(f"unexpected {type(error).__name__}"))
+
+    def _visit(self, request: web.BaseRequest, listener: ListenerKind) -> Visit:
+        """The connection's Visit; its identity is judged with the first request."""
+        transport = request.transport
+        if transport is None:
+            raise ConnectionResetError("the device has left")
+        visit = self._visits.get(transport)
+        if visit is None:
+            identity = self._identifier.judge(transport.get_extra_info("peer_cert"), listener, time.time())
+            self._count("verdicts", identity.verdict)
+            peername = transport.get_extra_info("peername")
+            address = str(peername[0]) if peername else ""
+            visit = Visit(Peer(identity, transport.get_extra_info("tls_facts") or _NO_TLS, listener, address))
+            self._visits[transport] = visit
+        return visit
+
+    async def _serve(self, request: web.BaseRequest, visit: Visit) -> Wire:
+        headers = request.headers
+        if len(headers.getall("Host", ())) > 1:
+            raise BadRequest("more than one Host")
+        ask = Ask(
+            method=request.method,
+            path=clean(request.raw_path),
+            user_agent=headers.get("User-Agent", "")[:_AGENT_LONGEST],
+            at=time.time(),
+            authorization=headers.get("Authorization", ""),
+            target=request.raw_path,
+        )
+        if ask.method in ("GET", "HEAD"):
+            if request.body_exists:
+                raise BadRequest("a body where none belongs")
+            return self._answer(request, ask, await self._delivery.fetch(visit, ask))
+        if ask.method in ("PUT", "POST"):
+            return await self._take(request, visit, ask)
+        raise MethodNotAllowed(f"method {ask.method[:20]}")
+
+    # --- answers ----------------------------------------------------------------------------------
+
+    def _answer(self, request: web.BaseRequest, ask: Ask, answer: Answer) -> Wire:
+        headers = f"Content-Type: {answer.media_type}\r\n{_NO_CACHE}"
+        if answer.image is not None:
+            return image_answer(request, answer.image, headers)
+        headers += f"ETag: {answer.etag}\r\n"
+        unchanged = names(request.headers.get("If-None-Match", ""), answer.etag)
+        self._note(answer, ask, 304 if unchanged else 200)
+        if unchanged:
+            return Wire(304, headers=headers, size=len(answer.body))
+        return Wire(200, b"" if ask.method == "HEAD" else answer.body, headers, size=len(answer.body))
+
+    def _note(self, answer: Answer, ask: Ask, status: int) -> None:
+        record = answer.record
+        if record is None:
+            return
+        if status != 200 or ask.method == "HEAD":
+            record = replace(record, status=status, body=b"")
+        self._delivery.recorder.fetch(record)
+
+    def _refuse(self, request: web.BaseRequest, visit: Visit, error: ProvisionerError) -> Wire:
+        known_device_probes = isinstance(error, NoSuchFile) and visit.view is not None
+        if not known_device_probes:
+            agent = request.headers.get("User-Agent", "")
+            self._events.refused(error, visit.peer, request.raw_path, agent, time.time())
+        self._count("refusals", error.kind)
+        headers = ""
+        if isinstance(error, NeedsCredentials):
+            challenges = self._delivery.digest.challenge(time.time(), stale=error.stale)
+            headers = "".join(f"WWW-Authenticate: {one}\r\n" for one in challenges)
+        elif isinstance(error, MethodNotAllowed):
+            headers = "Allow: GET, HEAD\r\n"
+        keep = isinstance(error, Refused) and not request.body_exists
+        return Wire(error.status, headers=headers, close=not keep)
+
+    # --- uploads ------------------------------------------------------------------------------------
+
+    async def _take(self, request: web.BaseRequest, visit: Visit, ask: Ask) -> Wire:
+        """Read a body no further than its cap; the device edge keeps nothing of a refused one."""
+        intake = await self._delivery.welcome(visit, ask, request.content_length or 0)
+        if request.headers.get("Expect", "").lower() == "100-continue":
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        try:
+            async with asyncio.timeout(limit := self._delivery.settings.http_body_timeout):
+                body = await _read(request, intake.cap)
+        except TimeoutError as error:
+            raise TooSlow(f"the body took longer than {limit:g} s") from error
+        await self._delivery.keep(visit, intake, body)
+        return Wire(201)
+
+
+async def _read(request: web.BaseRequest, most: int) -> bytes:
+    parts, size = [], 0
+    try:
+        while chunk := await request.content.readany():
+            size += len(chunk)
+            if size > most:
+                raise TooLarge(f"more than {most} bytes")
+            parts.append(chunk)
+    except web.RequestPayloadError as error:
+        raise BadRequest("the body broke off") from error
+    if request.content_length is not None and size != request.content_length:
+        raise BadRequest(f"{size} bytes of {request.content_length}")
+    return b"".join(parts)

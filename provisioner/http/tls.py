@@ -1,0 +1,199 @@
+"""TLS under aiohttp: no TLS state before a whole ClientHello, no verdict here, no exception for anything that comes in.
+
+What cannot become a handshake is told apart, counted once and closed cleanly; docs/overload.md lists the labels.
+"""
+
+from __future__ import annotations
+
+import socket
+from time import monotonic
+from typing import Any, Final
+
+from OpenSSL import SSL
+
+from provisioner.http.contexts import make_context, peer_cert, tls_facts, was_resumed
+from provisioner.http.machine import SENDING, Hello, Machine, classify
+from provisioner.http.shared import Shared, State
+from provisioner.http.transport import SocketTransport
+
+__all__ = ["TlsTransport", "make_context"]
+
+MAX_HANDSHAKE: Final = 32 * 1024
+"""bytes a client may send before it is done: five certificates of 2 KiB are 10 KiB; OpenSSL alone would take 100."""
+_SLIM_AFTER: Final = 1.0
+"""s after which a connection that has nothing to do gives its buffers back."""
+_WRONG_PORT: Final = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+_UNKNOWN: Final = object()
+
+
+class TlsTransport(SocketTransport):
+    """A connection that speaks TLS; the protocol above hears of it once the handshake is complete."""
+
+    __slots__ = ("_cert", "_context", "_first", "_goodbye", "_machine", "_weight")
+
+    def __init__(self, shared: Shared, sock: socket.socket, peername: object, context: SSL.Context) -> None:
+        self._context = context
+        self._machine: Machine | None = None
+        self._first: bytes | bytearray = b""
+        self._weight = 0
+        self._goodbye = False
+        self._cert: Any = _UNKNOWN
+        super().__init__(shared, sock, peername)
+
+    def _begin(self) -> None:
+        self.due = self.last + self._shared.settings.tls_hello_timeout
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """As SocketTransport; the certificate is taken out of OpenSSL when first asked for."""
+        machine = self._machine
+        if machine is not None and self.state >= State.OPEN:
+            if name == "peer_cert":
+                if self._cert is _UNKNOWN:
+                    self._cert = peer_cert(machine.connection)
+                return self._cert
+            if name == "tls_facts":
+                return tls_facts(machine.connection)
+            if name == "sslcontext":
+                return self._context
+        return super().get_extra_info(name, default)
+
+    def resume_reading(self) -> None:
+        """Deliver again, first what is already decrypted or waits in OpenSSL."""
+        if not self._reading:
+            super().resume_reading()
+            self._shared.loop.call_soon(self._decrypt)
+
+    def expire(self, now: float) -> None:
+        """As SocketTransport, with the limits of a handshake before it is open."""
+        if self.state == State.OPENING:
+            self._refuse("handshake_timeout" if self._machine else "hello_timeout")
+            return
+        if self.state == State.OPEN and self.idle and self._machine and not self.get_write_buffer_size():
+            self._machine.slim()
+        super().expire(now)
+
+    # --- opening ---------------------------------------------------------------------------------
+
+    def _received(self, size: int) -> None:
+        machine = self._machine
+        if machine is None:
+            self._first_bytes(size)
+            return
+        machine.feed_incoming(size)
+        if self.state == State.OPEN:
+            self._decrypt()
+        else:
+            self._handshake(machine, size)
+
+    def _first_bytes(self, size: int) -> None:
+        """Wait for a whole record; the usual ClientHello comes in one piece and is not copied."""
+        incoming = self._shared.buffers.incoming_view[:size]
+        whole = not self._first
+        if not whole:
+            self._first += incoming
+        kind = classify(incoming if whole else self._first)
+        if kind is Hello.CLIENT_HELLO:
+            machine = self._machine = Machine(self._context, self._shared.buffers)
+            if whole:
+                machine.feed_incoming(size)
+            else:
+                machine.feed(self._first)
+            self.due = monotonic() + self._shared.settings.tls_handshake_timeout
+            self._first = b""
+            self._handshake(machine, size)
+        elif kind is Hello.MORE:
+            if whole:
+                self._first = bytearray(incoming)
+        else:
+            self._chunk = _WRONG_PORT if kind is Hello.PLAIN_HTTP else b""
+            self._refuse(kind.value)
+
+    def _handshake(self, machine: Machine, size: int) -> None:
+        self._weight += size
+        if machine.handshake():
+            self._established(machine)
+        elif machine.fault:
+            self._refuse(machine.fault)
+        elif self._weight > MAX_HANDSHAKE:
+            self._refuse("too_large")
+        else:
+            self._flush()
+
+    def _established(self, machine: Machine) -> None:
+        version, resumed = machine.version, was_resumed(machine.connection)
+        self._shared.count("tls_done", f"{version}_{'resumed' if resumed else 'full'}")
+        self.last = monotonic()
+        self._open()
+        self.due = min(self.due, self.last + _SLIM_AFTER)
+        # At once, although TLS 1.3 tickets could wait for the answer: they carry the TCP ACK without which a client
+        # with Nagle's algorithm on holds its request back for 40 ms.
+        self._flush()
+        self._decrypt()
+
+    def _refuse(self, label: str) -> None:
+        """Count it, send the alert OpenSSL may have made, and close."""
+        self._shared.count("tls_refused", label)
+        self.close()
+
+    # --- open ------------------------------------------------------------------------------------
+
+    def _decrypt(self) -> None:
+        machine = self._machine
+        delivered = False
+        while machine is not None and self.state == State.OPEN and self._reading:
+            data = machine.read()
+            if data:
+                self._deliver(data)
+                delivered = True
+                continue
+            self._after_reading(machine, delivered)
+            return
+
+    def _after_reading(self, machine: Machine, delivered: bool) -> None:
+        if machine.fault:
+            self._shared.count("connections", machine.fault if machine.fault.startswith("alert_") else "tls_broken")
+            self.close()
+        elif machine.closed_by_peer and not self._eof:
+            self._ended()
+        elif not delivered and not self._chunk:
+            self._flush()  # OpenSSL may have answered by itself: a key update, a refused renegotiation
+
+    def _ended(self) -> None:
+        """As SocketTransport; TCP's FIN without close_notify is a truncation (RFC 8446 section 6.1), and noted."""
+        if self.state == State.OPENING:
+            self._eof = True
+            self._refuse("left")
+            return
+        if self._machine is not None and not self._machine.closed_by_peer:
+            self._shared.count("connections", "truncated")
+        super()._ended()
+
+    def _fill(self) -> bytes | memoryview:
+        machine = self._machine
+        if machine is None:
+            return b""
+        self._encrypt(machine)
+        ciphertext = machine.outgoing()
+        if not ciphertext and self.state == State.CLOSING and not self._goodbye:
+            self._goodbye = True
+            machine.say_goodbye()
+            ciphertext = machine.outgoing()
+        return ciphertext
+
+    def _encrypt(self, machine: Machine) -> None:
+        """Turn up to 64 KiB of what was written into records: no more ciphertext than that ever waits."""
+        produced = 0
+        while self._queue and produced < SENDING:
+            data = self._queue[0]
+            taken = machine.write(data)
+            if not taken:
+                self._queue.clear()
+                self._queued = 0
+                self._shared.loop.call_soon(self.abort)
+                return
+            produced += taken
+            self._queued -= taken
+            if taken == len(data):
+                self._queue.pop(0)
+            else:
+                self._queue[0] = memoryview(data)[taken:]

@@ -1,0 +1,144 @@
+"""Answers as they stand on the wire: one head, Content-Length always, never chunked, bodies from memory or from disk.
+
+Sits where aiohttp expects a StreamResponse; building one of those costs more than rendering a small file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from email.utils import formatdate
+from http import HTTPStatus
+from pathlib import Path
+from typing import Final, NamedTuple, cast
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from provisioner.model import Count
+
+_CHUNK: Final = 64 * 1024
+"""bytes of an image read and written at a time."""
+_REASONS: Final = {status.value: status.phrase for status in HTTPStatus}
+
+
+class Slice(NamedTuple):
+    """A part of a file on disk."""
+
+    path: Path
+    start: int
+    size: int
+
+
+class Wire:
+    """One answer. ``size`` is the Content-Length, which HEAD and 304 state without sending a body."""
+
+    __slots__ = ("_body", "_headers", "_keep_alive", "_size", "status")
+
+    def __init__(
+        self, status: int, body: bytes | Slice = b"", headers: str = "", *, size: int = -1, close: bool = False
+    ) -> None:
+        self.status = status
+        self._body = body
+        self._headers = headers
+        self._size = size if size >= 0 else (body.size if isinstance(body, Slice) else len(body))
+        self._keep_alive = not close
+
+    @property
+    def keep_alive(self) -> bool:
+        """What aiohttp asks after the answer went out."""
+        return self._keep_alive
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        """Write the head and the body; waits while the device reads slowly (backpressure)."""
+        self._keep_alive = self._keep_alive and bool(request.keep_alive)
+        transport = request.transport
+        if transport is None:
+            raise ConnectionResetError("the device has left")
+        head = self._head(request)
+        if isinstance(self._body, Slice):
+            transport.write(head)
+            await self._send_slice(request, self._body)
+        else:
+            transport.write(head + self._body)
+            await drained(request)
+
+    async def write_eof(self) -> None:
+        """All was written by ``prepare``."""
+
+    def _head(self, request: web.BaseRequest) -> bytes:
+        old = request.version.minor == 0
+        connection = ("keep-alive" if old else "") if self._keep_alive else ("" if old else "close")
+        return (
+            f"HTTP/1.1 {self.status} {_REASONS.get(self.status, '')}\r\nDate: {http_date()}\r\n"
+            f"Content-Length: {self._size}\r\n{self._headers}"
+            f"{f'Connection: {connection}' + chr(13) + chr(10) if connection else ''}\r\n"
+        ).encode("latin-1")
+
+    async def _send_slice(self, request: web.BaseRequest, part: Slice) -> None:
+        """Read off the loop and write at the device's pace; a file that got shorter ends the connection."""
+        left = part.size
+        with await asyncio.to_thread(part.path.open, "rb") as file:
+            file.seek(part.start)
+            while left:
+                chunk = await asyncio.to_thread(file.read, min(_CHUNK, left))
+                transport = request.transport
+                if not chunk or transport is None:
+                    self._keep_alive = False
+                    raise ConnectionResetError("the image got shorter or the device has left")
+                transport.write(chunk)
+                left -= len(chunk)
+                await drained(request)
+
+
+def as_response(wire: Wire) -> web.StreamResponse:
+    """For aiohttp's signature: it calls only prepare, write_eof and keep_alive."""
+    return cast("web.StreamResponse", wire)
+
+
+async def drained(request: web.BaseRequest) -> None:
+    """Wait until the transport's buffer is below its high-water mark."""
+    await request.protocol._drain_helper()  # aiohttp's own writers wait by it; there is no public name
+
+
+_date = (0, "")
+
+
+def http_date() -> str:
+    """RFC 9110 section 5.6.7, made once a second."""
+    global _date  # one process, one clock
+    now = int(time.time())
+    if _date[0] != now:
+        _date = (now, formatdate(now, usegmt=True))
+    return _date[1]
+
+
+class QuietHandler(RequestHandler):
+    """aiohttp's connection, except that what it cannot parse is counted and answered without a word or a traceback."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,  # noqa: ARG002  # the signature is aiohttp's
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002  # the signature is aiohttp's
+    ) -> web.StreamResponse:
+        """A head that breaks HTTP gets its status and a close; who has left gets nothing."""
+        if self._manager is None or isinstance(exc, ConnectionError):
+            raise ConnectionResetError("the device has left") from exc
+        cast("QuietServer", self._manager).count("http_refused", type(exc).__name__ if exc else str(status))
+        return as_response(Wire(status, close=True))
+
+
+class QuietServer(web.Server):
+    """aiohttp's low-level server with QuietHandler connections."""
+
+    def __init__(self, handler: object, count: Count, **limits: object) -> None:
+        super().__init__(handler, **limits)  # type: ignore[arg-type]  # passed through as given
+        self.count = count
+
+    def __call__(self) -> RequestHandler:
+        """Make the protocol of one connection."""
+        return QuietHandler(self, loop=self._loop, **self._kwargs)
