@@ -1,0 +1,5 @@
+"""`python -m provisioner` is the same program as the installed `provisioner`."""
+
+from provisioner.cli import main
+
+main()

@@ -1,0 +1,162 @@
+"""Values become tables for people and JSON for scripts; a field that does not print (repr=False) appears in neither."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from provisioner.model import Mac, Sourced
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+PIPE_WIDTH: Final = 400
+"""Columns where no terminal says: nothing may be cut off in a file or a pipe."""
+
+TIMES: Final = frozenset(
+    {"at", "created", "since", "first", "last", "last_seen", "opened", "expires", "used", "until", "fetched"}
+)
+"""Fields that hold Unix time in seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a command answers: ``data`` for scripts, and for people one ``text`` or a table of the same."""
+
+    data: object
+    text: str = ""
+    rows: Sequence[Mapping[str, object]] | None = None
+    """The table, where it is not simply ``data``."""
+    columns: tuple[str, ...] = ()
+    """Fields of each row in the order of the table's columns; empty means all of them."""
+    names: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """What people call an id that stands in a table."""
+    exit_code: int = 0
+    style: Callable[[str, str], str] | None = field(default=None, repr=False)
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Where people read: as wide as their terminal, or wide enough to cut nothing."""
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(file=stream, width=None if stream.isatty() else PIPE_WIDTH, highlight=False, soft_wrap=False)
+
+
+def show(value: object, as_json: bool) -> int:
+    """Print what a command returned; its exit code."""
+    shown = value if isinstance(value, Shown) else Shown(value)
+    if shown.data is None:
+        return shown.exit_code  # the command has said it all itself
+    if as_json:
+        click.echo(json.dumps(plain(shown.data), indent=2, ensure_ascii=False))
+    elif shown.text:
+        click.echo(shown.text)
+    else:
+        _print(shown)
+    return shown.exit_code
+
+
+def plain(value: object) -> object:
+    """JSON's own types; fields that must not print are left out."""
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, (str, int, float, bool)) or value is None:
+        return value
+    if isinstance(value, Sourced):
+        value = {"value": value.value, "scope": value.scope.value, "key": value.key}
+    if is_dataclass(value) and not isinstance(value, type):
+        value = as_row(value)
+    if isinstance(value, Mapping):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, (set, frozenset)):
+        return sorted(str(entry) for entry in value)
+    if isinstance(value, Iterable):
+        return [plain(entry) for entry in value]
+    return str(value)
+
+
+def as_row(value: DataclassInstance) -> dict[str, object]:
+    """A dataclass as a row, without what must not print."""
+    return {one.name: getattr(value, one.name) for one in fields(value) if one.repr}
+
+
+def _print(shown: Shown) -> None:
+    data = shown.data if shown.rows is None else shown.rows
+    if isinstance(data, str):
+        click.echo(data)
+    elif isinstance(data, Sequence):
+        _print_rows([_row_of(one) for one in data], shown)
+    else:
+        _print_one(_row_of(data), shown)
+
+
+def _row_of(value: object) -> Mapping[str, object]:
+    if isinstance(value, Mapping):
+        return value
+    if is_dataclass(value) and not isinstance(value, type):
+        return as_row(value)
+    return {"name": value}
+
+
+def _print_rows(rows: Sequence[Mapping[str, object]], shown: Shown) -> None:
+    if not rows:
+        console(stderr=True).print("none")
+        return
+    columns = shown.columns or tuple(rows[0])
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for column in columns:
+        table.add_column(column.replace("_", " "), overflow="fold")
+    for row in rows:
+        table.add_row(*(_styled(shown, column, row.get(column)) for column in columns))
+    console().print(table)
+
+
+def _print_one(row: Mapping[str, object], shown: Shown) -> None:
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name in shown.columns or tuple(row):
+        table.add_row(name.replace("_", " "), _styled(shown, name, row.get(name)))
+    console().print(table)
+
+
+def _styled(shown: Shown, column: str, value: object) -> Text:
+    """Plain text never taken for markup: names and paths come from outside."""
+    text = shown.names.get(value, value) if isinstance(value, str) and not isinstance(value, Mac) else value
+    told = cell(column, text)
+    return Text(told, style=shown.style(column, told) if shown.style else "")
+
+
+def cell(column: str, value: object) -> str:
+    """One value as people write it."""
+    if value is None or value == "":
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (int, float)) and column in TIMES:
+        return moment(value) if value else "-"
+    if isinstance(value, Mac) or (column == "mac" and isinstance(value, str)):
+        return Mac(value).colons
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}={entry}" for key, entry in value.items()) or "-"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(cell("", entry) for entry in value) or "-"
+    return str(value)
+
+
+def moment(at: float) -> str:
+    """Unix time as UTC to the second."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%SZ")

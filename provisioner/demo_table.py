@@ -1,0 +1,143 @@
+"""What the demonstration says: one row a phone, the phone's word beside the server's, and where to look next."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from provisioner.cli_output import console, show
+from provisioner.demo_cast import SIP_SERVER, VVX, Part
+from provisioner.model import ListenerKind
+from provisioner.settings import Settings
+from provisioner.simulator import BootReport, Outcome, Step
+
+Addresses = Mapping[ListenerKind, tuple[str, int]]
+_COLUMNS: Final = {
+    "phone": 19,
+    "the server's verdict": 12,
+    "file": 29,
+    "status": 6,
+    "bytes": 6,
+    "line, or why not": 27,
+    "as it should": 6,
+}
+"""Head and width in characters; narrower terminals fold them further."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One phone's boot as both sides saw it."""
+
+    part: Part
+    report: BootReport
+    verdict: str
+    """The server's own words about the certificate."""
+    refusal: str = ""
+    """Kind of the event that the server wrote about a refusal, empty when there is none."""
+    reason: str = ""
+    """What that event says to the administrator."""
+
+    @property
+    def as_it_should(self) -> bool:
+        """Whether the boot ended as the part says."""
+        if self.part.refusal:
+            return (
+                self.report.outcome is Outcome.REFUSED and self.refusal == self.part.refusal and not self.report.lines
+            )
+        numbers = [line.user for line in self.report.lines]
+        servers = {line.server.partition(":")[0] for line in self.report.lines}
+        return self.verdict.startswith("unique") and numbers == [self.part.number] and servers == {SIP_SERVER}
+
+    @property
+    def outcome(self) -> str:
+        """What the phone would register, or why not."""
+        if self.report.lines:
+            return "\n".join(f"{one.user} at {one.server} ({one.transport})" for one in self.report.lines)
+        if self.refusal:
+            return f"refused ({self.refusal}): {self.reason}"
+        return self.report.refused_because or self.report.no_line_because
+
+
+def show_scenes(scenes: Sequence[Scene], as_json: bool) -> None:
+    """The table, or the same in JSON."""
+    if as_json:
+        show([_row(scene) for scene in scenes], as_json=True)
+        return
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, show_lines=False)
+    for head, width in _COLUMNS.items():
+        table.add_column(head, overflow="fold", max_width=width, justify="right" if head == "bytes" else "left")
+    for scene in scenes:
+        _add(table, scene)
+    console().print(table)
+
+
+def note(text: str) -> None:
+    """Say that it goes on; on stderr, where it is in no script's way."""
+    console(stderr=True).print(text, style="dim", markup=False)
+
+
+def _add(table: Table, scene: Scene) -> None:
+    good = scene.as_it_should
+    steps = scene.report.steps
+    table.add_row(
+        Text(f"{scene.part.title}\n{scene.part.mac.colons}"),
+        Text(scene.verdict),
+        Text("\n".join(_asked(step) for step in steps)),
+        Text("\n".join(str(step.status or "-") for step in steps)),
+        Text("\n".join(f"{step.size:,}" for step in steps)),
+        Text(scene.outcome),
+        Text("yes" if good else "NO", style="green" if good else "bold red"),
+        end_section=True,
+    )
+
+
+def _asked(step: Step) -> str:
+    """The file's name; a phone may have been given a whole URL."""
+    name = step.path.rpartition("/")[2]
+    return name if step.method == "GET" else f"{step.method} {name}"
+
+
+def _row(scene: Scene) -> Mapping[str, object]:
+    return {
+        "phone": scene.part.title,
+        "mac": scene.part.mac,
+        "verdict": scene.verdict,
+        "files": [
+            {"method": one.method, "path": one.path, "status": one.status, "bytes": one.size}
+            for one in scene.report.steps
+        ],
+        "lines": [{"user": one.user, "server": one.server, "transport": one.transport} for one in scene.report.lines],
+        "refused": scene.refusal,
+        "reason": scene.reason,
+        "as_it_should": scene.as_it_should,
+    }
+
+
+def farewell(configured: Settings, addresses: Addresses) -> None:
+    """Where the server listens, what to try, how to stop it."""
+    data = configured.data
+    schemes = {ListenerKind.DEVICE: "https", ListenerKind.LEGACY: "https"}
+    out = console(stderr=True)
+    out.print("Serving, with demo CAs trusted: not for real phones. Stop with Ctrl-C.")
+    for kind, (host, port) in addresses.items():
+        shown = configured.server_name if kind is ListenerKind.DEVICE else host
+        path = "health" if kind is ListenerKind.ADMIN else ""
+        out.print(f"  {kind:<10} {schemes.get(kind, 'http')}://{shown}:{port}/{path}", markup=False)
+    out.print("Try, in another terminal:")
+    for words in (f"render {VVX} --explain", "events --limit 10", "device list", "doctor"):
+        out.print(f"  {_program()} --data {data} {words}", markup=False)
+
+
+def _program() -> str:
+    """What to type for this program, from where the reader is."""
+    installed = Path(sys.executable).with_name("provisioner")
+    if not installed.exists():
+        return f"{sys.executable} -m provisioner"
+    return str(installed.relative_to(Path.cwd())) if installed.is_relative_to(Path.cwd()) else str(installed)

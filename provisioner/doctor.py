@@ -1,0 +1,235 @@
+"""Check an installation, say in plain words what is wrong and what to do; a check stands alone and changes nothing."""
+
+from __future__ import annotations
+
+import os
+import resource
+import stat
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from jinja2 import Environment, TemplateSyntaxError
+
+from provisioner import settings as settings_module
+from provisioner import trust
+from provisioner.errors import ProvisionerError, Unusable
+from provisioner.installation import SETTINGS_FILE, vendors
+from provisioner.pki import server_certificates_state
+from provisioner.ports import bind
+from provisioner.run_directory import read_addresses
+from provisioner.settings import Settings
+from provisioner.shipped import shipped
+from provisioner.store import migrations
+from provisioner.store.database import key_path
+from provisioner.store.secretbox import SecretBox
+
+_SPARE_FILES: Final = 200
+"""Descriptors a worker needs beside its connections: database, log, sockets to the control process."""
+_EARLIEST: Final = 1_790_000_000
+"""Unix time, September 2026: a clock before it is wrong, the program is younger."""
+
+
+class State(StrEnum):
+    """How a check came out."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report."""
+
+    state: State
+    check: str
+    says: str
+
+
+Check = Callable[[Settings], Iterator[Finding]]
+
+
+def examine(data: Path) -> tuple[Finding, ...]:
+    """Every check, in order; without readable settings only what can be said without them."""
+    try:
+        settings = _settings(data)
+    except Unusable as error:
+        return (Finding(State.FAIL, "settings", error.cause),)
+    findings = [Finding(State.OK, "settings", f"{data / SETTINGS_FILE} is understood")]
+    for name, check in CHECKS.items():
+        findings += _run(name, check, settings)
+    return tuple(findings)
+
+
+def _settings(data: Path) -> Settings:
+    if not (data / SETTINGS_FILE).is_file():
+        raise Unusable(f"{data} holds no installation; `provisioner init --data {data}` makes one")
+    return settings_module.load(data)
+
+
+def _run(name: str, check: Check, settings: Settings) -> Iterator[Finding]:
+    """A check that meets what it cannot use has found something, too."""
+    try:
+        for finding in check(settings):
+            yield replace(finding, check=name)
+    except (ProvisionerError, OSError) as error:
+        yield Finding(State.FAIL, name, str(error))
+
+
+def _ok(says: str) -> Finding:
+    return Finding(State.OK, "", says)
+
+
+def _warn(says: str) -> Finding:
+    return Finding(State.WARN, "", says)
+
+
+def _fail(says: str) -> Finding:
+    return Finding(State.FAIL, "", says)
+
+
+def check_directory(settings: Settings) -> Iterator[Finding]:
+    """Nobody else may look in, the server may write."""
+    mode = stat.S_IMODE(settings.data.stat().st_mode)
+    if mode & 0o077:
+        yield _warn(f"{settings.data} can be entered by others ({mode:04o}): run `chmod 700 {settings.data}`")
+    elif not os.access(settings.data, os.W_OK | os.X_OK):
+        yield _fail(f"{settings.data} cannot be written by this user; run as its owner")
+    else:
+        yield _ok(f"{settings.data} is its owner's alone")
+    free = os.statvfs(settings.data)
+    megabytes = free.f_bavail * free.f_frsize // settings_module.MIB
+    if megabytes < 200:
+        yield _fail(f"only {megabytes} MiB are free on its disk; the database will stop writing")
+
+
+def check_key(settings: Settings) -> Iterator[Finding]:
+    """The key opens and is the owner's alone."""
+    path = key_path(settings.data)
+    SecretBox.load(path)
+    yield _ok(f"{path.name} is readable by its owner only; keep a copy apart from the database's")
+
+
+def check_database(settings: Settings) -> Iterator[Finding]:
+    """It answers and has the version this program needs."""
+    migrations.require_current(settings.database_url)
+    yield _ok(f"the database answers and has schema version {migrations.head()}")
+
+
+def check_trust(settings: Settings) -> Iterator[Finding]:
+    """Every factory CA is the one its catalogue names; demo CAs are for demos."""
+    known = trust.load(settings.data)
+    yield _ok(f"{len(known.trusted)} factory CAs are what the catalogue says")
+    demo = [ca for ca in known.trusted if ca.subject.startswith("CN=Demo ")]
+    if demo:
+        yield _warn(
+            f"{len(demo)} demo CAs are trusted and anybody who can read this directory can make phones for them; not "
+            "for production: begin a fresh directory, or `provisioner certs untrust` each"
+        )
+    lacking = [one for one in vendors() if one not in {ca.vendor for ca in known.trusted}]
+    for vendor in lacking:
+        yield _warn(
+            f"no factory CA of {vendor} is trusted, so its phones need a token URL; see `provisioner certs trust`"
+        )
+    for end in known.check(time.time()):
+        yield Finding(State.FAIL if end.days < 0 and end.kind == "root" else State.WARN, "", end.text)
+
+
+def check_certificates(settings: Settings) -> Iterator[Finding]:
+    """The server's own certificates: usable now, for long enough, and for the name that phones use."""
+    now = time.time()
+    for one in server_certificates_state(
+        [settings.data / name for name in settings.tls_certificates], settings.server_name, now
+    ):
+        if one.problem:
+            yield _fail(one.problem)
+        elif one.hint:
+            yield _warn(f"{one.path}: {one.hint}")
+        elif (days := _days_left(one.not_after, now)) < trust.WARN_DAYS[-1]:
+            yield _warn(f"{one.path} expires in {days} days, at {one.not_after}: have its successor ready")
+        else:
+            yield _ok(f"{one.path.name} ({one.key}) serves {settings.server_name} until {one.not_after}")
+
+
+def _days_left(not_after: str, now: float) -> int:
+    return int((datetime.fromisoformat(not_after).timestamp() - now) // 86_400)
+
+
+def check_templates(settings: Settings) -> Iterator[Finding]:
+    """An operator's template must compile; a vendor's directory must be a vendor's."""
+    environment = Environment(autoescape=True)
+    own = settings.data / "templates"
+    count = 0
+    for directory in (shipped("templates"), own):
+        for path in sorted(directory.rglob("*.j2")) if directory.is_dir() else ():
+            count += 1
+            try:
+                environment.parse(path.read_text(encoding="utf-8"))
+            except (TemplateSyntaxError, UnicodeDecodeError) as error:
+                yield _fail(f"{path} does not compile: {error}; correct it or remove it to use the shipped one")
+    for stray in sorted(one.name for one in own.iterdir() if one.name not in vendors()) if own.is_dir() else ():
+        yield _warn(f"templates/{stray} belongs to no vendor and is never used; vendors: {', '.join(vendors())}")
+    yield _ok(f"{count} templates compile")
+
+
+def check_ports(settings: Settings) -> Iterator[Finding]:
+    """Bound by our own server, or free to be."""
+    running = read_addresses(settings.data)
+    if running:
+        told = ", ".join(f"{kind} {host}:{port}" for kind, (host, port) in running.items())
+        yield _ok(f"a server runs on this installation: {told}")
+        return
+    with ExitStack() as close:
+        for sock in bind(settings).values():
+            close.callback(sock.close)
+    yield _ok("all ports are free; no server runs")
+    if settings.server_host in {"127.0.0.1", "::1", "localhost"}:
+        yield _warn("server.host is this machine only; phones reach it when it is 0.0.0.0 or ::")
+
+
+def check_capacity(settings: Settings) -> Iterator[Finding]:
+    """Workers against cores, and descriptors against connections."""
+    cores = len(os.sched_getaffinity(0))
+    workers = settings.server_workers or cores
+    if workers > cores:
+        yield _warn(f"{workers} workers on {cores} cores only take turns; set server.workers to 0")
+    else:
+        yield _ok(f"{workers} workers on {cores} cores")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = settings.http_connections + _SPARE_FILES
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        yield _warn(
+            f"{hard} open files are allowed, http.connections wants {wanted}: raise LimitNOFILE in the service's unit"
+        )
+    else:
+        yield _ok(f"open files: {soft} now, {hard} at most, {wanted} wanted by a worker")
+
+
+def check_clock(settings: Settings) -> Iterator[Finding]:
+    """A wrong clock makes every certificate look expired or not yet valid."""
+    now, made = time.time(), (settings.data / SETTINGS_FILE).stat().st_mtime
+    if now < _EARLIEST or now < made - 60:
+        yield _fail(
+            f"the clock says {time.strftime('%Y-%m-%d %H:%M', time.gmtime(now))} UTC, which is past: set up NTP"
+        )
+    else:
+        yield _ok(f"the clock says {time.strftime('%Y-%m-%d %H:%M', time.gmtime(now))} UTC")
+
+
+CHECKS: Final[dict[str, Check]] = {
+    "directory": check_directory,
+    "key": check_key,
+    "database": check_database,
+    "trust": check_trust,
+    "certificates": check_certificates,
+    "templates": check_templates,
+    "ports": check_ports,
+    "capacity": check_capacity,
+    "clock": check_clock,
+}
