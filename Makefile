@@ -1,0 +1,74 @@
+# The two commands are `make run` and `make test`; `make help` lists the rest. Stamps in .venv make a second call quick.
+
+VENV := .venv
+BIN := $(VENV)/bin
+DATA ?= ./data
+PORT ?= 8443
+# An installed Python 3.11 or newer, the first of these names that is one; make PYTHON=... says another.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 python; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# CI has no terminal; pytest and pip must not ask.
+export PIP_NO_INPUT := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint format types contracts docs docs-check check packages bench-boot bench-render clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(VENV)/installed ## install, start the server in ./data, boot simulated phones against it (DATA=, PORT=)
+	@$(BIN)/provisioner demo --data $(DATA) --port $(PORT)
+
+test: check packages ## everything: lint, types, import contracts, docs, and every test
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+check: lint types contracts docs-check ## what test does before it runs the tests
+
+lint: $(VENV)/developing ## ruff, rules and format
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+format: $(VENV)/developing ## let ruff put imports and layout right
+	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+types: $(VENV)/developing ## mypy --strict
+	@$(BIN)/mypy
+
+contracts: $(VENV)/developing ## who may import whom
+	@$(BIN)/lint-imports
+
+docs: $(VENV)/developing ## write docs/reference again from the code
+	@$(BIN)/python docs/generate.py
+
+docs-check: $(VENV)/developing ## docs/reference says what the code says
+	@$(BIN)/python docs/generate.py --check
+
+bench-boot: $(VENV)/developing packages ## server CPU per boot against nginx; results in bench/results
+	@$(BIN)/python bench/boot.py
+
+bench-render: $(VENV)/developing ## microseconds per rendered file; results in bench/results
+	@$(BIN)/python bench/render.py
+
+packages: $(VENV)/packages
+
+$(VENV)/packages: .ci/packages | $(VENV)/pip
+	@.ci/packages && touch $@
+
+$(VENV)/pip:
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer was found; install one, or name it: make PYTHON=/path/to/python3"; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than Python 3.11"; exit 2; }
+	@$(PYTHON) -m venv $(VENV) || { echo "$(PYTHON) cannot make a virtual environment; on Debian: apt-get install python3-venv"; exit 2; }
+	@touch $@
+
+$(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/pip
+	@echo "Installing into $(VENV) ..."
+	@$(PIP) install --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/developing: pyproject.toml constraints.txt $(VENV)/installed .ci/development.py
+	@echo "Installing what the tests need into $(VENV) ..."
+	@$(BIN)/python .ci/development.py | xargs $(PIP) install --constraint constraints.txt
+	@touch $@
+
+clean: ## forget the virtual environment and the tools' caches; ./data stays
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

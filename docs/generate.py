@@ -1,0 +1,166 @@
+"""Write docs/reference from the code, or with --check say which page is not what the code says."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from provisioner.cli import cli
+from provisioner.model import Model
+from provisioner.neutral import SETTINGS
+from provisioner.preview import written
+from provisioner.settings import knobs
+from provisioner.vendor import Manifest
+from provisioner.vendors import drivers
+
+REFERENCE = Path(__file__).resolve().parent / "reference"
+NOTICE = "<!-- Written by `make docs` from the code; change the code, not this page. -->\n"
+
+
+def manifests() -> list[Manifest]:
+    """What the vendors say of themselves."""
+    return [driver.manifest for driver in drivers()]
+
+
+def table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> Iterator[str]:
+    """A Markdown table."""
+    yield f"| {' | '.join(head)} |"
+    yield "|" + "---|" * len(head)
+    for row in rows:
+        yield f"| {' | '.join(cell.replace('|', '&#124;') for cell in row)} |"
+
+
+def settings_page() -> Iterator[str]:
+    """Every knob of the server, then every neutral setting of the devices."""
+    yield "# Settings\n"
+    yield "## Of the server\n"
+    yield 'In `DATA/provisioner.toml`; the part before the dot is a table: `[server]`, `name = "prov.example.net"`.'
+    yield "Each can also be given as `PROVISIONER_<TABLE>_<NAME>` in the environment, which wins over the file.\n"
+    rows = ((f"`{name}`", _toml(one.default), one.metadata["unit"], one.metadata["why"]) for name, one in knobs())
+    yield from table(("setting", "default", "unit", "why"), rows)
+    yield "\n## Of the devices\n"
+    yield "Neutral settings: one meaning for all vendors. `provisioner layer set SCOPE KEY NAME=VALUE` gives them."
+    yield "One marked *per line* may be given for line N alone as `line.N.NAME`.\n"
+    neutral = (
+        (f"`{one.name}`", _code(written(one.default)), one.unit, "yes" if one.per_line else "", one.help)
+        for one in SETTINGS.values()
+    )
+    yield from table(("setting", "default", "unit", "per line", "meaning"), neutral)
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, tuple):
+        return "`[" + ", ".join(f'"{one}"' for one in value) + "]`"
+    return f'`"{value}"`' if isinstance(value, str) else f"`{str(value).lower()}`"
+
+
+def _code(text: str) -> str:
+    return f"`{text}`" if text else "none"
+
+
+def command_page() -> Iterator[str]:
+    """The help of every command, as it prints it."""
+    yield "# The command line\n"
+    yield "Every command takes `--data DIR` (or `PROVISIONER_DATA`) and `--json`. Names and ids are accepted alike.\n"
+    yield from table(
+        ("exit code", "means"),
+        iter(
+            [
+                ("0", "done, or nothing to complain of"),
+                ("1", "refused, not found, in conflict; a check that failed; `diff` found differences"),
+                ("2", "wrong usage, or an installation that cannot run as it is"),
+                ("3", "a fault of the program itself"),
+            ]
+        ),
+    )
+    yield ""
+    yield from _commands(cli, click.Context(cli, info_name="provisioner", terminal_width=100, max_content_width=100))
+
+
+def _commands(command: click.Command, ctx: click.Context) -> Iterator[str]:
+    yield f"## `{ctx.command_path}`\n\n```\n{command.get_help(ctx)}\n```\n"
+    if isinstance(command, click.Group):
+        for name in command.list_commands(ctx):
+            child = command.get_command(ctx, name)
+            assert child is not None
+            yield from _commands(child, click.Context(child, parent=ctx, info_name=name))
+
+
+def models_page() -> Iterator[str]:
+    """Every model of every vendor; what it cannot do by number, each reason told once."""
+    yield "# Models\n"
+    yield "What `provisioner device add --model` takes. *Lines* are SIP lines, or FXS ports on an ATA. The numbers"
+    yield "under *cannot* are explained below each table.\n"
+    for manifest in manifests():
+        yield f"## {manifest.title} (`{manifest.name}`): {len(manifest.models)} models\n"
+        reasons: dict[tuple[str, str], int] = {}
+        rows = [_model_row(one, reasons) for one in manifest.models.values()]
+        yield from table(("model", "family", "dialect", "lines", "keys", "lowest firmware", "cannot"), iter(rows))
+        yield ""
+        told = ((str(number), f"`{name}`", why) for (name, why), number in reasons.items())
+        yield from table(("", "setting that is refused", "why"), told)
+        yield ""
+
+
+def _model_row(model: Model, reasons: dict[tuple[str, str], int]) -> tuple[str, ...]:
+    numbers = sorted(reasons.setdefault(entry, len(reasons) + 1) for entry in model.refuses.items())
+    return (
+        f"`{model.name}`",
+        model.family,
+        model.dialect,
+        str(model.lines),
+        str(model.line_keys or ""),
+        model.min_firmware,
+        ", ".join(map(str, numbers)),
+    )
+
+
+def files_page() -> Iterator[str]:
+    """What devices ask for, by dialect."""
+    yield "# File names\n"
+    yield "What a device asks for, in the order of its boot. `{mac}` is its MAC, `NN` the code and `{part}` the part"
+    yield "number of its model. Other names are answered with 404, which phones expect.\n"
+    for manifest in manifests():
+        yield f"## {manifest.title}\n"
+        rows = (
+            (dialect, ", ".join(f"`{_placed(name)}`" for name in names)) for dialect, names in manifest.files.items()
+        )
+        yield from table(("dialect", "files"), rows)
+        yield ""
+
+
+def _placed(name: str) -> str:
+    return name.format(mac="{mac}", MAC="{MAC}", code="NN", part="{part}")
+
+
+PAGES = {
+    "settings.md": settings_page,
+    "command-line.md": command_page,
+    "models.md": models_page,
+    "file-names.md": files_page,
+}
+
+
+def page(name: str) -> str:
+    """One page of the reference."""
+    return NOTICE + "\n" + "\n".join(PAGES[name]()).rstrip() + "\n"
+
+
+def main() -> int:
+    """Write all pages, or compare them."""
+    if "--check" in sys.argv[1:]:
+        stale = [name for name in PAGES if (REFERENCE / name).read_text(encoding="utf-8") != page(name)]
+        for name in stale:
+            sys.stderr.write(f"docs/reference/{name} is not what the code says; run `make docs`\n")
+        return int(bool(stale))
+    REFERENCE.mkdir(exist_ok=True)
+    for name in PAGES:
+        (REFERENCE / name).write_text(page(name), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,166 @@
+"""The shape of the house, held by machine: rooms, sizes, names, and a reason beside every exception to a rule."""
+
+from __future__ import annotations
+
+import ast
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pytest_socket import SocketConnectBlockedError
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "provisioner"
+OWN = ("provisioner", "tests", "bench", "docs", "examples", ".ci")
+LONGEST_FILE = 450
+LONGEST_FUNCTION = 45
+MEDIAN_FUNCTION = 10
+BANNED = {
+    "utils.py",
+    "util.py",
+    "helpers.py",
+    "helper.py",
+    "common.py",
+    "base.py",
+    "const.py",
+    "constants.py",
+    "misc.py",
+}
+EDGES = {"provisioner/http/device.py", "provisioner/app.py"}
+"""The request handler and the worker's main: the only two places that may catch everything."""
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def sources(*folders: str) -> list[Path]:
+    found = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    return sorted(path for path in found if "__pycache__" not in path.parts)
+
+
+def name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def functions(path: Path) -> Iterator[Function]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return (node for node in ast.walk(tree) if isinstance(node, Function))
+
+
+def length(node: Function) -> int:
+    """Lines from the signature to the end, the docstring left out: words are not what makes a function long."""
+    lines = (node.end_lineno or node.lineno) - node.lineno + 1
+    first = node.body[0]
+    if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+        lines -= (first.end_lineno or first.lineno) - first.lineno + 1
+    return lines
+
+
+def test_imports_run_one_way() -> None:
+    command = [str(Path(sys.executable).parent / "lint-imports"), "--no-cache"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_no_file_outgrows_its_room() -> None:
+    long = {name(path): len(path.read_text(encoding="utf-8").splitlines()) for path in sources(*OWN)}
+    assert {path: lines for path, lines in long.items() if lines > LONGEST_FILE} == {}
+
+
+def test_no_function_outgrows_a_screen() -> None:
+    long = [
+        f"{name(path)}:{node.lineno} {node.name} has {length(node)} lines"
+        for path in sources("provisioner")
+        for node in functions(path)
+        if length(node) > LONGEST_FUNCTION and "migrations" not in path.parts  # a list of columns, once
+    ]
+    assert long == []
+
+
+def test_half_of_all_functions_are_short() -> None:
+    lengths = sorted(length(node) for path in sources("provisioner") for node in functions(path))
+    assert lengths[len(lengths) // 2] <= MEDIAN_FUNCTION
+
+
+def test_no_module_is_named_after_nothing() -> None:
+    assert [name(path) for path in sources("provisioner") if path.name in BANNED] == []
+
+
+@pytest.mark.parametrize("path", sources("provisioner"), ids=name)
+def test_first_line_says_the_modules_rule(path: Path) -> None:
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    assert docstring, "a module opens with its rule or strategy in one sentence"
+    assert len(docstring.splitlines()[0]) >= 20
+
+
+def test_every_exception_to_a_rule_gives_its_reason() -> None:
+    """``# noqa: S105  # the word, not a secret``: the code, and after a second # the why."""
+    marker = re.compile(r"#\s*(noqa|type:\s*ignore)(?P<code>[:\[][^#]*)?(?P<reason>#\s*\S.{5,})?")
+    bare = [
+        f"{name(path)}:{number}: {line.strip()}"
+        for path in sources("provisioner", "bench", "examples")
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if (found := marker.search(line)) and not (found["code"] and found["reason"])
+    ]
+    assert bare == []
+
+
+def test_everything_is_caught_only_at_the_outer_edges() -> None:
+    broad = {
+        f"{name(path)}:{node.lineno}"
+        for path in sources("provisioner")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ExceptHandler) and _is_broad(node) and name(path) not in EDGES
+    }
+    assert broad == set()
+
+
+def _is_broad(handler: ast.ExceptHandler) -> bool:
+    caught = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
+    return any(
+        one is None or (isinstance(one, ast.Name) and one.id in {"Exception", "BaseException"}) for one in caught
+    )
+
+
+def test_open_dicts_stay_at_the_rims() -> None:
+    """A signature says what it takes: ``dict[str, Any]`` only where JSON or rows come in."""
+    loose = [
+        f"{name(path)}:{node.lineno} {node.name}"
+        for path in sources("provisioner")
+        if not {"http", "store"} & set(path.parts)
+        for node in functions(path)
+        if "dict[str, Any]" in ast.unparse(node.args) + (ast.unparse(node.returns) if node.returns else "")
+    ]
+    assert loose == []
+
+
+def test_tests_are_not_skipped() -> None:
+    """A test that may be skipped hides its failure; what it needs is installed by ``make test``."""
+    words = re.compile(r"pytest\.skip\(|mark\.(skip|skipif|xfail)\b")
+    hidden = [
+        name(path) for path in sources("tests") if path != Path(__file__) and words.search(path.read_text("utf-8"))
+    ]
+    assert hidden == []
+
+
+def test_no_package_index_is_named() -> None:
+    """Where packages come from is the business of whoever installs them."""
+    files = [ROOT / one for one in ("Makefile", "pyproject.toml", "constraints.txt", ".ci/run", ".ci/packages")]
+    named = [name(path) for path in files if re.search(r"https?://|--index-url|--extra-index", path.read_text("utf-8"))]
+    assert named == []
+
+
+def test_every_pin_of_the_project_is_a_constraint() -> None:
+    pinned = re.findall(r'"([A-Za-z0-9_-]+)(?:\[[a-z]+\])?==([^"]+)"', (ROOT / "pyproject.toml").read_text("utf-8"))
+    constraints = (ROOT / "constraints.txt").read_text("utf-8").lower().replace("_", "-").splitlines()
+    assert [f"{one}=={version}" for one, version in pinned if f"{one}=={version}".lower() not in constraints] == []
+    assert len(pinned) > 20
+
+
+def test_the_network_ends_at_this_machine() -> None:
+    """192.0.2.0/24 is nobody's (RFC 5737); a test that leaves the loopback fails, it does not time out."""
+    with pytest.raises((SocketConnectBlockedError, UserWarning)):
+        socket.create_connection(("192.0.2.1", 80), 0.2)
