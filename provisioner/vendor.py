@@ -84,6 +84,10 @@ def _model(vendor: str, path: Path, row: Mapping[str, object]) -> Model:
 
 def older(version: str, floor: str) -> bool:
     """Whether a dotted firmware version is below another; parts compare as numbers, missing ones as 0."""
-    ours, floors = (tuple(int(part) if part.isdecimal() else 0 for part in text.split(".")) for text in (version, floor))
+    ours, floors = _parts(version), _parts(floor)
     width = max(len(ours), len(floors))
     return ours + (0,) * (width - len(ours)) < floors + (0,) * (width - len(floors))
+
+
+def _parts(version: str) -> tuple[int, ...]:
+    return tuple(int(part) if part.isdecimal() else 0 for part in version.split("."))

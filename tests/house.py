@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http.client
 import json
 import os
 import shutil
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -23,6 +25,7 @@ from provisioner.model import Mac
 from provisioner.store.database import Store
 from provisioner.vendors import drivers
 
+VVX, OTHER_VVX, T46S, OBI = "0004f2000001", "0004f2000004", "001565000002", "9cadef000003"
 SECRET = "canary-Secret-Zq7!"
 """Begins every SIP secret: it must turn up in phones' files and nowhere else."""
 
@@ -194,3 +197,56 @@ def ask(
     answer = connection.getresponse()
     data = answer.read()
     return answer.status, {key.lower(): value for key, value in answer.getheaders()}, data
+
+
+def events(house, kind, mac=""):
+    """Events of a kind, waited for: they are written in batches."""
+
+    async def read():
+        async with house.fleet() as fleet:
+            return await fleet.events(kind=kind, mac=mac)
+
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        if found := asyncio.run(read()):
+            return found
+        time.sleep(0.1)
+    return []
+
+
+def administer(house, action):
+    async def run():
+        async with house.fleet() as fleet:
+            return await action(fleet)
+
+    return asyncio.run(run())
+
+
+def soon(condition, seconds):
+    """Whether it becomes true in time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@contextlib.contextmanager
+def wrapped(house, context, session=None):
+    with (
+        socket.create_connection(("127.0.0.1", house.ports["device"]), timeout=10) as plain,
+        context.wrap_socket(plain, server_hostname="localhost", session=session) as made,
+    ):
+        yield made
+
+
+def raw(connection, sent):
+    sent = sent.encode() if isinstance(sent, str) else sent
+    with contextlib.suppress(OSError):
+        connection.sendall(sent)
+    answer = b""
+    with contextlib.suppress(TimeoutError, ConnectionResetError, ssl.SSLError):
+        connection.settimeout(5)
+        answer = connection.recv(65536)
+    return answer

@@ -15,7 +15,7 @@ def test_a_repeat_is_held_back_and_told_with_its_number_a_minute_later():
 
 
 def test_memory_stays_bounded_however_many_paths_are_tried():
-    log = EventLog(lambda event: None)
+    log = EventLog([].append)
     for number in range(10_000):
         log.refused(NotYours("why"), PEER, f"/{number}", "UA", 1.0)
     assert len(log._told) <= 4096

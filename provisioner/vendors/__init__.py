@@ -6,7 +6,6 @@ from pathlib import Path
 
 from provisioner.rendering import Templates
 from provisioner.shipped import shipped
-from provisioner.vendor import VendorDriver
 from provisioner.vendors.poly import Poly
 from provisioner.vendors.yealink import Yealink
 
