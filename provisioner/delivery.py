@@ -215,10 +215,9 @@ class Delivery:
 
     async def _load(self, visit: Visit, mac: Mac) -> BootView | None:
         """What the store knows of the device: read once a connection, again only after an administrator's change."""
-        generation = self.views.generation
-        if visit.generation != generation or visit.view is None or visit.view.device.mac != mac:
+        if visit.generation != self.views.generation or visit.view is None or visit.view.device.mac != mac:
             visit.view, visit.config = await self.views.boot_view(mac), None
-            visit.generation = generation
+            visit.generation = self.views.generation
         return visit.view
 
     async def _view(self, visit: Visit, mac: Mac, ask: Ask, file: DeviceFile) -> BootView:

@@ -11,6 +11,7 @@ import hashlib
 import os
 import shutil
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -52,7 +53,11 @@ class UploadShelf:
         try:
             displaced = await self._write_row(row, file)
         except Conflict as error:
+            await self._drop(mac, name, directory / file)
             raise UnknownDevice(f"{mac} was removed while it sent a file") from error
+        except StoreFailed:
+            await self._drop(mac, name, directory / file)
+            raise
         if displaced:
             await asyncio.to_thread((directory / displaced).unlink, missing_ok=True)
 
@@ -74,6 +79,12 @@ class UploadShelf:
             await connection.execute(query)
         return displaced
 
+    async def _drop(self, mac: Mac, name: str, path: Path) -> None:
+        """Remove a file that got no row, or retries would fill the disk; a commit whose answer was lost gave it one."""
+        with suppress(StoreFailed):
+            if await self._file_of(mac, name) != path.name:
+                await asyncio.to_thread(path.unlink, missing_ok=True)
+
     async def get(self, mac: Mac, name: str) -> bytes | None:
         """The last upload under this name, or None."""
         sealed = await self._read(mac, name) or await self._read(mac, name)
@@ -85,9 +96,7 @@ class UploadShelf:
 
     async def _read(self, mac: Mac, name: str) -> bytes | None:
         """The sealed bytes; None without a row; empty when the file went, as it does when a new one takes its place."""
-        query = select(_U.file).where(_U.mac == mac, _U.name == name)
-        async with self._store.reading() as connection:
-            file = (await connection.execute(query)).scalar_one_or_none()
+        file = await self._file_of(mac, name)
         if file is None:
             return None
         try:
@@ -96,6 +105,11 @@ class UploadShelf:
             return b""
         except OSError as error:
             raise StoreFailed(f"the upload {name} of {mac} cannot be read: {error.strerror}") from error
+
+    async def _file_of(self, mac: Mac, name: str) -> str | None:
+        query = select(_U.file).where(_U.mac == mac, _U.name == name)
+        async with self._store.reading() as connection:
+            return (await connection.execute(query)).scalar_one_or_none()
 
 
 async def list_uploads(connection: AsyncConnection, mac: Mac) -> list[Upload]:

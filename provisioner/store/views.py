@@ -50,6 +50,7 @@ def _boot_select() -> Select[Any]:
         _D.vendor, _D.model, _D.account, _D.site, _D.revoked, pin.c.spki, _D.firmware, _D.seen_modern,
         _D.allow_token, _D.allow_digest, _D.allow_expired, _D.digest_secret, layer.c.entries, layer.c.raw, uploads,
         binding.c.line, binding.c.label, _E.id, _E.number, _E.auth_user, _E.secret, _E.display_name,
+        select(schema.revision.c.value).scalar_subquery(),
     )  # fmt: skip
     own_layer = (layer.c.scope == literal_column(f"'{Scope.DEVICE.value}'")) & (layer.c.key == _D.mac)
     joined = (
@@ -63,6 +64,8 @@ def _boot_select() -> Select[Any]:
 
 _DEVICE: Final = slice(0, 15)
 _LINE: Final = slice(15, 22)
+_AT: Final = 22
+"""Column of the revision that the rows were read at."""
 
 
 def boot_view_of(mac: Mac, rows: Rows, box: SecretBox) -> BootView | None:
@@ -152,9 +155,15 @@ class Views:
         await self._reader.close()
 
     async def boot_view(self, mac: Mac) -> BootView | None:
-        """Everything the store knows for a device's boot, or None; exactly one SELECT."""
+        """Everything the store knows for a device's boot, or None; exactly one SELECT while nothing has changed.
+
+        What is shared is brought up to the same revision first: a device that was added after its account's layer must
+        not boot with the one and without the other.
+        """
         with failing_clearly():
             rows = await self._reader.boot_rows(mac)
+            while rows and rows[0][_AT] > self.generation and await self._follow():
+                rows = await self._reader.boot_rows(mac)
         return boot_view_of(mac, rows, self._store.box)
 
     def shared(self, device: Device) -> Merged:
