@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
 
-from provisioner.errors import PinMismatch, ProvisionerError
-from provisioner.model import Event, Peer
+from provisioner.errors import PinMismatch, ProvisionerError, Revoked
+from provisioner.model import Event, Peer, Verdict
 
 _WINDOW: Final = 60.0
 """s: a phone that retries every few seconds must not fill the log."""
@@ -68,7 +68,7 @@ def _details(error: ProvisionerError, peer: Peer, path: str, user_agent: str) ->
         "user_agent": user_agent,
         "address": peer.address,
         "listener": peer.listener,
-        "verdict": identity.verdict,
+        "verdict": Verdict.REVOKED if isinstance(error, Revoked) else identity.verdict,
         "verdict_why": identity.why,
         "vendor": identity.vendor,
         "subject": identity.subject,

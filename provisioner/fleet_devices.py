@@ -15,7 +15,7 @@ from provisioner.store import devices, layer_rows, people, tokens, uploads
 from provisioner.store.database import Change
 from provisioner.store.devices import DeviceFilter
 from provisioner.store.rows import Binding, Extension, Pin, Token
-from provisioner.vendor import older
+from provisioner.vendor import model_named, older
 
 _LABEL: Final = 40
 _WINDOW: Final = 3600.0
@@ -29,7 +29,7 @@ class Devices(Desk):
         driver = self._drivers.get(vendor)
         if driver is None:
             raise Invalid("vendor", f"{vendor!r} is none of {', '.join(sorted(self._drivers))}")
-        found = driver.manifest.models.get(model)
+        found = model_named(driver.manifest, model)
         if found is None:
             near = [
                 name
@@ -53,7 +53,7 @@ class Devices(Desk):
 
     async def add_device(self, mac: Mac, *, vendor: str, model: str, account: str, site: str = "") -> Device:
         """A device that may now prove itself and fetch."""
-        self._model(vendor, model)
+        model = self._model(vendor, model).name
         async with self._change() as change:
             owner = await account_of(change.connection, account)
             place = (await site_of(change.connection, site, owner.id)).id if site else ""
@@ -108,13 +108,13 @@ class Devices(Desk):
             for one in await devices.bindings_of(change.connection, mac, active=True):
                 if one.line > fitting.lines:
                     raise Conflict(
-                        f"{model} has {fitting.lines} lines and {one.number} is on line {one.line}: unbind it"
+                        f"{fitting.name} has {fitting.lines} lines and {one.number} is on line {one.line}: unbind it"
                     )
             layer = await layer_rows.read_layer(change.connection, self._store.box, Scope.DEVICE, mac)
             check_model_fits(fitting, *(layer.values if layer else ()))
-            await devices.write_device(change.connection, mac, {"model": model})
-            _note(change, mac, "model_set", model=model, before=device.model)
-        return self._told(replace(device, model=model))
+            await devices.write_device(change.connection, mac, {"model": fitting.name})
+            _note(change, mac, "model_set", model=fitting.name, before=device.model)
+        return self._told(replace(device, model=fitting.name))
 
     async def remove_device(self, mac: Mac) -> None:
         """Forget the device with its bindings, layer, pin, tokens and uploads."""

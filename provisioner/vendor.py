@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -50,6 +51,20 @@ class VendorDriver(Protocol):
 
     def resync_event(self, model: Model, reboot: bool) -> str:
         """The SIP NOTIFY Event header value that makes the device fetch again."""
+
+
+def model_named(manifest: Manifest, text: str) -> Model | None:
+    """A model by its name as people write it: case, blanks, dashes and underscores do not count."""
+    exact = manifest.models.get(text)
+    if exact is not None:
+        return exact
+    wanted = _plain(text)
+    found = [model for name, model in manifest.models.items() if _plain(name) == wanted]
+    return found[0] if len(found) == 1 else None
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]+", "", name).lower()
 
 
 def load_models(vendor: str, path: Path) -> Mapping[str, Model]:

@@ -173,6 +173,8 @@ def test_revocation_reaches_an_open_connection_and_a_resumed_session_within_five
         with wrapped(house, context, session) as again:
             assert again.session_reused
             assert raw(again, f"GET /{mac}.cfg HTTP/1.1\r\nHost: x\r\n\r\n").startswith(b"HTTP/1.1 404")
+        (event, *_) = events(house, "revoked", mac)
+        assert event.details["verdict"] == "revoked"
         administer(house, lambda fleet: fleet.restore_device(mac))
         assert soon(lambda: ask(phone, f"/{mac}.cfg")[0] == 200, 5)
 

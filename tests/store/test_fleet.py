@@ -350,3 +350,11 @@ async def test_seen_devices_leave_the_list_when_they_are_added(
     assert (seen.mac, seen.first, seen.last, seen.times) == (OTHER, 1.0, 3.0, 3)
     await acme.add_device(OTHER, vendor="poly", model="VVX 411", account="Acme")
     assert await acme.seen() == []
+
+
+async def test_a_model_is_known_however_its_name_is_written(acme: Fleet) -> None:
+    device = await acme.add_device(Mac("0004f2aabb77"), vendor="poly", model="vvx-411", account="Acme")
+    assert device.model == "VVX 411"
+    assert (await acme.device(device.mac)).model == "VVX 411"
+    with pytest.raises(Invalid, match="model"):
+        await acme.add_device(Mac("0004f2aabb78"), vendor="poly", model="vvx 4", account="Acme")
