@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format types contracts docs docs-check check packages bench-boot bench-render clean
+.PHONY: help run test lint format types contracts docs docs-check check packages bench-boot bench-parts bench-render bench-idle bench-million clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,11 +43,20 @@ docs: $(VENV)/developing ## write docs/reference again from the code
 docs-check: $(VENV)/developing ## docs/reference says what the code says
 	@$(BIN)/python docs/generate.py --check
 
-bench-boot: $(VENV)/developing packages ## server CPU per boot against nginx; results in bench/results
+bench-boot: $(VENV)/developing packages ## server CPU per boot against nginx (15 min; a quiet machine)
 	@$(BIN)/python bench/boot.py
 
-bench-render: $(VENV)/developing ## microseconds per rendered file; results in bench/results
+bench-parts: $(VENV)/developing ## which part of the server a boot's CPU goes to (2 min)
+	@$(BIN)/python bench/parts.py --lines
+
+bench-render: $(VENV)/developing ## microseconds per rendered file (1 min)
 	@$(BIN)/python bench/render.py
+
+bench-idle: $(VENV)/developing ## memory of 10,000 idle connections, and boots meanwhile (4 min)
+	@$(BIN)/python bench/idle.py
+
+bench-million: $(VENV)/developing ## 1,000,000 devices against 1,000, and a change of a shared default (3 min)
+	@$(BIN)/python bench/million.py
 
 packages: $(VENV)/packages
 
