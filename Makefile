@@ -21,7 +21,7 @@ run: $(VENV)/installed ## install, start the server in ./data, boot simulated ph
 	@$(BIN)/provisioner demo --data $(DATA) --port $(PORT)
 
 test: check packages ## everything: lint, types, import contracts, docs, and every test
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: lint types contracts docs-check ## what test does before it runs the tests
 

@@ -32,8 +32,8 @@ from provisioner.firmware import FirmwareShelf
 from provisioner.http.bootstrap import BootstrapEdge
 from provisioner.http.device import DeviceEdge, Handler
 from provisioner.http.listener import Listener, http_limits
+from provisioner.http.server import QuietServer
 from provisioner.http.tls import make_context
-from provisioner.http.wire import QuietServer
 from provisioner.identity import Identifier
 from provisioner.model import Count, ListenerKind
 from provisioner.ports import bind, shown
@@ -50,7 +50,7 @@ from provisioner.store.uploads import UploadShelf
 from provisioner.store.views import Views
 from provisioner.supervisor import House, Sockets, Supervisor
 from provisioner.tenure import Tenure
-from provisioner.trust import Trust
+from provisioner.trust import Trust, withdrawn
 from provisioner.trust import load as load_trust
 from provisioner.vendor import VendorDriver
 from provisioner.vendors import drivers
@@ -97,6 +97,7 @@ def run(settings: Settings) -> int:
             admin_main=partial(admin_main, settings),
             watched=partial(_watched, settings),
             buried=partial(bury, run_directory.metrics),
+            withdrawn=lambda before, after: withdrawn(before.trust, after.trust),
         )
         return Supervisor(settings, sockets, run_directory, house).run()
 
@@ -137,7 +138,7 @@ def certificate_files(settings: Settings) -> list[Path]:
 def _watched(settings: Settings) -> Iterator[Path]:
     """What an operator replaces while the server runs."""
     yield from certificate_files(settings)
-    yield from (settings.data / "trust").glob("*")
+    yield from (settings.data / "trust").glob("[!.]*")
     yield from (settings.data / "templates").rglob("*.*")
 
 
@@ -178,6 +179,7 @@ async def serve_worker(sockets: Sockets, equipment: Equipment, line: Lifeline) -
     settings = equipment.settings
     async with AsyncExitStack() as stack:
         counters = Counters(RunDirectory(settings.data).metrics, line.slot)
+        stack.callback(counters.flush)
         count = counters.count
         store = await stack.enter_async_context(Store.of(settings))
         views = Views(store)
@@ -229,14 +231,16 @@ def _handlers(
     handlers: dict[ListenerKind, Handler] = {kind: edge.handler(kind) for kind in equipment.contexts}
     if ListenerKind.BOOTSTRAP in sockets:
         url, authority = base_urls[ListenerKind.DEVICE], _authority(settings)
-        handlers[ListenerKind.BOOTSTRAP] = BootstrapEdge(vendors.values(), shelf, authority, url, count).handle
+        own_url = _base_url(settings, sockets[ListenerKind.BOOTSTRAP], "http")
+        bootstrap = BootstrapEdge(vendors.values(), shelf, authority, url, count, own_url)
+        handlers[ListenerKind.BOOTSTRAP] = bootstrap.handle
     return handlers
 
 
-def _base_url(settings: Settings, sock: socket.socket) -> str:
+def _base_url(settings: Settings, sock: socket.socket, scheme: str = "https") -> str:
     """Where phones fetch from: the name in the certificate, the port that is really bound."""
     host = f"[{settings.server_name}]" if ":" in settings.server_name else settings.server_name
-    return f"https://{host}:{sock.getsockname()[1]}/"
+    return f"{scheme}://{host}:{sock.getsockname()[1]}/"
 
 
 def _authority(settings: Settings) -> str:
@@ -254,7 +258,7 @@ def _listener(
     context: SSL.Context | None,
     count: Count,
 ) -> Listener:
-    server = QuietServer(handler, count, **http_limits(settings))
+    server = QuietServer(handler, count, eager=kind is not ListenerKind.ADMIN, **http_limits(settings))
     listener = Listener(kind, sock, context, server, settings, count)
     stack.push_async_callback(server.shutdown, 0)
     stack.callback(listener.close)
@@ -265,15 +269,26 @@ def _listener(
 def _every(
     stack: AsyncExitStack, period: float, name: str, action: Callable[[], Awaitable[object]], count: Count
 ) -> None:
-    """Do something again and again until the stack unwinds."""
+    """Do something again and again until the stack unwinds; what is under way then is finished: it may hold records."""
+    ended = asyncio.Event()
 
     async def again() -> None:
-        while True:
-            await asyncio.sleep(period)
+        while not await _within(period, ended):
             await _contained(name, action, count)
 
+    async def end() -> None:
+        ended.set()
+        await task
+
     task = asyncio.create_task(again(), name=name)
-    stack.push_async_callback(_cancelled, task)
+    stack.push_async_callback(end)
+
+
+async def _within(seconds: float, ended: asyncio.Event) -> bool:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await ended.wait()
+    return ended.is_set()
 
 
 async def _contained(name: str, action: Callable[[], Awaitable[object]], count: Count) -> None:
@@ -286,12 +301,6 @@ async def _contained(name: str, action: Callable[[], Awaitable[object]], count: 
     except Exception:  # belongs to the outer edge of a process: a fault here must not end it
         count("background", name)
         log.exception("%s failed because of a fault in the program", name)
-
-
-async def _cancelled(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
 
 
 def _measure(counters: Counters, listeners: Sequence[Listener], lag: float) -> None:

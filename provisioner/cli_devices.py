@@ -151,10 +151,19 @@ async def device_allow(fleet: Fleet, mac: Mac, token: bool | None, digest: bool 
 
 @device.command("accept-pin")
 @THE_MAC
+@click.option("--key", default="", metavar="SHA256", help="The key that came, as its alarm names it; 16 digits do.")
 @with_fleet
-async def device_accept_pin(fleet: Fleet, mac: Mac) -> object:
-    """Forget the pinned key; the next unique certificate of this MAC is pinned instead."""
-    return await fleet.accept_pin(mac)
+async def device_accept_pin(fleet: Fleet, mac: Mac, key: str) -> object:
+    """Pin the key of a `pin_mismatch` alarm instead of the pinned one; without --key the only one that came."""
+    return await fleet.accept_pin(mac, key=key)
+
+
+@device.command("forget-pin")
+@THE_MAC
+@with_fleet
+async def device_forget_pin(fleet: Fleet, mac: Mac) -> object:
+    """Forget the pinned key: whoever comes next with this MAC is pinned. Weaker than accept-pin."""
+    return await fleet.forget_pin(mac)
 
 
 @device.command("digest-secret")

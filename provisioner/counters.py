@@ -1,7 +1,8 @@
 """What a worker counts, in files that the admin process adds up; the number of series is bounded whatever comes in.
 
 Files are named by slot, not by pid: a worker's successor counts on where it stopped, so totals never fall and files
-never heap up. A gauge lives as long as its worker.
+never heap up. A gauge lives as long as its worker. Counts reach the file with each beat, so a worker that is killed
+takes the last half second of them along.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ class Counters:
     def __init__(self, directory: Path, slot: int) -> None:
         _own_files(directory, slot)
         self._registry = CollectorRegistry()
-        self._known: dict[tuple[str, str], Callable[[], None]] = {}
+        self._known: dict[tuple[str, str], Callable[[float], None]] = {}
+        self._pending: dict[tuple[str, str], int] = {}
         self._metrics: dict[str, Counter] = {}
         self._labels: dict[str, int] = {}
         self._connections = Gauge(
@@ -64,9 +66,17 @@ class Counters:
         )
 
     def count(self, metric: str, label: str) -> None:
-        """One happening more."""
-        found = self._known.get((metric, label))
-        (found or self._add(metric, label))()
+        """One happening more; a dozen times a boot, so the file hears of it later (``flush``)."""
+        key = metric, label
+        if key not in self._pending and key not in self._known:
+            key = self._admitted(metric, label)
+        self._pending[key] = self._pending.get(key, 0) + 1
+
+    def flush(self) -> None:
+        """Write what was counted since the last time; at every beat, and when the worker ends."""
+        pending, self._pending = self._pending, {}
+        for key, number in pending.items():
+            self._known[key](number)
 
     def connections(self, listener: str, number: int) -> None:
         """How many connections a listener of this worker holds."""
@@ -75,16 +85,16 @@ class Counters:
     def loop_lag(self, seconds: float) -> None:
         """How late this worker's loop was at its last beat."""
         self._lag.set(seconds)
+        self.flush()
 
-    def _add(self, metric: str, label: str) -> Callable[[], None]:
+    def _admitted(self, metric: str, label: str) -> tuple[str, str]:
+        """The series to count in, made when it is new."""
         if self._labels.get(metric, 0) >= _MOST_LABELS:
             label = _OTHER  # not kept under the label asked for, which would grow without bound
-            if (found := self._known.get((metric, label))) is not None:
-                return found
-        series = self._metric(metric).labels(label)
-        self._labels[metric] = self._labels.get(metric, 0) + 1
-        found = self._known[metric, label] = series.inc
-        return found
+        if (metric, label) not in self._known:
+            self._known[metric, label] = self._metric(metric).labels(label).inc
+            self._labels[metric] = self._labels.get(metric, 0) + 1
+        return metric, label
 
     def _metric(self, name: str) -> Counter:
         if (found := self._metrics.get(name)) is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 from collections.abc import Mapping
@@ -48,6 +49,11 @@ from provisioner.store.views import Views
 from provisioner.vendor import VendorDriver, older
 
 _TOKEN: Final = re.compile(r"t/([^/]+)/(.+)")
+_LADDER: Final = frozenset({Verdict.NONE, Verdict.GENERIC, Verdict.EXPIRED})
+"""Verdicts that leave a device to prove itself by HTTP Digest."""
+_MODERN: Final = frozenset({"TLSv1.2", "TLSv1.3"})
+_PROBED: Final = frozenset({FileKind.LOG, FileKind.RESOURCE, FileKind.CALLS, FileKind.FIRMWARE})
+"""Kinds with names without number: that one is missing is not worth a row."""
 
 
 @dataclass(slots=True)
@@ -56,13 +62,12 @@ class Visit:
 
     peer: Peer
     view: BootView | None = None
-    generation: int = -1
     config: ResolvedConfig | None = None
     noted: bool = False
-    """The pin and the TLS version were handed to the recorder already."""
+    """The TLS version was handed to the recorder already."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that would make building one, for each request, four times as dear
 class Ask:
     """One request as the edge parsed it. ``path`` is clean and relative."""
 
@@ -130,7 +135,8 @@ class Delivery:
         try:
             body = await self._body(visit, proven, view, file)
         except NoSuchFile:
-            self.recorder.fetch(self._record(visit, proven, file, ask))
+            if file.kind not in _PROBED:
+                self.recorder.fetch(self._record(visit, proven, file, ask))
             raise
         digest = hashlib.sha256(body).hexdigest()
         record = self._record(visit, proven, file, ask, digest, body)
@@ -142,6 +148,9 @@ class Delivery:
         file = self._file(proven, ask)
         if not file.upload:
             raise MethodNotAllowed(f"a {file.kind} file is not sent by devices")
+        if proven.proof is Proof.TOKEN:
+            # What it sends is served to the device for ever after; a token is good for an hour and for whoever has it.
+            raise MethodNotAllowed("nothing is uploaded by a token")
         cap = self._cap(file.kind)
         if size > cap:
             raise TooLarge(f"{size} bytes; a {file.kind} file may have {cap}")
@@ -158,17 +167,22 @@ class Delivery:
     # --- who ------------------------------------------------------------------------------------
 
     async def _prove(self, visit: Visit, ask: Ask) -> Proven:
-        """Certificate first; a token URL or HTTP Digest only where that proves no single device."""
+        """Certificate first; a token URL or HTTP Digest where that proves no single device, or one too old to count."""
         identity = visit.peer.identity
-        if identity.mac and identity.verdict in {Verdict.UNIQUE, Verdict.EXPIRED}:
+        token = _TOKEN.fullmatch(ask.path)
+        if identity.mac and identity.verdict is Verdict.UNIQUE:
+            return Proven(identity.mac, identity.vendor, Proof.CERTIFICATE, token[2] if token else ask.path)
+        if token:
+            return _same(identity.mac, await self._prove_token(visit, ask, token[1], token[2]))
+        by_digest = self.settings.digest_enabled and identity.verdict in _LADDER
+        if identity.mac and identity.verdict is Verdict.EXPIRED and not (by_digest and ask.authorization):
             return Proven(identity.mac, identity.vendor, Proof.CERTIFICATE, ask.path)
-        if found := _TOKEN.fullmatch(ask.path):
-            return await self._prove_token(visit, ask, found[1], found[2])
-        if self.settings.digest_enabled and identity.verdict in {Verdict.NONE, Verdict.GENERIC}:
-            return await self._prove_digest(visit, ask)
+        if by_digest:
+            return _same(identity.mac, await self._prove_digest(visit, ask))
         raise NotIdentified(identity.why or f"verdict {identity.verdict}")
 
     async def _prove_token(self, visit: Visit, ask: Ask, token: str, path: str) -> Proven:
+        await asyncio.sleep(0)  # what follows may need a Task of its own, see http/server.py
         if (mac := await self.tokens.spend(token, ask.at)) is None:
             raise NotIdentified("the token is unknown, closed, used up or revoked")
         view = await self._load(visit, mac)
@@ -215,9 +229,10 @@ class Delivery:
 
     async def _load(self, visit: Visit, mac: Mac) -> BootView | None:
         """What the store knows of the device: read once a connection, again only after an administrator's change."""
-        if visit.generation != self.views.generation or visit.view is None or visit.view.device.mac != mac:
+        view = visit.view
+        legacy = visit.peer.listener is ListenerKind.LEGACY  # it may have spoken TLS 1.2 elsewhere meanwhile
+        if view is None or view.revision != self.views.generation or view.device.mac != mac or legacy:
             visit.view, visit.config = await self.views.boot_view(mac), None
-            visit.generation = self.views.generation
         return visit.view
 
     async def _view(self, visit: Visit, mac: Mac, ask: Ask, file: DeviceFile) -> BootView:
@@ -229,29 +244,39 @@ class Delivery:
 
     def _admit(self, visit: Visit, proven: Proven, view: BootView) -> None:
         """Revocation, vendor, pin, expiry and listener, judged anew for each request."""
-        device, peer = view.device, visit.peer
+        device = view.device
         if device.state is DeviceState.REVOKED:
             raise Revoked(f"{device.mac} is revoked")
         if device.vendor != proven.vendor:
             raise WrongVendor(f"{device.mac} is a {device.vendor} device and came as {proven.vendor}")
         if proven.proof is Proof.CERTIFICATE:
             self._check_key(visit, device)
-        if peer.listener is ListenerKind.LEGACY:
-            if device.model not in self.settings.legacy_models:
-                raise WrongListener(f"model {device.model} is not in legacy.models")
-            if device.seen_modern:
-                raise WrongListener(f"{device.mac} has spoken TLS 1.2 before")
+        if visit.peer.listener is ListenerKind.LEGACY:
+            self._check_legacy(visit, device)
         elif not visit.noted and not device.seen_modern:
             self.recorder.modern(device.mac)
         visit.noted = True
 
+    def _check_legacy(self, visit: Visit, device: Device) -> None:
+        """The weak listener is for models that are listed and have never done better, here or elsewhere."""
+        version = visit.peer.tls.version
+        if version in _MODERN:
+            self.recorder.modern(device.mac)
+            raise WrongListener(f"{device.mac} speaks {version}: the device listener is its own")
+        if device.model not in self.settings.legacy_models:
+            raise WrongListener(f"model {device.model} is not in legacy.models")
+        if device.seen_modern:
+            raise WrongListener(f"{device.mac} has spoken TLS 1.2 before")
+
     def _check_key(self, visit: Visit, device: Device) -> None:
         identity = visit.peer.identity
-        if device.pinned and device.pinned != identity.spki:
-            raise PinMismatch(f"{device.mac} came with key {identity.spki[:16]}…, pinned is {device.pinned[:16]}…")
+        pinned = device.pinned or self.recorder.pinned(device.mac)
+        if pinned and pinned != identity.spki:
+            cause = f"{device.mac} came with key {identity.spki[:16]}..., pinned is {pinned[:16]}..."
+            raise PinMismatch(cause, came=identity.spki, pinned=pinned)
         if identity.verdict is Verdict.EXPIRED and not self._forgives(device):
             raise NotIdentified(f"the leaf expired at {identity.not_after} and is not pinned to this device")
-        if not device.pinned and not visit.noted and identity.verdict is Verdict.UNIQUE:
+        if not pinned and identity.verdict is Verdict.UNIQUE:
             self.recorder.pin(device.mac, identity.spki, identity.not_after)
 
     def _forgives(self, device: Device) -> bool:
@@ -262,6 +287,7 @@ class Delivery:
     async def _body(self, visit: Visit, proven: Proven, view: BootView, file: DeviceFile) -> bytes:
         """The device's own last upload where it sent one, otherwise what its vendor's driver renders."""
         if file.upload and file.name in view.uploads:
+            await asyncio.sleep(0)  # what follows may need a Task of its own, see http/server.py
             stored = await self.uploads.get(proven.mac, file.name)
             if stored is not None:
                 return stored
@@ -306,3 +332,10 @@ class Delivery:
             firmware="" if file.agent.is_updater else file.agent.firmware,
             body=body,
         )
+
+
+def _same(shown: Mac | None, proven: Proven) -> Proven:
+    """A certificate that is not good enough to be let in is good enough to contradict a token."""
+    if shown is not None and shown != proven.mac:
+        raise NotYours(f"a certificate of {shown} came with the credentials of {proven.mac}")
+    return proven

@@ -74,9 +74,14 @@ class Revoked(Refused):
 
 
 class PinMismatch(Refused):
-    """A unique certificate whose key is not the one pinned to this device."""
+    """A unique certificate whose key is not the one pinned to this device; both as SHA-256 (hex) of their SPKI."""
 
     kind = "pin_mismatch"
+
+    def __init__(self, cause: str, *, came: str = "", pinned: str = "") -> None:
+        super().__init__(cause)
+        self.came = came
+        self.pinned = pinned
 
 
 class WrongListener(Refused):
@@ -127,11 +132,22 @@ class TooSlow(Refused):
     kind = "too_slow"
 
 
+class Busy(Refused):
+    """More uploads at once than the worker has memory for; the device sends it again later."""
+
+    status = 503
+    kind = "busy"
+
+
 class RangeNotSatisfiable(Refused):
-    """RFC 9110 section 15.5.17."""
+    """RFC 9110 section 15.5.17: a range beyond the end; ``size`` is the whole's, for Content-Range."""
 
     status = 416
     kind = "range"
+
+    def __init__(self, cause: str, *, size: int) -> None:
+        super().__init__(cause)
+        self.size = size
 
 
 class RenderFailed(ProvisionerError):

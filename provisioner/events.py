@@ -16,7 +16,8 @@ _WINDOW: Final = 60.0
 _REMEMBERED: Final = 4096
 """Different refusals kept in mind a worker; beyond it the oldest may be told again."""
 _PRINTABLE: Final = re.compile(r"[^ -~]")
-_TOKEN: Final = re.compile(r"^/*t/[^/]*", re.IGNORECASE)
+_TOKEN: Final = re.compile(r"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{22,}|(?<=/t/)[^/]+")
+"""Whatever may be a token, wherever a stranger puts it: 128 bits are 22 characters (RFC 4648 section 5)."""
 _LONGEST: Final = 300
 
 
@@ -27,16 +28,22 @@ class EventLog:
         self._sink = sink
         self._told: OrderedDict[tuple[str, ...], tuple[float, int]] = OrderedDict()
 
-    def refused(self, error: ProvisionerError, peer: Peer, path: str, user_agent: str, now: float) -> None:
-        """Tell of one refused or failed request, unless the same was told within the last minute."""
+    def refused(self, error: ProvisionerError, peer: Peer, path: str, user_agent: str, now: float) -> bool:
+        """Tell of one refused or failed request, unless its like was told within the last minute; whether it was.
+
+        Alike are refusals of one kind and verdict from one device, or from one address where no device is proven: a
+        stranger who tries a thousand names is one event a minute.
+        """
         mac = peer.identity.mac or ""
-        repeats = self._repeats((error.kind, peer.identity.verdict, mac or peer.address, masked(path)), now)
+        key = peer.identity.spki if isinstance(error, PinMismatch) else ""
+        repeats = self._repeats((error.kind, peer.identity.verdict, mac or peer.address, key), now)
         if repeats is None:
-            return
+            return False
         details = dict(_details(error, peer, path, user_agent))
         if repeats:
             details["repeated"] = str(repeats)
         self._sink(Event(error.kind, now, mac=mac, severity=_severity(error), actor="device", details=details))
+        return True
 
     def tell(self, event: Event) -> None:
         """Pass on what happened as it is, printable."""
@@ -79,6 +86,8 @@ def _details(error: ProvisionerError, peer: Peer, path: str, user_agent: str) ->
         "cipher": tls.cipher,
         "sni": tls.sni,
     }
+    if isinstance(error, PinMismatch):
+        given |= {"came": error.came, "pinned": error.pinned}
     return {key: printable(str(value)) for key, value in given.items() if value}
 
 
@@ -89,4 +98,4 @@ def printable(text: str) -> str:
 
 def masked(path: str) -> str:
     """A path without the token it may hold."""
-    return _TOKEN.sub("/t/***", path[:_LONGEST])
+    return _TOKEN.sub("***", path[:_LONGEST])

@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -23,20 +23,13 @@ _NAME: Final = 80
 """Characters: what a screen or a list can show."""
 
 
-class FleetDriver(VendorDriver, Protocol):
-    """A driver that can also say whether a raw parameter is one of its vendor's."""
-
-    def check_raw(self, name: str, value: str) -> None:
-        """Invalid when the name or value could not stand in this vendor's files."""
-
-
 class Desk:
     """Where an administrator's use-cases find their tools."""
 
     def __init__(
         self,
         store: Store,
-        drivers: Mapping[str, FleetDriver],
+        drivers: Mapping[str, VendorDriver],
         *,
         actor: str = "administrator",
         clock: Callable[[], float] = time.time,

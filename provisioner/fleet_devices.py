@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import replace
 from typing import Final
 
@@ -11,7 +12,7 @@ from provisioner.fleet_desk import Desk, account_of, device_of, extension_of, on
 from provisioner.fleet_layers import check_model_fits
 from provisioner.fleet_people import generated_secret
 from provisioner.model import Device, DeviceState, Mac, Model, Scope
-from provisioner.store import devices, layer_rows, people, tokens, uploads
+from provisioner.store import devices, journal, layer_rows, people, tokens, uploads
 from provisioner.store.database import Change
 from provisioner.store.devices import DeviceFilter
 from provisioner.store.rows import Binding, Extension, Pin, Token
@@ -20,6 +21,12 @@ from provisioner.vendor import model_named, older
 _LABEL: Final = 40
 _WINDOW: Final = 3600.0
 _FETCHES: Final = 40
+_KEY: Final = re.compile(r"[0-9a-f]{16,64}")
+_DIGITS: Final = 64
+_ALARMS: Final = 10_000
+"""The newest ones of a device that are looked through for keys."""
+_SLACK: Final = 60.0
+"""s: another worker may have noted a key shortly before the one that won was pinned."""
 
 
 class Devices(Desk):
@@ -196,14 +203,33 @@ class Access(Desk):
             _note(change, mac, "access_changed", severity="warning", **told)
             return await device_of(change.connection, mac)
 
-    async def accept_pin(self, mac: Mac) -> Device:
-        """Forget the pinned key, so that the next unique certificate of this Mac is pinned."""
+    async def accept_pin(self, mac: Mac, *, key: str = "") -> Device:
+        """Pin a key that came with an alarm of this device instead of the one that is pinned.
+
+        ``key`` is its SHA-256 or at least the first 16 digits; without it the only other key that has come since the
+        pin was set. Nobody else can slip in between.
+        """
+        async with self._change() as change:
+            device = await device_of(change.connection, mac)
+            pinned = await devices.find_pin(change.connection, mac)
+            if pinned is None and not key:
+                raise NotFound(f"no key is pinned to {mac.colons}: the next unique certificate is pinned by itself")
+            alarms = await journal.list_events(change.connection, limit=_ALARMS, kind="pin_mismatch", mac=mac)
+            since = 0.0 if key or pinned is None else pinned.at - _SLACK
+            came = {one.details.get("came", ""): one.details.get("not_after", "") for one in alarms if one.at >= since}
+            chosen = _chosen(mac, key, [one for one in came if len(one) == _DIGITS and one != device.pinned])
+            await devices.write_pin(change.connection, Pin(mac, chosen, came[chosen], change.at))
+            _note(change, mac, "pin_accepted", severity="warning", pinned=chosen, forgot=device.pinned)
+        return replace(device, pinned=chosen)
+
+    async def forget_pin(self, mac: Mac) -> Device:
+        """Forget the pinned key: the next unique certificate of this Mac is pinned, whoever brings it."""
         async with self._change() as change:
             device = await device_of(change.connection, mac)
             if not device.pinned:
                 raise NotFound(f"no key is pinned to {mac.colons}")
             await devices.delete_pin(change.connection, mac)
-            _note(change, mac, "pin_accepted", severity="warning", forgot=device.pinned)
+            _note(change, mac, "pin_forgotten", severity="warning", forgot=device.pinned)
         return replace(device, pinned="")
 
     async def pins(self) -> list[Pin]:
@@ -253,6 +279,21 @@ class Access(Desk):
             await devices.write_device(change.connection, mac, {"digest_secret": sealed})
             _note(change, mac, "digest_set")
         return secret
+
+
+def _chosen(mac: Mac, key: str, keys: list[str]) -> str:
+    """The one of the keys that came which is meant; a list to choose from when that is not clear."""
+    wanted = key.replace(":", "").replace(" ", "").lower()
+    if key and not _KEY.fullmatch(wanted):
+        raise Invalid("key", "must be the SHA-256 of a key in hex digits, or at least its first 16")
+    found = [one for one in keys if one.startswith(wanted)]
+    if len(found) == 1:
+        return found[0]
+    listed = f"; keys in its alarms: {', '.join(keys)}" if keys else ""
+    if found:
+        raise Conflict(f"{len(found)} other keys came for {mac.colons}: say which one is right{listed}")
+    which = f"no alarm of {mac.colons} names such a key" if key else f"no other key came for {mac.colons}"
+    raise NotFound(f"{which}{listed}; `provisioner device forget-pin` takes the next that comes, whoever brings it")
 
 
 def _note(change: Change, mac: Mac, kind: str, *, severity: str = "info", **details: str) -> None:

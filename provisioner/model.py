@@ -322,6 +322,8 @@ class BootView:
     layer: ConfigLayer | None = None
     uploads: frozenset[str] = frozenset()
     """Names of the files it has uploaded (``0004f2..-phone.cfg``), served back when it asks."""
+    revision: int = 0
+    """Administrators' changes up to this one are in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,6 +339,8 @@ class ResolvedConfig:
     """Firmware below the floor: files carry only what the upgrade needs, no SIP secret."""
     base_url: str = ""
     """Where the device fetches from, with a trailing slash: https://prov.example.net:8443/."""
+    ca_url: str = ""
+    """Where a device that trusts nobody yet fetches ca.custom, by plain HTTP; the bootstrap listener alone gives it."""
 
     def get(self, setting: Setting[T]) -> T:
         """The setting's value for the whole device; its own default where no layer says."""

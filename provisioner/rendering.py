@@ -7,11 +7,12 @@ Templates are read once a process: a changed one is taken up on reload (SIGHUP).
 from __future__ import annotations
 
 import re
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError, TemplateSyntaxError
 from lxml import etree
 
 from provisioner.errors import RenderFailed
@@ -92,7 +93,23 @@ class Templates:
             LookupError,
             AttributeError,
         ) as error:
-            raise RenderFailed(f"template {name}: {type(error).__name__}: {error}") from error
+            # Neither its text nor the error itself: both may quote a secret.
+            raise RenderFailed(f"template {name}{_where(error)}: {_what(error)}") from None
+
+
+def _what(error: Exception) -> str:
+    """The error without its text, which may quote a value; a syntax error has none to quote."""
+    name = type(error).__name__
+    return f"{name}: {error.message}" if isinstance(error, TemplateSyntaxError) else name
+
+
+def _where(error: Exception) -> str:
+    """`` line N`` of the innermost template on the way to the error."""
+    if isinstance(error, TemplateSyntaxError):
+        return f" line {error.lineno}"
+    frames = traceback.walk_tb(error.__traceback__)
+    lines = [number for frame, number in frames if frame.f_code.co_filename.endswith(".j2")]
+    return f" line {lines[-1]}" if lines else ""
 
 
 _PARSER: Final = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
@@ -103,4 +120,4 @@ def parse_xml(data: bytes) -> etree._Element:
     try:
         return etree.fromstring(data, _PARSER)
     except etree.XMLSyntaxError as error:
-        raise RenderFailed(f"the rendered file is not well-formed XML: {error}") from error
+        raise RenderFailed(f"the rendered file is not well-formed XML, line {error.lineno}") from None

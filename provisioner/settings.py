@@ -74,6 +74,9 @@ class Settings:
     upload_log: int = _knob(1 * MIB, "bytes", "the newest log of a device", 1, 64 * MIB)
     upload_overrides: int = _knob(256 * KIB, "bytes", "what a user can change on a phone is a few KiB", 1, 64 * MIB)
     upload_directory: int = _knob(1 * MIB, "bytes", "a full contact list", 1, 64 * MIB)
+    upload_budget: int = _knob(
+        64 * MIB, "bytes", "uploads under way in one worker, all devices together", 1, 16384 * MIB
+    )
 
     identity_expired: str = _knob(
         "pinned", "pinned | never", "some factory leaves expired years ago; accept the pinned one only"

@@ -1,7 +1,8 @@
 """The control process: binds, builds, forks, watches, replaces; it serves nothing and runs no loop but its own.
 
 Rule: whatever a worker inherits is ready and checked before the fork, and no worker is told to leave before its
-successors serve. So a bad certificate or template never costs a connection.
+successors serve. So a bad certificate or template never costs a connection. Only where trust was taken back are
+connections ended: their worker judges by what it inherited.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Final, Generic, TypeVar
 
 from provisioner.children import REFUSED, Child, Lifeline, Role, Word, collect_garbage, fork
-from provisioner.errors import Unusable
+from provisioner.errors import ProvisionerError
 from provisioner.model import ListenerKind
 from provisioner.run_directory import RunDirectory
 from provisioner.settings import Settings
@@ -78,6 +79,10 @@ class BackOff:
         return too_fast
 
 
+def _never(_before: object, _after: object) -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class House(Generic[E]):
     """What the control process does not know itself."""
@@ -90,6 +95,8 @@ class House(Generic[E]):
     """Files whose change means a new generation."""
     buried: Callable[[int], None]
     """The worker of that slot is gone: put away what it left."""
+    withdrawn: Callable[[E, E], bool] = _never
+    """Whether the second equipment trusts less than the first, so that nobody may be served by the first any longer."""
 
 
 class Supervisor(Generic[E]):
@@ -191,6 +198,10 @@ class Supervisor(Generic[E]):
             for one in self._children
             if one.role is Role.WORKER and one.generation == number and not one.retired and (one.ready or not ready)
         ]
+
+    def _earlier(self, generation: Generation[E]) -> list[Child]:
+        """Workers of all generations before, those included that were told to leave in their own time."""
+        return [one for one in self._children if one.role is Role.WORKER and one.generation != generation.number]
 
     def _fill(self, now: float) -> None:
         """Have as many workers of each wanted generation as the settings say, and one admin process."""
@@ -316,8 +327,10 @@ class Supervisor(Generic[E]):
         self._watch.taken()
         try:
             self._coming = self._next_generation(why, self._house.prepare())
-        except Unusable as error:
+        except ProvisionerError as error:
             log.error("%s: %s. What was served before is served on.", why, error.cause)
+        except (OSError, ValueError) as error:  # a file that went, or that nobody thought of: no reason to end
+            log.error("%s: %s: %s. What was served before is served on.", why, type(error).__name__, error)
         else:
             log.info("%s: starting new workers", why)
 
@@ -327,7 +340,11 @@ class Supervisor(Generic[E]):
         if coming is None or len(self._workers(coming, ready=True)) < self._settings.worker_count:
             return
         before, self._serving, self._coming = self._serving, coming, None
-        self._retire(self._workers(before), Word.RETIRE)
+        if before is not None and self._house.withdrawn(before.equipment, coming.equipment):
+            log.warning("trust was taken back: earlier workers end their connections")
+            self._retire(self._earlier(coming), Word.DRAIN)
+        else:
+            self._retire(self._workers(before), Word.RETIRE)
         if before is None:
             self._run_directory.write_addresses(self._sockets)
         else:

@@ -39,6 +39,7 @@ VENDORS: Final = ("poly", "yealink", "grandstream", "cisco", "snom", "fanvil", "
 """Makers whose factory CAs may be trusted, with or without a driver here."""
 WARN_DAYS: Final = (7, 30, 90)
 
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _LARGEST_FILE: Final = 1024 * 1024  # bytes
 _DAY: Final = 86_400  # s
 
@@ -134,6 +135,13 @@ class Trust:
         return tuple(sorted((one for one in found if one.days < WARN_DAYS[-1]), key=lambda one: one.days))
 
 
+def withdrawn(before: Trust, after: Trust) -> bool:
+    """Whether something that was good before no longer is: a CA was taken back, or a key is denied now."""
+    still = {(ca.vendor, ca.fingerprint) for ca in after.trusted}
+    gone = {(ca.vendor, ca.fingerprint) for ca in before.trusted} - still
+    return bool(gone or after.denied.keys() - before.denied.keys())
+
+
 def _days(not_after: str, now: float) -> int:
     return int((datetime.fromisoformat(not_after) - datetime.fromtimestamp(now, UTC)).total_seconds() // _DAY)
 
@@ -220,6 +228,9 @@ def _additions(directory: Path) -> tuple[list[Ca], frozenset[str]]:
         distrusted = frozenset(str(one) for one in document.get("distrusted", []))
     except (KeyError, TypeError) as error:
         raise Unusable(f"{path}: a row lacks {error}; {advice}") from error
+    for sha256 in (*(sha256 for _, sha256 in rows), *distrusted):  # before it becomes the name of a file
+        if not _SHA256.fullmatch(sha256):
+            raise Unusable(f"{path}: {sha256[:80]!a} is no SHA-256, which is 64 digits 0-9a-f; {advice}")
     found = []
     for vendor, sha256 in rows:
         der, facts = _named(directory / f"{sha256}.pem", sha256, advice)
@@ -261,7 +272,7 @@ def _notes(facts: CertFacts, role: str) -> tuple[str, ...]:
 def _toml(path: Path, advice: str) -> dict[str, list[dict[str, str]]]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise Unusable(f"{path} cannot be read: {error}; {advice}") from error
 
 

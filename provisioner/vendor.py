@@ -6,6 +6,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
@@ -31,7 +32,10 @@ class Manifest:
 
 
 class VendorDriver(Protocol):
-    """Four verbs. A driver keeps no state between calls and does no I/O beyond its own templates."""
+    """Four verbs for devices, and a check of what administrators write in the vendor's own words.
+
+    A driver keeps no state between calls that could be seen in its answers, and does no I/O beyond its own templates.
+    """
 
     @property
     def manifest(self) -> Manifest:
@@ -51,6 +55,9 @@ class VendorDriver(Protocol):
 
     def resync_event(self, model: Model, reboot: bool) -> str:
         """The SIP NOTIFY Event header value that makes the device fetch again."""
+
+    def check_raw(self, name: str, value: str) -> None:
+        """Invalid when a raw parameter could not stand in this vendor's files as it is."""
 
 
 def model_named(manifest: Manifest, text: str) -> Model | None:
@@ -97,6 +104,7 @@ def _model(vendor: str, path: Path, row: Mapping[str, object]) -> Model:
         raise Unusable(f"{path}: model {row.get('name')!r}: {error}") from error
 
 
+@lru_cache(1024)  # a fleet runs a few dozen versions
 def older(version: str, floor: str) -> bool:
     """Whether a dotted firmware version is below another; parts compare as numbers, missing ones as 0."""
     ours, floors = _parts(version), _parts(floor)

@@ -1,4 +1,7 @@
-"""Files whose change means a reload; a change counts when two looks in a row agree, so nothing half-written is read."""
+"""Files whose change means a reload; a change counts when two looks in a row agree, so nothing half-written is read.
+
+A look that fails, because a directory vanished while it was listed, tells nothing: the next one does.
+"""
 
 from __future__ import annotations
 
@@ -19,15 +22,20 @@ class FileWatch:
 
     def __init__(self, listed: Callable[[], Iterable[Path]]) -> None:
         self._listed = listed
-        self._used = self._seen = self._look()
+        self._used: Mapping[Path, Stamp] = {}
+        self._seen: Mapping[Path, Stamp] = {}
         self._looked_at = 0.0
+        self.taken()
 
     def changed(self, now: float) -> str:
         """Names of files that are other than when ``taken`` was last called, empty when none is."""
         if now - self._looked_at < _PERIOD:
             return ""
         self._looked_at = now
-        before, self._seen = self._seen, self._look()
+        found = self._look()
+        if found is None:
+            return ""
+        before, self._seen = self._seen, found
         if self._seen == self._used or self._seen != before:
             return ""
         differ = {path for path in {*self._seen, *self._used} if self._seen.get(path) != self._used.get(path)}
@@ -35,12 +43,16 @@ class FileWatch:
 
     def taken(self) -> None:
         """The files as they are now are in use (or were refused): only a later change counts."""
-        self._used = self._seen = self._look()
+        found = self._look()
+        self._used = self._seen = self._seen if found is None else found
 
-    def _look(self) -> Mapping[Path, Stamp]:
+    def _look(self) -> Mapping[Path, Stamp] | None:
         stamps = {}
-        for path in self._listed():
-            with contextlib.suppress(OSError):  # gone: its absence is the change
-                status = path.stat()
-                stamps[path] = (status.st_mtime_ns, status.st_size, status.st_ino)
+        try:
+            for path in self._listed():
+                with contextlib.suppress(OSError):  # gone: its absence is the change
+                    status = path.stat()
+                    stamps[path] = (status.st_mtime_ns, status.st_size, status.st_ino)
+        except OSError:  # a directory vanished under the listing, or cannot be read just now
+            return None
         return stamps

@@ -130,6 +130,7 @@ class House:
                 if self.ports and self._answers():
                     return
             time.sleep(0.05)
+        self.stop()
         raise AssertionError(f"the server did not come up: {self.log()}")
 
     def _answers(self) -> bool:

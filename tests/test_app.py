@@ -111,15 +111,19 @@ def test_a_phone_is_served_and_counted_whoever_serves_it(house: House) -> None:
     assert [limits(pid) for pid in before] == [(["0", "0"], True)] * 2
     for _ in range(6):
         assert house.get(f"/{VVX}-user.cfg", phone)[0] == 404  # nobody has added it
+    wait_for(lambda: _counted(house).get(("provisioner_refusals_total", "unknown_device")) == 6)  # with the next beat
     os.kill(before[0], signal.SIGKILL)
     wait_for(lambda: len(workers(house)) == 2 and workers(house) != before)
     for _ in range(6):
         assert house.get(f"/{VVX}-user.cfg", phone)[0] == 404
-    families = text_string_to_metric_families(house.get("/metrics", None, kind="admin")[2].decode())
-    found = {(one.name, one.labels.get("reason")): one.value for family in families for one in family.samples}
-    assert found["provisioner_refusals_total", "unknown_device"] == 12
-    assert found["provisioner_verdicts_total", "unique"] == 12
+    wait_for(lambda: _counted(house)["provisioner_refusals_total", "unknown_device"] == 12)
+    wait_for(lambda: _counted(house)["provisioner_verdicts_total", "unique"] == 12)
     assert "was killed by SIGKILL" in house.log()
+
+
+def _counted(house: House) -> dict[tuple[str, str | None], float]:
+    families = text_string_to_metric_families(house.get("/metrics", None, kind="admin")[2].decode())
+    return {(one.name, one.labels.get("reason")): one.value for family in families for one in family.samples}
 
 
 def test_device_workers_load_no_admin_code() -> None:

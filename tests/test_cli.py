@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -358,6 +360,26 @@ def test_tokens_open_for_devices_that_may(asked: Asked, run: Run, office: None) 
     assert json.loads(listed.stdout)[0]["budget"] == 9
     run("token", "revoke", MAC)
     assert asked("token", "list", MAC)[0]["revoked"] is True
+
+
+def test_a_key_of_an_alarm_is_accepted_and_a_pin_forgotten(asked: Asked, run: Run, data: Path, office: None) -> None:
+    pinned, came, other = "aa" * 32, "bb" * 32, "cc" * 32
+    with contextlib.closing(sqlite3.connect(data / "provisioner.db")) as database, database:
+        database.execute("INSERT INTO pin (mac, spki, not_after, at) VALUES (?, ?, '', 1000)", (MAC, pinned))
+        for key in (came, other):
+            values = (MAC, json.dumps({"came": key, "pinned": pinned}))
+            database.execute(
+                "INSERT INTO event (at, kind, mac, severity, actor, audit, details)"
+                " VALUES (2000, 'pin_mismatch', ?, 'alarm', 'device', 0, ?)",
+                values,
+            )
+    refused = run("device", "accept-pin", MAC, code=1).stderr
+    assert came in refused
+    assert other in refused
+    assert asked("device", "accept-pin", MAC, "--key", came[:16])["pinned"] == came
+    assert asked("device", "show", MAC)["pinned"] == came
+    assert asked("device", "forget-pin", MAC)["pinned"] == ""
+    assert "no key is pinned" in run("device", "forget-pin", MAC, code=1).stderr
 
 
 def test_a_factory_ca_is_trusted_and_untrusted(asked: Asked, run: Run, tmp_path: Path) -> None:

@@ -62,13 +62,17 @@ def test_a_successor_counts_on_and_gauges_end_with_their_worker(tmp_path: Path) 
     dead = Counters(tmp_path, 1)
     dead.count("answers", "200")
     dead.connections("device", 9)
+    dead.count("answers", "404")
+    assert samples(tmp_path)["provisioner_answers_total", "404"] == 0  # written with the next beat
     dead.loop_lag(1.5)
+    assert samples(tmp_path)["provisioner_answers_total", "404"] == 1
     bury(tmp_path, 1)
     assert ("provisioner_open_connections", "device") not in samples(tmp_path)
     assert samples(tmp_path)["provisioner_answers_total", "200"] == 1
     heir = Counters(tmp_path, 1)
     heir.count("answers", "200")
     heir.connections("device", 1)
+    heir.flush()
     assert samples(tmp_path)["provisioner_answers_total", "200"] == 2
     assert samples(tmp_path)["provisioner_open_connections", "device"] == 1
     assert len(list(tmp_path.iterdir())) == 3
@@ -79,6 +83,7 @@ def test_labels_are_bounded(tmp_path: Path, label: Callable[[int], str]) -> None
     counters = Counters(tmp_path, 1)
     for number in range(1000):
         counters.count("tls_refused", label(number))
+    counters.flush()
     found = {reason: value for (name, reason), value in samples(tmp_path).items() if name.endswith("refused_total")}
     assert len(found) == 201
     assert found["other"] == 800

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from provisioner.errors import NotYours, PinMismatch
 from provisioner.events import EventLog, masked
 from provisioner.model import NOBODY, ListenerKind, Peer, TlsFacts
@@ -14,10 +16,18 @@ def test_a_repeat_is_held_back_and_told_with_its_number_a_minute_later():
     assert told[1].details["repeated"] == "59"
 
 
-def test_memory_stays_bounded_however_many_paths_are_tried():
+def test_a_thousand_names_from_one_address_are_one_event():
+    told = []
+    log = EventLog(told.append)
+    for number in range(1000):
+        log.refused(NotYours("why"), PEER, f"/{number}", "UA", 1.0)
+    assert len(told) == 1
+
+
+def test_memory_stays_bounded_however_many_addresses_try():
     log = EventLog([].append)
     for number in range(10_000):
-        log.refused(NotYours("why"), PEER, f"/{number}", "UA", 1.0)
+        log.refused(NotYours("why"), replace(PEER, address=str(number)), "/x", "UA", 1.0)
     assert len(log._told) <= 4096
 
 
@@ -37,4 +47,6 @@ def test_what_a_stranger_sends_cannot_forge_lines_and_a_token_is_not_shown():
     assert event.details["path"] == "/t/***/x.cfg"
     assert event.details["user_agent"] == "UA\\x0d\\x0a\\x1b[31mroot"
     assert "SECRETTOKEN" not in repr(event)
-    assert masked("//t/abc/d") == "/t/***/d"
+    for path in ("//t/abc/d", "/prov/t/abc/f", "/x?u=/t/abc", f"/%74/{'q' * 22}/f"):
+        assert "abc" not in masked(path)
+        assert "qqq" not in masked(path)

@@ -220,6 +220,40 @@ def test_bad_equipment_is_told_and_the_old_workers_stay(server: Server) -> None:
     wait_for(lambda: "workers serve (change of equipment)" in server.said())
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("odd", "ValueError: nobody thought of this"), ("gone", "went while it was read"), ("refused", "store is away")],
+)
+def test_equipment_that_cannot_be_built_for_whatever_reason_is_told(server: Server, text: str, told: str) -> None:
+    server.start().ready()
+    before = server.workers()
+    server.equip(text)
+    server.running().send_signal(signal.SIGHUP)
+    wait_for(lambda: told in server.said())
+    assert "served on" in server.said()
+    assert server.workers() == before
+    server.equip("three")
+    wait_for(lambda: "workers serve (change of equipment)" in server.said())
+
+
+def test_trust_taken_back_ends_the_connections_of_all_earlier_workers(server: Server) -> None:
+    server.start().ready()
+    before = set(server.workers())
+    with server.connect() as oldest:
+        ask(oldest)
+        server.equip("two")
+        wait_for(lambda: not before & set(server.workers()))
+        assert ask(oldest)[1] == "one", "a gentle reload"
+        before |= set(server.workers())
+        with server.connect() as older:
+            assert ask(older)[1] == "two"
+            server.equip("less")
+            wait_for(lambda: "trust was taken back" in server.said())
+            wait_for(lambda: not [pid for pid in before if alive(pid)])
+    with server.connect() as fresh:
+        assert ask(fresh)[1] == "less"
+
+
 @pytest.mark.parametrize("text", ["refuse", "crash"])
 def test_equipment_that_workers_cannot_use_is_given_up(server: Server, text: str) -> None:
     server.start().ready()

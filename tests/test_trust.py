@@ -7,6 +7,7 @@ import shutil
 import threading
 import tomllib
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from multiprocessing import get_context
 from pathlib import Path
@@ -296,6 +297,22 @@ def test_changed_addition_stops_the_server(tmp_path: Path, yealink: Factory) -> 
         trust.load(tmp_path)
 
 
+@pytest.mark.parametrize("row", ['[[ca]]\nvendor = "snom"\nsha256 = {}', "distrusted = [{}]"])
+@pytest.mark.parametrize("name", ['"a\\u0000b"', '"../../x"', '""', f'"{"A" * 64}"', f'"{"a" * 64}\\n"', "5"])
+def test_a_name_that_is_no_sha256_is_never_opened(tmp_path: Path, row: str, name: str) -> None:
+    (tmp_path / "trust").mkdir()
+    (tmp_path / "trust" / "trust.toml").write_text(row.format(name))
+    with pytest.raises(Unusable, match=r"trust\.toml: .* is no SHA-256.*restore it from a backup"):
+        trust.load(tmp_path)
+
+
+def test_a_list_nested_beyond_reason_is_told(tmp_path: Path) -> None:
+    (tmp_path / "trust").mkdir()
+    (tmp_path / "trust" / "trust.toml").write_text("ca = " + "[" * 5000)
+    with pytest.raises(Unusable, match="cannot be read"):
+        trust.load(tmp_path)
+
+
 def test_list_is_toml_and_leaves_no_half_written_file(tmp_path: Path, yealink: Factory) -> None:
     trust.add(tmp_path, "yealink", yealink.cas_pem)
     document = tomllib.loads((tmp_path / "trust" / "trust.toml").read_text("utf-8"))
@@ -335,6 +352,19 @@ def test_a_change_waits_for_the_one_under_way(tmp_path: Path, yealink: Factory) 
         assert not (tmp_path / "trust" / "trust.toml").exists()
     adding.join(20)
     assert (tmp_path / "trust" / "trust.toml").exists()
+
+
+def test_only_what_is_taken_back_counts_as_withdrawn(tmp_path: Path, yealink: Factory) -> None:
+    states = [trust.load(tmp_path)]
+    trust.add(tmp_path, "yealink", yealink.cas_pem)
+    states.append(trust.load(tmp_path))
+    trust.remove(tmp_path, the(states[-1], "Demo Yealink Factory Issuing").fingerprint)
+    states.append(trust.load(tmp_path))
+    bare, added, removed = states
+    assert [trust.withdrawn(*pair) for pair in ((bare, bare), (bare, added), (removed, added))] == [False] * 3
+    assert [trust.withdrawn(*pair) for pair in ((added, removed), (added, bare))] == [True] * 2
+    denying = replace(bare, denied={**bare.denied, "aa" * 32: "its key is public"})
+    assert trust.withdrawn(bare, denying)
 
 
 # --- ends ---------------------------------------------------------------------------------------------------

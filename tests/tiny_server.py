@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from provisioner.children import REFUSED, Lifeline
-from provisioner.errors import Unusable
+from provisioner.errors import StoreFailed, Unusable
 from provisioner.model import ListenerKind
 from provisioner.ports import bind
 from provisioner.run_directory import RunDirectory
@@ -101,6 +101,12 @@ def prepare() -> str:
     text = (DATA / "equipment").read_text()
     if text == "bad":
         raise Unusable("the equipment is bad; mend it")
+    if text == "odd":
+        raise ValueError("nobody thought of this")
+    if text == "gone":
+        raise FileNotFoundError("the equipment went while it was read")
+    if text == "refused":
+        raise StoreFailed("the store is away")
     return text
 
 
@@ -117,6 +123,7 @@ def main() -> int:
             admin_main=lambda sock, line: asyncio.run(tell(sock, line)),
             watched=lambda: [DATA / "equipment"],
             buried=lambda slot: log.info("buried %d", slot),
+            withdrawn=lambda _, text: text.startswith("less"),
         )
         return Supervisor(settings, sockets, run_directory, house).run()
     except Unusable as error:

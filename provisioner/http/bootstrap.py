@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import logging
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
@@ -22,6 +23,7 @@ from provisioner.http.paths import clean
 from provisioner.http.wire import Wire, as_response
 from provisioner.model import (
     NO_CLAIM,
+    AgentClaim,
     Count,
     DeviceFile,
     FileKind,
@@ -38,7 +40,8 @@ log: Final = logging.getLogger("provisioner.server")
 
 _EVERYBODY: Final = Mac("000000000000")
 _KEPT: Final = 512
-"""Rendered files remembered: their bytes depend on name and model alone."""
+"""Rendered files remembered: their bytes depend on name, model and release alone. A name that is no file is not
+remembered: finding that out costs little, and a flood of such names must not drive out what phones come for."""
 _PUBLIC: Final = frozenset({FileKind.MASTER, FileKind.BOOT, FileKind.COMMON})
 _PEM: Final = "application/x-pem-file"
 _DER: Final = "application/pkix-cert"
@@ -86,8 +89,8 @@ class BootstrapEdge:
             return self._wire(request, *self._find(path, request.headers.get("User-Agent", "")))
         except (BadPath, NoSuchFile):
             return _NOT_FOUND, Wire(404)
-        except RangeNotSatisfiable:
-            return "range", Wire(416)
+        except RangeNotSatisfiable as error:
+            return "range", Wire(416, headers=f"Content-Range: bytes */{error.size}\r\n")
         except RenderFailed as error:
             log.error("bootstrap file %s: %s", path, error.cause)
             return "render_failed", Wire(500)
@@ -108,7 +111,7 @@ class BootstrapEdge:
                 if image := self._shelf.find(file.vendor, file.name):
                     return file.kind, image, file.media_type
             elif file.kind in _PUBLIC and not file.secret and file.mac is None:
-                return file.kind, self._rendered(file.vendor, file), file.media_type
+                return file.kind, self._rendered(file.vendor, _anybodys(file)), file.media_type
         raise NoSuchFile(path)
 
     def _claims(self, path: str, user_agent: str) -> list[DeviceFile]:
@@ -140,6 +143,15 @@ class BootstrapEdge:
         likely = (models.get(file.agent.model), self._named[vendor].get(file.name))
         yield from (model for model in likely if model is not None)
         yield from {model.dialect: model for model in reversed(list(models.values()))}.values()
+
+
+def _anybodys(file: DeviceFile) -> DeviceFile:
+    """The file without what its caller says of itself, so that all phones of a model and release share one rendering.
+
+    The release stays, as the first two numbers of the firmware's version: a vendor may speak to it in another dialect.
+    """
+    release = ".".join(file.agent.firmware.split(".")[:2])
+    return replace(file, agent=AgentClaim(file.agent.model, release))
 
 
 def _authority(ca_pem: str) -> Mapping[str, tuple[bytes, str]]:

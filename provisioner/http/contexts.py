@@ -6,6 +6,7 @@ good certificate, a strict ALPN answer, "was this session resumed") are called h
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -13,6 +14,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from OpenSSL import SSL, crypto
 from OpenSSL._util import ffi, lib
 
@@ -32,6 +36,7 @@ _MODERN_CIPHERS: Final = ":".join(
 # No finite-field DHE anywhere: CVE-2002-20001 makes the server pay for it.
 _LEGACY_CIPHERS: Final = "kECDHE:kRSA:!aNULL:!eNULL:!PSK:!SRP:!EXPORT:!RC4"
 _PEM: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----\n?", re.DOTALL)
+_KEY: Final = re.compile(rb"-----BEGIN ([A-Z ]{0,20}PRIVATE KEY)-----.+?-----END \1-----\n?", re.DOTALL)
 _TLS13_CIPHERS: Final = b"TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 
 
@@ -113,10 +118,15 @@ def _set_protocol(context: SSL.Context, kind: ListenerKind) -> None:
 
 
 def _load_certificate(context: SSL.Context, path: Path) -> None:
+    """Key, certificate and chain come from one read: a renewal in between cannot mix the old with the new."""
     try:
-        chain = x509.load_pem_x509_certificates(path.read_bytes())
-        context.use_certificate_chain_file(str(path))
-        context.use_privatekey_file(str(path))
+        content = path.read_bytes()
+        chain = x509.load_pem_x509_certificates(content)
+        # A chain of its own for each key type is what pyOpenSSL takes from a file only: a file in memory, then.
+        with os.fdopen(os.memfd_create("certificate"), "wb", buffering=0) as copy:
+            copy.write(b"".join(one.public_bytes(serialization.Encoding.PEM) for one in chain))
+            context.use_certificate_chain_file(f"/proc/self/fd/{copy.fileno()}")
+        context.use_privatekey(_private_key(path, content))
         context.check_privatekey()
     except OSError as error:
         raise Unusable(f"{path}: {error.strerror}; `provisioner init` makes it, tls.certificates names it") from error
@@ -131,6 +141,22 @@ def _load_certificate(context: SSL.Context, path: Path) -> None:
             f"{path} is valid from {first:%Y-%m-%d} to {last:%Y-%m-%d}, not now:"
             " renew it or set the clock; phones would refuse it"
         )
+
+
+def _private_key(path: Path, content: bytes) -> rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey:
+    """Read here and not by OpenSSL, which asks for the passphrase of an encrypted key on the terminal and waits."""
+    found = _KEY.search(content)
+    try:
+        key = serialization.load_pem_private_key(found[0], None) if found else None
+    except TypeError as error:
+        raise Unusable(
+            f"{path}: its key is encrypted and nobody is there to unlock it; store it in the clear"
+        ) from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise Unusable(f"{path}: its key cannot be read; it needs the key, the certificate, its chain") from error
+    if not isinstance(key, (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey)):
+        raise Unusable(f"{path} holds no RSA or EC key; it needs the key, the certificate, its chain")
+    return key
 
 
 def _trust(context: SSL.Context, ca_pem: bytes) -> None:

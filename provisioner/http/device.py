@@ -5,20 +5,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+import traceback
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import Final
-from weakref import WeakKeyDictionary
+from typing import Final, cast
 
 from aiohttp import web
 
 from provisioner.delivery import Answer, Ask, Delivery, Visit
 from provisioner.errors import (
     BadRequest,
+    Busy,
     MethodNotAllowed,
     NeedsCredentials,
     NoSuchFile,
     ProvisionerError,
+    RangeNotSatisfiable,
     Refused,
     TooLarge,
     TooSlow,
@@ -26,6 +29,7 @@ from provisioner.errors import (
 from provisioner.events import EventLog, masked
 from provisioner.http.images import image_answer, names
 from provisioner.http.paths import clean
+from provisioner.http.server import QuietHandler
 from provisioner.http.wire import Wire, as_response
 from provisioner.identity import Identifier
 from provisioner.model import Count, ListenerKind, Peer, TlsFacts
@@ -47,7 +51,7 @@ class DeviceEdge:
         self._identifier = identifier
         self._events = events
         self._count = count
-        self._visits: WeakKeyDictionary[object, Visit] = WeakKeyDictionary()
+        self._uploading = 0
 
     def handler(self, listener: ListenerKind) -> Handler:
         """The low-level aiohttp handler of one listener."""
@@ -69,24 +73,23 @@ class DeviceEdge:
         except (asyncio.CancelledError, ConnectionError):
             raise
         except Exception as error:  # noqa: BLE001  # the outer edge of a request: no other may suffer
-            # The type is enough for the operator to report; a text might quote a secret.
-            _log.exception("a request for %s failed unexpectedly", masked(request.raw_path))
-            return self._refuse(request, visit, ProvisionerError(f"unexpected {type(error).__name__}"))
+            return self._refuse(request, visit, ProvisionerError(f"unexpected {type(error).__name__}{_where(error)}"))
 
     def _visit(self, request: web.BaseRequest, listener: ListenerKind) -> Visit:
         """The connection's Visit; its identity is judged with the first request."""
-        transport = request.transport
+        connection = cast("QuietHandler", request.protocol)
+        if not isinstance(visit := connection.memory, Visit):
+            visit = connection.memory = self._first(request.transport, listener)
+        return visit
+
+    def _first(self, transport: asyncio.Transport | None, listener: ListenerKind) -> Visit:
         if transport is None:
             raise ConnectionResetError("the device has left")
-        visit = self._visits.get(transport)
-        if visit is None:
-            identity = self._identifier.judge(transport.get_extra_info("peer_cert"), listener, time.time())
-            self._count("verdicts", identity.verdict)
-            peername = transport.get_extra_info("peername")
-            address = str(peername[0]) if peername else ""
-            visit = Visit(Peer(identity, transport.get_extra_info("tls_facts") or _NO_TLS, listener, address))
-            self._visits[transport] = visit
-        return visit
+        identity = self._identifier.judge(transport.get_extra_info("peer_cert"), listener, time.time())
+        self._count("verdicts", identity.verdict)
+        peername = transport.get_extra_info("peername")
+        address = str(peername[0]) if peername else ""
+        return Visit(Peer(identity, transport.get_extra_info("tls_facts") or _NO_TLS, listener, address))
 
     async def _serve(self, request: web.BaseRequest, visit: Visit) -> Wire:
         headers = request.headers
@@ -133,7 +136,9 @@ class DeviceEdge:
         known_device_probes = isinstance(error, NoSuchFile) and visit.view is not None
         if not known_device_probes:
             agent = request.headers.get("User-Agent", "")
-            self._events.refused(error, visit.peer, request.raw_path, agent, time.time())
+            told = self._events.refused(error, visit.peer, request.raw_path, agent, time.time())
+            if told and error.status >= 500:
+                _log.error("%s failed: %s", masked(request.raw_path), error.cause)
         self._count("refusals", error.kind)
         headers = ""
         if isinstance(error, NeedsCredentials):
@@ -141,6 +146,8 @@ class DeviceEdge:
             headers = "".join(f"WWW-Authenticate: {one}\r\n" for one in challenges)
         elif isinstance(error, MethodNotAllowed):
             headers = "Allow: GET, HEAD\r\n"
+        elif isinstance(error, RangeNotSatisfiable):
+            headers = f"Content-Range: bytes */{error.size}\r\n"
         keep = isinstance(error, Refused) and not request.body_exists
         return Wire(error.status, headers=headers, close=not keep)
 
@@ -148,16 +155,37 @@ class DeviceEdge:
 
     async def _take(self, request: web.BaseRequest, visit: Visit, ask: Ask) -> Wire:
         """Read a body no further than its cap; the device edge keeps nothing of a refused one."""
+        if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise BadRequest("an encoded body, which could not be served back as it came")
         intake = await self._delivery.welcome(visit, ask, request.content_length or 0)
         if request.headers.get("Expect", "").lower() == "100-continue":
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        try:
-            async with asyncio.timeout(limit := self._delivery.settings.http_body_timeout):
-                body = await _read(request, intake.cap)
-        except TimeoutError as error:
-            raise TooSlow(f"the body took longer than {limit:g} s") from error
-        await self._delivery.keep(visit, intake, body)
+        limit = self._delivery.settings.http_body_timeout
+        with self._room_for(request.content_length or intake.cap):
+            try:
+                async with asyncio.timeout(limit):
+                    body = await _read(request, intake.cap)
+            except TimeoutError as error:
+                raise TooSlow(f"the body took longer than {limit:g} s") from error
+            await self._delivery.keep(visit, intake, body)
         return Wire(201)
+
+    @contextmanager
+    def _room_for(self, size: int) -> Iterator[None]:
+        """Memory for one upload; Busy when the worker has none left for it."""
+        if self._uploading + size > self._delivery.settings.upload_budget:
+            raise Busy(f"{self._uploading} bytes of uploads are under way")
+        self._uploading += size
+        try:
+            yield
+        finally:
+            self._uploading -= size
+
+
+def _where(error: Exception) -> str:
+    """`` at file:line``, which is enough to report it; the error's own text might quote a secret."""
+    *_, (frame, line) = traceback.walk_tb(error.__traceback__)
+    return f" at {frame.f_code.co_filename.rpartition('/')[2]}:{line}"
 
 
 async def _read(request: web.BaseRequest, most: int) -> bytes:

@@ -34,7 +34,7 @@ def image_answer(request: web.BaseRequest, image: Firmware, headers: str) -> Wir
     start = max(0, image.size - int(suffix)) if suffix else int(first)
     end = min(int(last) if last else image.size - 1, image.size - 1)
     if start > end:
-        raise RangeNotSatisfiable(f"{found[0]} of {image.size} bytes")
+        raise RangeNotSatisfiable(f"{found[0]} of {image.size} bytes", size=image.size)
     size = end - start + 1
     headers += f"Content-Range: bytes {start}-{end}/{image.size}\r\n"
     return Wire(206, b"" if is_head else Slice(image.path, start, size), headers, size=size)

@@ -23,6 +23,7 @@ _WANT_READ: Final = lib.SSL_ERROR_WANT_READ
 _CLOSE_NOTIFY: Final = lib.SSL_ERROR_ZERO_RETURN
 
 _read, _write, _get_error, _clear = lib.SSL_read, lib.SSL_write, lib.SSL_get_error, lib.ERR_clear_error
+_pending, _waiting = lib.SSL_pending, lib.BIO_get_mem_data
 _bio_read, _bio_write, _unpack, _from_buffer = lib.BIO_read, lib.BIO_write, ffi.unpack, ffi.from_buffer
 
 _KNOWN_FAULTS: Final = {
@@ -51,13 +52,14 @@ class Hello(Enum):
 class Buffers:
     """What one worker reads into and sends from, whatever the number of its connections."""
 
-    __slots__ = ("cipher", "cipher_view", "incoming", "incoming_c", "incoming_view", "plain")
+    __slots__ = ("cipher", "cipher_view", "incoming", "incoming_c", "incoming_view", "plain", "start")
 
     def __init__(self) -> None:
         self.incoming = bytearray(SENDING)
         self.incoming_view = memoryview(self.incoming)
         self.incoming_c = ffi.from_buffer(self.incoming)
         self.plain = ffi.new("char[]", RECORD)
+        self.start = ffi.new("char **")
         self.cipher = ffi.new("char[]", SENDING + _HEADROOM)
         self.cipher_view = memoryview(ffi.buffer(self.cipher))
 
@@ -130,6 +132,11 @@ class Machine:
         self._explain(result)
         return b""
 
+    @property
+    def drained(self) -> bool:
+        """Nothing more can be read before more comes in; asking costs a third of a read in vain."""
+        return not _pending(self._ssl) and _waiting(self._in, self._buffers.start) <= 0
+
     def write(self, plaintext: bytes | memoryview) -> int:
         """Encrypt at most one record; returns how much of the plaintext it holds, 0 when the connection is broken."""
         _clear()
@@ -152,8 +159,8 @@ class Machine:
 
     def slim(self) -> None:
         """Give back what the memory buffers have grown to; for a machine that has nothing to read or to send."""
-        data = ffi.new("char **")
-        if lib.BIO_get_mem_data(self._in, data) > 0 or lib.BIO_get_mem_data(self._out, data) > 0:
+        start = self._buffers.start
+        if _waiting(self._in, start) > 0 or _waiting(self._out, start) > 0:
             return
         into, out = lib.BIO_new(lib.BIO_s_mem()), lib.BIO_new(lib.BIO_s_mem())
         lib.SSL_set_bio(self._ssl, into, out)  # frees the old ones

@@ -8,17 +8,16 @@ from enum import IntEnum
 from select import epoll
 from typing import TYPE_CHECKING
 
-from aiohttp import web
-
 from provisioner.http.machine import Buffers
+from provisioner.http.server import QuietHandler
 from provisioner.model import Count
 from provisioner.settings import Settings
 
 if TYPE_CHECKING:
     from provisioner.http.transport import SocketTransport
 
-Upper = Callable[[], web.RequestHandler]
-"""Makes aiohttp's protocol for one connection: a web.Server."""
+Upper = Callable[[], QuietHandler]
+"""Makes the protocol for one connection: a QuietServer."""
 
 
 class State(IntEnum):

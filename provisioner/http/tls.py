@@ -145,6 +145,8 @@ class TlsTransport(SocketTransport):
             if data:
                 self._deliver(data)
                 delivered = True
+                if machine.drained:
+                    return
                 continue
             self._after_reading(machine, delivered)
             return

@@ -13,9 +13,8 @@ from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT
 from time import monotonic
 from typing import Any, Final
 
-from aiohttp import web
-
 from provisioner.http.machine import SENDING
+from provisioner.http.server import QuietHandler
 from provisioner.http.shared import Shared, State
 
 _BROKEN: Final = EPOLLERR | EPOLLHUP
@@ -66,7 +65,7 @@ class SocketTransport(asyncio.Transport):
         self._chunk: bytes | memoryview = b""
         self._high = shared.settings.http_write_buffer
         self._low = self._high // 4
-        self._http: web.RequestHandler | None = None
+        self._http: QuietHandler | None = None
         self._paused = False
         self._left = False
         self._reading = True
@@ -204,15 +203,11 @@ class SocketTransport(asyncio.Transport):
     @property
     def idle(self) -> bool:
         """Between requests: the protocol waits for a head, or has never had a whole one."""
-        http = self._http
-        if http is None or http._request_count == 0:  # aiohttp has no public names for these two
-            return True
-        waiter = http._waiter
-        return waiter is not None and not waiter.done()
+        return self._http is None or self._http.idle
 
     def retire(self, now: float) -> None:
         """The worker is leaving: close when idle; who has just come gets the time for its first request."""
-        fresh = self._http is None or self._http._request_count == 0
+        fresh = self._http is None or self._http.fresh
         if self.state == State.OPEN and self.idle and (not fresh or now - self.last > _FIRST_REQUEST):
             self.close()
 
@@ -240,9 +235,11 @@ class SocketTransport(asyncio.Transport):
     def _deliver(self, data: bytes) -> None:
         """Hand plaintext up; a head that is not whole yet starts its own clock and is weighed."""
         self.last = monotonic()
-        assert self._http is not None
-        self._http.data_received(data)
-        if not self.idle or self.state != State.OPEN:
+        http = self._http
+        assert http is not None
+        heads = http.heads
+        http.data_received(data)
+        if http.heads != heads or not http.idle or self.state != State.OPEN:
             self._head_since = 0.0
             self._head_size = 0
             return
@@ -265,8 +262,7 @@ class SocketTransport(asyncio.Transport):
 
     def _answer_or_close(self, now: float) -> None:
         assert self._http is not None
-        request = self._http._current_request
-        if self.idle or (request is not None and not request.content.is_eof()):
+        if self.idle or self._http.wants_body:
             self.close()
         else:
             self.due = now + _EOF_RECHECK
@@ -303,6 +299,8 @@ class SocketTransport(asyncio.Transport):
                 self._keep(chunk, sent)
                 break
             self._chunk = b""
+            if not self._queue and len(chunk) < SENDING and self.state == State.OPEN:
+                break  # that was all: no need to ask OpenSSL for more
         self._flushed()
 
     def _keep(self, chunk: bytes | memoryview, sent: int) -> None:
@@ -340,11 +338,15 @@ class SocketTransport(asyncio.Transport):
     # --- the end ---------------------------------------------------------------------------------
 
     def _watch(self) -> None:
-        """Ask the kernel for exactly the events that would be acted upon."""
+        """Ask the kernel for exactly the events that would be acted upon.
+
+        While the peer does not take what it is sent, nothing more of it is read: TLS answers some messages by itself
+        (key updates), and what it answers would pile up.
+        """
         if self.state is State.GONE:
             return
         wanted = EPOLLOUT if self._chunk or self._queue else 0
-        if not self._eof and (self._reading or self.state != State.OPEN):
+        if not self._eof and (self.state != State.OPEN or (self._reading and not self._chunk)):
             wanted |= EPOLLIN
         if wanted != self._mask:
             self._mask = wanted

@@ -1,6 +1,6 @@
 """Answers as they stand on the wire: one head, Content-Length always, never chunked, bodies from memory or from disk.
 
-Sits where aiohttp expects a StreamResponse; building one of those costs more than rendering a small file.
+Wire sits where aiohttp expects a StreamResponse; building one of those costs more than rendering a small file.
 """
 
 from __future__ import annotations
@@ -13,9 +13,6 @@ from pathlib import Path
 from typing import Final, NamedTuple, cast
 
 from aiohttp import web
-from aiohttp.web_protocol import RequestHandler
-
-from provisioner.model import Count
 
 _CHUNK: Final = 64 * 1024
 """bytes of an image read and written at a time."""
@@ -61,7 +58,8 @@ class Wire:
             await self._send_slice(request, self._body)
         else:
             transport.write(head + self._body)
-            await drained(request)
+            if request.protocol.writing_paused:
+                await drained(request)
 
     async def write_eof(self) -> None:
         """All was written by ``prepare``."""
@@ -111,34 +109,3 @@ def http_date() -> str:
     if _date[0] != now:
         _date = (now, formatdate(now, usegmt=True))
     return _date[1]
-
-
-class QuietHandler(RequestHandler):
-    """aiohttp's connection, except that what it cannot parse is counted and answered without a word or a traceback."""
-
-    __slots__ = ()
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,  # noqa: ARG002  # the signature is aiohttp's
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,  # noqa: ARG002  # the signature is aiohttp's
-    ) -> web.StreamResponse:
-        """A head that breaks HTTP gets its status and a close; who has left gets nothing."""
-        if self._manager is None or isinstance(exc, ConnectionError):
-            raise ConnectionResetError("the device has left") from exc
-        cast("QuietServer", self._manager).count("http_refused", type(exc).__name__ if exc else str(status))
-        return as_response(Wire(status, close=True))
-
-
-class QuietServer(web.Server):
-    """aiohttp's low-level server with QuietHandler connections."""
-
-    def __init__(self, handler: object, count: Count, **limits: object) -> None:
-        super().__init__(handler, **limits)  # type: ignore[arg-type]  # passed through as given
-        self.count = count
-
-    def __call__(self) -> RequestHandler:
-        """Make the protocol of one connection."""
-        return QuietHandler(self, loop=self._loop, **self._kwargs)

@@ -12,6 +12,7 @@ from provisioner.simulator.walk import XML, Result, Walk, is_usable
 CONFIG_URL: Final = "X_DeviceManagement.ITSPProvisioning.ConfigURL"
 _AGENT: Final = "X_DeviceManagement.HTTPClient.UserAgent"
 _FIRMWARE: Final = "X_DeviceManagement.FirmwareUpdate.FirmwareURL"
+_AUTHORITY: Final = "X_DeviceManagement.PlatformCACert.1."
 
 
 async def walk_obi(walk: Walk) -> Result:
@@ -31,8 +32,23 @@ async def walk_obi(walk: Walk) -> Result:
     walk.notes += why if result.lines else []
     if walk.phone.check_firmware and (image := result.parameters.get(_FIRMWARE, "")):
         await walk.head(_expand(walk, image), "firmware image")
+    await walk.optional(_authority(walk, result))
     result.next_url = _next(walk, result)
     return result
+
+
+async def _authority(walk: Walk, result: Result) -> None:
+    """The CA that the configuration names, trusted when it has the sum that stands beside it [inferred]."""
+    url = result.parameters.get(f"{_AUTHORITY}DownloadURL", "")
+    if not url:
+        return
+    answer = await walk.get(_expand(walk, url), note="CA certificate")
+    if is_usable(answer):
+        digest = hashlib.md5(answer.body, usedforsecurity=False).hexdigest()
+        if digest == result.parameters.get(f"{_AUTHORITY}MD5CheckSum", "").lower():
+            walk.trust(answer.body.decode("ascii", "replace"))
+        else:
+            walk.say("it has not the MD5 that the configuration says")
 
 
 def _apply(walk: Walk, result: Result, name: str, body: bytes) -> None:

@@ -121,6 +121,14 @@ async def list_pins(connection: AsyncConnection) -> list[Pin]:
     return [Pin(Mac(row.mac), row.spki, row.not_after, row.at) for row in rows]
 
 
+async def write_pin(connection: AsyncConnection, one: Pin) -> None:
+    """Hold the device to this key, whatever it was held to before."""
+    values = {"spki": one.spki, "not_after": one.not_after, "at": one.at}
+    done = await connection.execute(update(schema.pin).where(schema.pin.c.mac == one.mac).values(values))
+    if not done.rowcount:
+        await connection.execute(insert(schema.pin).values(values, mac=one.mac))
+
+
 async def delete_pin(connection: AsyncConnection, mac: Mac) -> None:
     """Forget it."""
     await connection.execute(delete(schema.pin).where(schema.pin.c.mac == mac))

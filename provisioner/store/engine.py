@@ -12,7 +12,8 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, Select, event
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import (
     ArgumentError,
@@ -30,6 +31,10 @@ from provisioner.errors import Conflict, StoreFailed, Unusable
 BUSY_TIMEOUT: Final = 5.0
 """s a writer waits for the one before it; an administrator's write takes milliseconds."""
 _READING: Final = "provisioner_reading"
+_READ_TIMEOUT: Final = 0.05
+"""s a read on the caller's thread may wait: only while another process recovers the database after a crash."""
+_POOL_TIMEOUT: Final = 1.0
+"""s to wait for a connection: a device that is told to come again does better than one that hangs."""
 _CONNECTIONS: Final = 4
 """Connections an engine keeps: SQLite has one writer at a time, and a PostgreSQL worker needs few."""
 
@@ -60,6 +65,7 @@ def make_engine(url: URL, *, lossy: bool = False) -> AsyncEngine:
             hide_parameters=True,
             pool_size=_CONNECTIONS,
             max_overflow=0,
+            pool_timeout=_POOL_TIMEOUT,
             connect_args={"timeout": BUSY_TIMEOUT, "isolation_level": None},
         )
         _tune_sqlite(engine, "NORMAL" if lossy else "FULL")
@@ -70,6 +76,7 @@ def make_engine(url: URL, *, lossy: bool = False) -> AsyncEngine:
         hide_parameters=True,
         pool_size=_CONNECTIONS,
         max_overflow=_CONNECTIONS,
+        pool_timeout=_POOL_TIMEOUT,
         connect_args={"options": options, "connect_timeout": 5},
     )
 
@@ -86,6 +93,17 @@ def _tune_sqlite(engine: AsyncEngine, synchronous: str) -> None:
     def begin(connection: Connection) -> None:
         reading = connection.get_execution_options().get(_READING, False)
         connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+
+def read_only(url: URL, timeout: float = _READ_TIMEOUT) -> sqlite3.Connection:
+    """A plain connection to the embedded database that cannot write, nor wait for a writer; for any thread."""
+    address = f"{sqlite_path(url).absolute().as_uri()}?mode=ro"
+    return sqlite3.connect(address, uri=True, isolation_level=None, timeout=timeout, check_same_thread=False)
+
+
+def plain_sql(statement: Select[Any]) -> str:
+    """SQL text for such a connection; its parameters keep their names."""
+    return str(statement.compile(dialect=sqlite.dialect(paramstyle="named")))
 
 
 @asynccontextmanager

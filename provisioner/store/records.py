@@ -17,7 +17,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from provisioner.errors import Conflict, StoreFailed
-from provisioner.model import Count, Event, FetchRecord, Mac
+from provisioner.model import Count, Event, FetchRecord, Mac, Scope
 from provisioner.settings import MIB, Settings
 from provisioner.store import schema
 from provisioner.store.database import Store, event_row
@@ -27,6 +27,8 @@ T = TypeVar("T")
 
 _BODIES: Final = 16 * MIB
 """Bodies waiting for a batch: two seconds of a storm. Beyond it the fetch is recorded without its body."""
+_EVENTS: Final = 1000
+"""Events waiting for a batch: a thousand different refusals a second tell nobody more. Alarms are never turned away."""
 _CHUNK: Final = 400
 """Values in one IN list; SQLite takes 32,766 parameters, PostgreSQL plans short lists better."""
 
@@ -62,6 +64,10 @@ class _Batch:
 
     def size(self) -> int:
         return len(self.fetches) + len(self.seen) + len(self.events) + len(self.pins) + len(self.modern)
+
+    def told(self) -> int:
+        """Events that are no alarms."""
+        return sum(event.severity != "alarm" for event in self.events)
 
 
 class Recorder:
@@ -108,24 +114,31 @@ class Recorder:
 
     def event(self, event: Event) -> None:
         """Something that happened at the device edge."""
-        if not self._full("event"):
-            self._batch.events.append(event)
+        batch = self._batch
+        if event.severity == "alarm" or len(batch.events) < _EVENTS or batch.told() < _EVENTS:
+            batch.events.append(event)
+        else:
+            self._count("store_dropped", "event")
 
     def pin(self, mac: Mac, spki: str, not_after: str) -> None:
         """The first unique certificate of a device; a different one meanwhile wins nothing and raises an alarm."""
         found = self._batch.pins.get(mac)
         if found is not None and found.spki != spki:
             self.event(_mismatch(mac, spki, found.spki, self._clock()))
-        elif found is None and not self._full("pin"):
+        elif found is None:  # never dropped: they are at most as many as there are devices
             self._batch.pins[mac] = _Pin(spki, not_after, self._clock())
+
+    def pinned(self, mac: Mac) -> str:
+        """The key that waits to be pinned to a device; empty when none does."""
+        found = self._batch.pins.get(mac)
+        return found.spki if found is not None else ""
 
     def modern(self, mac: Mac) -> None:
         """The device spoke TLS 1.2 or newer."""
-        if mac not in self._batch.modern and not self._full("modern"):
-            self._batch.modern[mac] = None
+        self._batch.modern[mac] = None
 
     def _full(self, what: str) -> bool:
-        if self._batch.size() < self._queue:
+        if len(self._batch.fetches) + len(self._batch.seen) < self._queue:
             return False
         self._count("store_dropped", what)
         return True
@@ -222,6 +235,7 @@ class Recorder:
             ]
             if rows:
                 await connection.execute(self._insert(schema.pin).on_conflict_do_nothing(index_elements=["mac"]), rows)
+                await _tell_workers(connection, [row["mac"] for row in rows])
             after = {row.mac: row.spki for row in await connection.execute(had)}
             events += [
                 _pinned(mac, pins[mac])
@@ -248,13 +262,15 @@ class Recorder:
             await connection.execute(delete(table).where(table.c.mac.in_(oldest)))
 
     async def _write_events(self, connection: AsyncConnection, events: list[Event]) -> None:
-        """Append; the oldest of the devices' events go, what administrators did stays."""
+        """Append; the oldest of the devices' events go. No flood hides alarms, nor what administrators did."""
         if not events:
             return
         event = schema.event.c
         await connection.execute(insert(schema.event), [event_row(one, audit=False) for one in events])
         newest = (await connection.execute(select(func.max(event.id)))).scalar_one()
-        old = delete(schema.event).where(event.audit.is_(False), event.id <= newest - self._events)
+        old = delete(schema.event).where(
+            event.audit.is_(False), event.severity != "alarm", event.id <= newest - self._events
+        )
         await connection.execute(old)
 
     async def _upsert(
@@ -265,6 +281,16 @@ class Recorder:
         query = self._insert(table)
         others = {column.name: query.excluded[column.name] for column in table.c if column.name not in key}
         await connection.execute(query.on_conflict_do_update(index_elements=list(key), set_=others), rows)
+
+
+async def _tell_workers(connection: AsyncConnection, macs: Iterable[str]) -> None:
+    """A pin counts on connections that are open already: each worker looks at its devices again."""
+    revision = schema.revision.c.value
+    number = (
+        await connection.execute(update(schema.revision).values(value=revision + 1).returning(revision))
+    ).scalar_one()
+    rows = [{"revision": number, "scope": Scope.DEVICE.value, "key": mac} for mac in macs]
+    await connection.execute(insert(schema.change), rows)
 
 
 async def _write_modern(connection: AsyncConnection, macs: Iterable[str]) -> None:

@@ -1,21 +1,36 @@
-"""Token URLs: only a keyed hash is stored, and one UPDATE says whether a fetch was still allowed."""
+"""Token URLs: only a keyed hash is stored, and one UPDATE says whether a fetch was still allowed.
+
+Anybody can send words that look like a token, so a read that holds up nobody comes before the UPDATE.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
+import sqlite3
+import weakref
 from typing import Final
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import ColumnElement, Float, bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from provisioner.model import Mac
 from provisioner.store import schema
 from provisioner.store.database import Store
+from provisioner.store.engine import failing_clearly, is_sqlite, plain_sql, read_only, reading
 from provisioner.store.rows import Token
 
 _T: Final = schema.token.c
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{22}")
+
+
+def _open_at(now: ColumnElement[float] | float) -> ColumnElement[bool]:
+    return _T.revoked.is_(False) & (_T.opens <= now) & (now < _T.closes) & (_T.spent < _T.budget)
+
+
+_FOUND: Final = select(_T.id).where(_T.finder == bindparam("finder"), _open_at(bindparam("now", type_=Float)))
+_FOUND_SQL: Final = plain_sql(_FOUND)
 
 
 def new_token() -> str:
@@ -28,21 +43,41 @@ class TokenBook:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._reader: sqlite3.Connection | None = None
+        """SQLite's, as Views has one: opened by the first look and closed when nobody holds the book any more."""
 
     async def spend(self, token: str, now: float) -> Mac | None:
         """Take one fetch from the token's budget: the Mac it opens, or None; durable when it returns."""
         if not _TOKEN.fullmatch(token):
             return None
-        query = (
-            update(schema.token)
-            .where(_T.finder.in_(self._store.box.finders(token)), _T.revoked.is_(False))
-            .where(_T.opens <= now, now < _T.closes, _T.spent < _T.budget)
-            .values(spent=_T.spent + 1)
-            .returning(_T.mac)
-        )
+        await asyncio.sleep(0)  # a request may be begun outside of a Task, which waiting for a connection needs
+        for finder in self._store.box.finders(token):
+            if await self._is_open(finder, now):
+                return await self._take(finder, now)
+        return None
+
+    async def _take(self, finder: str, now: float) -> Mac | None:
+        query = update(schema.token).where(_T.finder == finder, _open_at(now))
+        query = query.values(spent=_T.spent + 1)
         async with self._store.writing() as connection:
-            mac = (await connection.execute(query)).scalar_one_or_none()
+            mac = (await connection.execute(query.returning(_T.mac))).scalar_one_or_none()
         return None if mac is None else Mac(mac)
+
+    async def _is_open(self, finder: str, now: float) -> bool:
+        """Whether there may be something to spend; takes no lock, and on SQLite no connection of the pool."""
+        values = {"finder": finder, "now": now}
+        with failing_clearly():
+            if is_sqlite(self._store.url):
+                return self._connected().execute(_FOUND_SQL, values).fetchone() is not None
+            engine = self._store.engine.execution_options(isolation_level="AUTOCOMMIT")
+            async with reading(engine) as connection:
+                return (await connection.execute(_FOUND, values)).first() is not None
+
+    def _connected(self) -> sqlite3.Connection:
+        if self._reader is None:
+            self._reader = read_only(self._store.url)
+            weakref.finalize(self, self._reader.close)
+        return self._reader
 
 
 async def insert_token(connection: AsyncConnection, one: Token, finder: str) -> None:

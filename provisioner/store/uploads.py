@@ -11,6 +11,7 @@ import hashlib
 import os
 import shutil
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -28,6 +29,8 @@ from provisioner.store.rows import Upload
 
 FILES_A_DEVICE: Final = 32
 """Names one device may use; a phone has fewer than ten."""
+_UNDER_WAY: Final = 600.0
+"""s; a younger file may be one that another put is about to name in a row."""
 _U: Final = schema.upload.c
 
 
@@ -40,6 +43,7 @@ class UploadShelf:
 
     async def put(self, mac: Mac, name: str, kind: str, body: bytes) -> None:
         """Keep it in place of the one before, durable on return; StoreFailed leaves the one before."""
+        await asyncio.sleep(0)  # a request may be begun outside of a Task, which waiting for a connection needs
         await self._check_room(mac, name)
         digest = hashlib.sha256(body).hexdigest()
         sealed = self._store.box.seal(body, "upload", mac, name)
@@ -58,8 +62,16 @@ class UploadShelf:
         except StoreFailed:
             await self._drop(mac, name, directory / file)
             raise
-        if displaced:
-            await asyncio.to_thread((directory / displaced).unlink, missing_ok=True)
+        if stale := await asyncio.to_thread(_tidy, directory, _stem(name), displaced):
+            await self._sweep(mac, name, stale)
+
+    async def _sweep(self, mac: Mac, name: str, stale: Iterable[Path]) -> None:
+        """Remove old files that no row names; what cannot be done now is the next put's: this one is kept already."""
+        with suppress(StoreFailed, OSError):
+            named = await self._file_of(mac, name)
+            for path in stale:
+                if path.name != named:
+                    await asyncio.to_thread(path.unlink, missing_ok=True)
 
     async def _check_room(self, mac: Mac, name: str) -> None:
         query = select(func.count()).where(_U.mac == mac, _U.name != name)
@@ -87,6 +99,7 @@ class UploadShelf:
 
     async def get(self, mac: Mac, name: str) -> bytes | None:
         """The last upload under this name, or None."""
+        await asyncio.sleep(0)  # as in put
         sealed = await self._read(mac, name) or await self._read(mac, name)
         if sealed is None:
             return None
@@ -126,6 +139,17 @@ def forget_files(uploads: Path, mac: Mac) -> None:
 def _stem(name: str) -> str:
     """A file name of our own: what a device calls its file never becomes a path."""
     return hashlib.sha256(name.encode()).hexdigest()[:24]
+
+
+def _tidy(directory: Path, stem: str, displaced: str | None) -> list[Path]:
+    """Remove the file just displaced; which others of its name are too old to be under way, as crashes leave them."""
+    if displaced:
+        with suppress(OSError):
+            (directory / displaced).unlink()
+    before = time.time() - _UNDER_WAY
+    with suppress(OSError):
+        return [path for path in directory.glob(f"{stem}-*") if path.stat().st_mtime < before]
+    return []  # one went meanwhile: another put is tidying up
 
 
 def _write(path: Path, sealed: bytes) -> None:

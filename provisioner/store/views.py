@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Select, bindparam, func, literal_column, select
-from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL
 
 from provisioner.errors import StoreFailed
@@ -23,20 +23,21 @@ from provisioner.model import BootView, ConfigLayer, Device, Line, Mac, Scope
 from provisioner.store import schema
 from provisioner.store.database import Store
 from provisioner.store.devices import state_of
-from provisioner.store.engine import failing_clearly, is_sqlite, reading, sqlite_path
+from provisioner.store.engine import failing_clearly, is_sqlite, plain_sql, read_only, reading
 from provisioner.store.secretbox import SecretBox
 from provisioner.store.values import unpack_layer
 
 _log: Final = logging.getLogger(__name__)
 _D: Final = schema.device.c
 _E: Final = schema.extension.c
-_READ_TIMEOUT: Final = 0.05
-"""s a read may wait: only while another process recovers the database after a crash."""
+MERGED_KEPT: Final = 10_000
+"""Merged layers that are kept: one for each model at each site with a layer of its own."""
 _NO_LAYER: Final = ConfigLayer(Scope.BUILT_IN, "")
 _SEPARATOR: Final = "/"
 """Between names of uploads; a DeviceFile's name may hold it, so names are joined by it twice."""
 
 Rows = Sequence[Sequence[Any]]
+_Layers = dict[tuple[str, str], ConfigLayer | StoreFailed]
 
 
 def _boot_select() -> Select[Any]:
@@ -75,7 +76,7 @@ def boot_view_of(mac: Mac, rows: Rows, box: SecretBox) -> BootView | None:
     try:
         bound = sorted((row[_LINE] for row in rows if row[15] is not None), key=itemgetter(0))
         lines = tuple([_line(row, box) for row in bound])
-        return _view(mac, rows[0][_DEVICE], lines, box)
+        return _view(mac, rows[0], lines, box)
     except (TypeError, ValueError, AttributeError) as error:
         raise StoreFailed(f"the row of device {mac} is damaged: {type(error).__name__}") from error
 
@@ -110,7 +111,7 @@ def _view(mac: Mac, row: Sequence[Any], lines: tuple[Line, ...], box: SecretBox)
         entries,
         raw,
         names,
-    ) = row
+    ) = row[_DEVICE]
     device = Device(
         mac,
         vendor,
@@ -128,7 +129,7 @@ def _view(mac: Mac, row: Sequence[Any], lines: tuple[Line, ...], box: SecretBox)
     )
     layer = None if entries is None else unpack_layer(Scope.DEVICE, mac, entries, raw, box)
     uploads = frozenset(names.split(_SEPARATOR * 2)) if names else frozenset()
-    return BootView(device, lines, layer, uploads)
+    return BootView(device, lines, layer, uploads, row[_AT])
 
 
 class Views:
@@ -140,8 +141,10 @@ class Views:
         self._store = store
         self._built_in = built_in
         self._reader: _Reader = _SqliteReader(store.url) if is_sqlite(store.url) else _EngineReader(store)
-        self._layers: dict[tuple[str, str], ConfigLayer | StoreFailed] = {}
-        self._merged: dict[tuple[str, ...], Merged] = {}
+        self._layers: _Layers = {}
+        self._merged: OrderedDict[tuple[str, ...], Merged] = OrderedDict()
+        self._following = asyncio.Lock()
+        """One reload at a time: what a slow one has read must not come over what a later one knows."""
         self._failing = False
 
     async def open(self) -> None:
@@ -184,6 +187,10 @@ class Views:
         merged = self._merged.get(wanted)
         if merged is None:
             merged = self._merged[wanted] = self._merge(device.vendor, path)
+            if len(self._merged) > MERGED_KEPT:
+                self._merged.popitem(last=False)
+        else:
+            self._merged.move_to_end(wanted)
         return merged
 
     def _merge(self, vendor: str, path: Iterable[tuple[str, str]]) -> Merged:
@@ -203,38 +210,50 @@ class Views:
         """
         try:
             with failing_clearly():
-                return await self._follow()
+                changed = await self._follow()
         except StoreFailed as error:
             if not self._failing:
                 _log.warning("changes cannot be read, serving what is known: %s", error.cause)
             self._failing = True
             return False
+        self._failing = False
+        return changed
 
     async def _follow(self) -> bool:
-        revision = await self._reader.revision()
-        self._failing = False
-        if revision == self.generation:
+        async with self._following:
+            return await self._follow_alone()
+
+    async def _follow_alone(self) -> bool:
+        if await self._reader.revision() == self.generation:
             return False
         changes = await self._reader.changes(self.generation)
         numbers = {number for number, _, _ in changes}
         if numbers and numbers == set(range(self.generation + 1, max(numbers) + 1)):
-            await self._reload_some({(scope, key) for _, scope, key in changes if scope != Scope.DEVICE.value})
-            self.generation = max(numbers)
+            await self._reload_some(
+                {(scope, key) for _, scope, key in changes if scope != Scope.DEVICE.value}, max(numbers)
+            )
         else:  # too far behind, or the database was put back from a backup
             await self._reload()
         return True
 
     async def _reload(self) -> None:
-        self.generation = await self._reader.revision()
-        self._layers = {(row[0], row[1]): self._unpack(*row) for row in await self._reader.layers()}
-        self._merged = {}
+        revision = await self._reader.revision()
+        layers = {(row[0], row[1]): self._unpack(*row) for row in await self._reader.layers()}
+        self._take_up(layers, revision)
 
-    async def _reload_some(self, keys: Iterable[tuple[str, str]]) -> None:
+    async def _reload_some(self, keys: Collection[tuple[str, str]], revision: int) -> None:
+        layers = dict(self._layers)
         for scope, key in keys:
-            self._layers.pop((scope, key), None)
+            layers.pop((scope, key), None)
             for row in await self._reader.layer(scope, key):
-                self._layers[scope, key] = self._unpack(*row)
-            self._merged = {}
+                layers[scope, key] = self._unpack(*row)
+        self._take_up(layers if keys else self._layers, revision)
+
+    def _take_up(self, layers: _Layers, revision: int) -> None:
+        """All at once and after the last read: a read that fails or lasts leaves what was known, whole."""
+        if layers is not self._layers:
+            self._layers, self._merged = layers, OrderedDict()
+        self.generation = revision
 
     def _unpack(self, scope: str, key: str, entries: str, raw: bytes | None) -> ConfigLayer | StoreFailed:
         try:
@@ -265,22 +284,17 @@ _C: Final = schema.change.c
 _CHANGES: Final = select(_C.revision, _C.scope, _C.key).where(_C.revision > bindparam("revision")).order_by(_C.revision)
 
 
-def _plain(statement: Select[Any]) -> str:
-    """SQL text for the sqlite3 module; its parameters keep their names."""
-    return str(statement.compile(dialect=sqlite.dialect(paramstyle="named")))
-
-
 class _SqliteReader:
     """A read-only connection of its own, used on the caller's thread."""
 
-    _BOOT = _plain(_BOOT)
-    _REVISION = _plain(_REVISION)
-    _CHANGES = _plain(_CHANGES)
-    _LAYERS = _plain(_LAYERS)
-    _LAYER = _plain(_LAYER)
+    _BOOT = plain_sql(_BOOT)
+    _REVISION = plain_sql(_REVISION)
+    _CHANGES = plain_sql(_CHANGES)
+    _LAYERS = plain_sql(_LAYERS)
+    _LAYER = plain_sql(_LAYER)
 
     def __init__(self, url: URL) -> None:
-        self._path = sqlite_path(url).absolute()
+        self._url = url
         self._connection: sqlite3.Connection | None = None
 
     def _execute(self, sql: str, values: Mapping[str, object]) -> Rows:
@@ -292,13 +306,7 @@ class _SqliteReader:
         await asyncio.to_thread(self._open)
 
     def _open(self) -> None:
-        self._connection = sqlite3.connect(
-            f"{self._path.as_uri()}?mode=ro",
-            uri=True,
-            isolation_level=None,
-            timeout=_READ_TIMEOUT,
-            check_same_thread=False,
-        )
+        self._connection = read_only(self._url)
 
     async def close(self) -> None:
         if self._connection is not None:
@@ -328,6 +336,7 @@ class _EngineReader:
         self._engine = store.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     async def _execute(self, statement: Select[Any], values: Mapping[str, object]) -> Rows:
+        await asyncio.sleep(0)  # a driver may need a Task of its own, which a request has once it has waited
         async with reading(self._engine) as connection:
             rows: Rows = (await connection.execute(statement, values)).all()
         return rows

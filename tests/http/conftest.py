@@ -23,8 +23,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 from provisioner.http.listener import Listener, http_limits
+from provisioner.http.server import QuietServer
 from provisioner.http.tls import make_context
-from provisioner.http.wire import QuietServer
 from provisioner.model import ListenerKind, PeerCert, TlsFacts
 from provisioner.settings import Settings
 
@@ -180,7 +180,12 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 @contextlib.asynccontextmanager
 async def edge(
-    context: Any, handler: Handler | None = None, kind: ListenerKind = ListenerKind.DEVICE, **settings: Any
+    context: Any,
+    handler: Handler | None = None,
+    kind: ListenerKind = ListenerKind.DEVICE,
+    *,
+    eager: bool = False,
+    **settings: Any,
 ) -> AsyncIterator[Edge]:
     """Serve ``handler`` (by default an "ok") on a free port; at the end every connection must be gone."""
     seen: Edge
@@ -198,7 +203,7 @@ async def edge(
 
     chosen = Settings(**settings)
     sock = socket.create_server(("127.0.0.1", 0), backlog=1024)
-    server = QuietServer(handler or ok, count, **http_limits(chosen))
+    server = QuietServer(handler or ok, count, eager=eager, **http_limits(chosen))
     listener = Listener(kind, sock, context, server, chosen, count)
     seen = Edge(listener, sock.getsockname()[1])
     listener.start()

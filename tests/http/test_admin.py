@@ -17,7 +17,7 @@ from cryptography.x509.oid import NameOID
 
 from provisioner import __version__
 from provisioner.http.admin import Health, Ping, admin_handler
-from provisioner.http.wire import QuietServer
+from provisioner.http.server import QuietServer
 
 STATE = {"workers": [11, 12], "wanted": 2, "generation": 3, "started": 1000.0, "stopping": False}
 

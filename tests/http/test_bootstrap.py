@@ -19,7 +19,7 @@ from yarl import URL
 from provisioner.errors import NoSuchFile
 from provisioner.firmware import FirmwareShelf
 from provisioner.http.bootstrap import BootstrapEdge
-from provisioner.http.wire import QuietServer
+from provisioner.http.server import QuietServer
 from provisioner.model import FileKind, Mac
 from provisioner.pki import make_server
 from provisioner.vendors import drivers
@@ -159,6 +159,19 @@ async def test_firmware_comes_from_disk_and_only_by_its_vendors_name(bootstrap: 
         assert (await get(bootstrap, name, T46))[0] == 404
 
 
+@pytest.mark.asyncio
+async def test_a_range_beyond_the_end_is_told_the_size(bootstrap: Bootstrap, tmp_path: Path) -> None:
+    image = tmp_path / "T46G-28.86.0.20.rom"
+    image.write_bytes(bytes(1000))
+    bootstrap.shelf.add("yealink", image)
+    async with aiohttp.ClientSession() as session:
+        for beyond in ("bytes=1000-", "bytes=5000-6000"):
+            async with session.get(bootstrap.url + image.name, headers={"Range": beyond}) as response:
+                assert (response.status, response.headers["Content-Range"]) == (416, "bytes */1000")
+        async with session.get(bootstrap.url + image.name, headers={"Range": "bytes=990-"}) as response:
+            assert (response.status, response.headers["Content-Range"]) == (206, "bytes 990-999/1000")
+
+
 def names_of_devices() -> list[tuple[str, str]]:
     """Every file that is one device's, of every dialect, as its owner would ask for it."""
     found = set()
@@ -211,6 +224,25 @@ def test_what_is_rendered_depends_on_nothing_but_the_server() -> None:
     agents = [VVX, VVX.replace("0004f2aabbcc", "0004f2ddeeff")]
     bodies = {edge._find("000000000000.cfg", agent)[1] for edge in edges for agent in agents}
     assert len(bodies) == 1
+
+
+def test_phones_of_a_model_and_release_share_one_rendering() -> None:
+    edge = BootstrapEdge(DRIVERS, FirmwareShelf(Path("/nowhere")), "", BASE, ignore)
+    for number in range(20):
+        agent = f"Yealink SIP-T46G 28.83.0.{number} 00:15:65:4a:a9:{number:02x}"
+        assert edge._find("y000000000028.cfg", agent)[1]
+    assert edge._rendered.cache_info().misses == 1
+    old = edge._find("y000000000028.cfg", T46.replace("28.83.", "28.72."))[1]
+    assert old != edge._find("y000000000028.cfg", T46)[1], "firmware before 81 is spoken to in its own dialect"
+
+
+def test_names_that_are_no_file_drive_nothing_out() -> None:
+    edge = BootstrapEdge(DRIVERS, FirmwareShelf(Path("/nowhere")), "", BASE, ignore)
+    edge._find("y000000000028.cfg", T46)
+    for number in range(2000):
+        with pytest.raises(NoSuchFile):
+            edge._find(f"y99999{number:07d}.cfg", f"Yealink SIP-T46G 28.{number}.0.1 00:15:65:4a:a9:37")
+    assert edge._rendered.cache_info().currsize == 1
 
 
 @settings(max_examples=200, deadline=None)

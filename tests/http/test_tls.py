@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import socket
 import ssl
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
-from OpenSSL import SSL
+from cryptography.hazmat.primitives import serialization
+from OpenSSL import SSL, crypto
 
 from provisioner.errors import Unusable
 from provisioner.http.tls import make_context
@@ -257,10 +260,73 @@ def test_a_context_says_what_is_wrong_with_its_files(pki: Pki, tmp_path: Path) -
     mixed = tmp_path / "mixed.pem"
     mixed.write_bytes(pki.issuing.key_pem + pki.leaf.cert_pem)
     assert "do not fit together" in refuse(mixed)
+    keyless = tmp_path / "keyless.pem"
+    keyless.write_bytes(pki.leaf.cert_pem)
+    assert "holds no RSA or EC key" in refuse(keyless)
+    broken = tmp_path / "broken.pem"
+    broken.write_bytes(pki.leaf.cert_pem + pki.leaf.key_pem.replace(pki.leaf.key_pem.split()[5], b"A" * 64))
+    assert "key cannot be read" in refuse(broken)
     old = tmp_path / "old.pem"
     old.write_bytes(issue("localhost", rsa_key(), first=-9 * DAY, last=2).pem())
     assert "renew it" in refuse(old)
     assert "not PEM" in refuse(pki.server_rsa, ca=b"-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n")
+
+
+@pytest.mark.parametrize("form", [serialization.PrivateFormat.PKCS8, serialization.PrivateFormat.TraditionalOpenSSL])
+def test_an_encrypted_key_is_refused_and_nobody_is_asked(tmp_path: Path, form: serialization.PrivateFormat) -> None:
+    one = issue("localhost", rsa_key())
+    key = serialization.load_pem_private_key(one.key_pem, None)
+    locked = serialization.BestAvailableEncryption(b"sesame")
+    path = tmp_path / "locked.pem"
+    path.write_bytes(key.private_bytes(serialization.Encoding.PEM, form, locked) + one.cert_pem)
+    script = (
+        "import sys; from pathlib import Path; from provisioner.http.tls import make_context;"
+        "from provisioner.model import ListenerKind; make_context(ListenerKind.DEVICE, [Path(sys.argv[1])], b'')"
+    )
+    # A terminal of its own: there OpenSSL would ask, and wait.
+    asking, terminal = os.openpty()
+    with contextlib.ExitStack() as stack:
+        stack.callback(os.close, asking)
+        done = subprocess.run(
+            [sys.executable, "-c", "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0);" + script, path],
+            stdin=terminal,
+            capture_output=True,
+            timeout=20,
+            start_new_session=True,
+            check=False,
+        )
+        os.close(terminal)
+    assert b"its key is encrypted" in done.stderr
+    assert b"Unusable" in done.stderr
+
+
+def test_key_and_chain_come_from_one_read(pki: Pki, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is exchanged the moment it was read."""
+    path = tmp_path / "server.pem"
+    path.write_bytes(pki.server_rsa.read_bytes())
+    read = Path.read_bytes
+
+    def read_and_renew(self: Path) -> bytes:
+        content = read(self)
+        self.write_bytes(issue("localhost", rsa_key()).pem())
+        return content
+
+    monkeypatch.setattr(Path, "read_bytes", read_and_renew)
+    context = make_context(ListenerKind.DEVICE, [path], b"")
+    monkeypatch.undo()
+    ours, theirs = SSL.Connection(context, None), SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), None)
+    ours.set_accept_state()
+    theirs.set_connect_state()
+    for _ in range(4):
+        for one, other in ((theirs, ours), (ours, theirs)):
+            with contextlib.suppress(SSL.WantReadError):
+                one.do_handshake()
+            with contextlib.suppress(SSL.WantReadError):
+                other.bio_write(one.bio_read(65536))
+    sent = theirs.get_peer_cert_chain()
+    assert sent is not None
+    assert len(sent) == 2
+    assert crypto.dump_certificate(crypto.FILETYPE_ASN1, sent[0]) == _leaf_der(pki.server_rsa)
 
 
 # --- what the tests above use ---------------------------------------------------------------------------
@@ -275,6 +341,7 @@ def _leaf_der(path: Path) -> bytes:
 def _serve_forked(context: SSL.Context, sock: socket.socket) -> None:
     """A worker in a child process: one listener on a context that was made before the fork."""
     from provisioner.http.listener import Listener, http_limits
+    from provisioner.http.server import QuietServer
     from provisioner.settings import Settings
 
     async def ok(_request: web.BaseRequest) -> web.StreamResponse:
@@ -282,9 +349,8 @@ def _serve_forked(context: SSL.Context, sock: socket.socket) -> None:
 
     async def serve() -> None:
         chosen = Settings()
-        Listener(
-            ListenerKind.DEVICE, sock, context, web.Server(ok, **http_limits(chosen)), chosen, lambda *_: None
-        ).start()
+        server = QuietServer(ok, lambda *_: None, **http_limits(chosen))
+        Listener(ListenerKind.DEVICE, sock, context, server, chosen, lambda *_: None).start()
         await asyncio.sleep(60)
 
     asyncio.events._set_running_loop(None)

@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from provisioner.errors import Conflict, Invalid, NotFound
 from provisioner.fleet import Fleet
-from provisioner.model import DeviceState, Mac, Scope
+from provisioner.model import DeviceState, Event, Mac, Scope
 from provisioner.neutral import HostPort
 from provisioner.store.database import Store
 from provisioner.store.records import Recorder
@@ -358,3 +358,76 @@ async def test_a_model_is_known_however_its_name_is_written(acme: Fleet) -> None
     assert (await acme.device(device.mac)).model == "VVX 411"
     with pytest.raises(Invalid, match="model"):
         await acme.add_device(Mac("0004f2aabb78"), vendor="poly", model="vvx 4", account="Acme")
+
+
+# --- another key for a pinned device ------------------------------------------------------------------
+
+KEYS = ["aa" * 32, "bb" * 32, "bbbb" + "cc" * 30]
+
+
+def alarm(came: str, at: float, not_after: str = "2041-01-01T00:00:00Z") -> Event:
+    details = {"came": came, "pinned": KEYS[0], "not_after": not_after}
+    return Event("pin_mismatch", at, MAC, "alarm", "device", details)
+
+
+@pytest_asyncio.fixture
+async def pinned(acme: Fleet, make_recorder: Callable[[], Recorder]) -> Recorder:
+    """The device is pinned to the first key, at 1000."""
+    recorder = make_recorder()
+    recorder.pin(MAC, KEYS[0], "2040-01-01T00:00:00Z")
+    await recorder.flush()
+    return recorder
+
+
+async def test_the_only_other_key_is_accepted_and_nobody_can_come_first(acme: Fleet, pinned: Recorder) -> None:
+    for at in (1100.0, 1200.0):
+        pinned.event(alarm(KEYS[1], at))
+    await pinned.flush()
+    assert (await acme.accept_pin(MAC)).pinned == KEYS[1]
+    assert (await acme.device(MAC)).pinned == KEYS[1]
+    assert [(one.spki, one.not_after) for one in await acme.pins()] == [(KEYS[1], "2041-01-01T00:00:00Z")]
+    pinned.pin(MAC, KEYS[2], "2042-01-01T00:00:00Z")
+    await pinned.flush()
+    assert (await acme.device(MAC)).pinned == KEYS[1]
+    (event,) = await acme.events(kind="pin_accepted")
+    assert (event.details["pinned"], event.details["forgot"]) == (KEYS[1], KEYS[0])
+
+
+async def test_of_two_other_keys_one_must_be_named(acme: Fleet, pinned: Recorder) -> None:
+    pinned.event(alarm(KEYS[1], 1100.0))
+    pinned.event(alarm(KEYS[2], 1200.0))
+    await pinned.flush()
+    with pytest.raises(Conflict) as refused:
+        await acme.accept_pin(MAC)
+    assert all(key in refused.value.cause for key in KEYS[1:])
+    assert KEYS[0] not in refused.value.cause
+    assert (await acme.device(MAC)).pinned == KEYS[0]
+    spelt = ":".join(KEYS[2][start : start + 2].upper() for start in range(0, 16, 2))
+    assert (await acme.accept_pin(MAC, key=spelt)).pinned == KEYS[2]
+
+
+@pytest.mark.parametrize(
+    ("key", "error"),
+    [("", NotFound), ("bb" * 7, Invalid), ("zz" * 32, Invalid), ("dd" * 32, NotFound), (KEYS[0], NotFound)],
+)
+async def test_a_key_that_never_came_is_not_accepted(
+    acme: Fleet, pinned: Recorder, key: str, error: type[Exception]
+) -> None:
+    pinned.event(alarm(KEYS[1], 500.0))  # long before this pin was set
+    pinned.event(Event("pin_mismatch", 1100.0, MAC, "alarm", "device", {"came": "ee" * 8}))
+    pinned.event(Event("pin_mismatch", 1100.0, OTHER, "alarm", "device", {"came": "dd" * 32}))
+    await pinned.flush()
+    with pytest.raises(error):
+        await acme.accept_pin(MAC, key=key)
+    assert (await acme.device(MAC)).pinned == KEYS[0]
+
+
+async def test_a_pin_can_be_forgotten(acme: Fleet, pinned: Recorder) -> None:
+    assert (await acme.forget_pin(MAC)).pinned == ""
+    for again in (acme.forget_pin, acme.accept_pin):
+        with pytest.raises(NotFound):
+            await again(MAC)
+    pinned.pin(MAC, KEYS[2], "2042-01-01T00:00:00Z")
+    await pinned.flush()
+    assert (await acme.device(MAC)).pinned == KEYS[2]
+    assert [one.kind for one in await acme.events(kind="pin_forgotten")] == ["pin_forgotten"]

@@ -161,8 +161,8 @@ async def main(url, key, data):
             told["upload"] = error.cause
         told["old upload"] = (await shelf.get(mac, "phone.cfg")).decode()
         told["files"] = len(list((Path(data) / "uploads" / mac).iterdir()))
-        told["read"] = (await views.boot_view(mac)).device.model
         told["refresh"] = [await views.refresh(), await views.refresh()]
+        told["read"] = (await views.boot_view(mac)).device.model
         limit(resource.RLIM_INFINITY)
         await recorder.flush()
         told["waiting after"], told["fetches"] = recorder.waiting(), len(await fleet.fetches(mac))

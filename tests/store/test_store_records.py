@@ -93,7 +93,7 @@ async def test_a_pin_is_set_once_and_another_key_is_an_alarm(acme: Fleet, make_r
     told = [(one.kind, one.severity, one.details.get("came", "")[:2]) for one in await acme.events(mac=MAC)][1:]
     assert told == [("pin_mismatch", "alarm", "cc"), ("pin_set", "info", ""), ("pin_mismatch", "alarm", "bb")]
     assert [pin.mac for pin in await acme.pins()] == [MAC]
-    await acme.accept_pin(MAC)
+    await acme.forget_pin(MAC)
     two.pin(MAC, "bb" * 32, "2041-01-01T00:00:00Z")
     await two.flush()
     assert (await acme.device(MAC)).pinned == "bb" * 32
@@ -148,19 +148,46 @@ async def test_events_are_bounded_and_what_administrators_did_stays(acme: Fleet,
     assert left == [float(number) for number in range(150, 250)]
 
 
-async def test_records_beyond_the_queue_are_dropped_and_counted(
-    acme: Fleet, make_recorder: Make, counted: Counted
+async def test_records_beyond_the_queue_are_dropped_and_counted_but_no_pin_and_no_alarm(
+    acme: Fleet, make_recorder: Make, counted: Counted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(records, "_EVENTS", 50)
     recorder = make_recorder(store_queue=100)
     for number in range(500):
         recorder.fetch(fetched(file=f"{number}.cfg"))
         recorder.event(Event("x", 1.0))
-        recorder.pin(Mac(f"00085d{number:06x}"), "aa", "")
-        recorder.modern(Mac(f"00085d{number:06x}"))
-    assert recorder.waiting() == 100
-    assert sum(counted.values()) == 4 * 500 - 100
+        recorder.event(Event("pin_mismatch", 1.0, severity="alarm"))
+        recorder.seen(Mac(f"00085e{number:06x}"), "poly", "", "192.0.2.1", 1.0)
+    recorder.pin(MAC, "aa" * 32, "")
+    recorder.modern(MAC)
+    assert recorder.waiting() == 100 + 50 + 500 + 2
+    assert (counted["store_dropped", "event"], counted["store_dropped", "fetch"]) == (450, 450)
     await recorder.flush()
-    assert len(await acme.fetches(MAC)) == 25
+    assert len(await acme.fetches(MAC)) == 50
+    assert (await acme.device(MAC)).pinned == "aa" * 32
+
+
+async def test_a_flood_of_events_removes_no_alarm(acme: Fleet, make_recorder: Make) -> None:
+    recorder = make_recorder(store_events=100)
+    recorder.event(Event("pin_mismatch", 1.0, severity="alarm"))
+    for _ in range(4):
+        for number in range(90):
+            recorder.event(Event("bad_path", float(number)))
+        await recorder.flush()
+    kinds = [one.kind for one in await acme.events(limit=1000)]
+    assert kinds.count("pin_mismatch") == 1
+    assert kinds.count("bad_path") <= 100
+
+
+async def test_a_pin_is_news_for_connections_that_are_open(acme: Fleet, make_recorder: Make, views: Views) -> None:
+    recorder = make_recorder()
+    before = views.generation
+    recorder.pin(MAC, "aa" * 32, "")
+    assert recorder.pinned(MAC) == "aa" * 32
+    await recorder.flush()
+    assert recorder.pinned(MAC) == ""
+    assert await views.refresh()
+    assert views.generation > before
 
 
 async def test_bodies_are_bounded_in_bytes(

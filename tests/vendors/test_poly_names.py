@@ -182,7 +182,7 @@ CN, O, SERIAL = NameOID.COMMON_NAME, NameOID.ORGANIZATION_NAME, NameOID.SERIAL_N
         ([(CN, "0004f2aabbcc"), (O, "Polycom Inc.")], "0004f2aabbcc", "lower case"),
         ([(CN, "0004F2AABBCC")], "0004f2aabbcc", "O is not"),
         ([(CN, "9C:AD:EF:10:00:01")], "9cadef100001", "inferred"),
-        ([(CN, "OBi302"), (SERIAL, "9CADEF100001")], "9cadef100001", "inferred"),
+        ([(CN, "OBi302"), (SERIAL, "9CADEF100001")], None, "shared"),
         ([(CN, "Polycom Inc.")], None, "shared"),
         ([(CN, "0004F2AABBCC0")], None, "shared"),
         ([(CN, "x0004F2AABBCC")], None, "shared"),
@@ -200,6 +200,7 @@ def test_the_mac_is_taken_from_the_leaf(
     assert note in found.note
 
 
+@pytest.mark.filterwarnings("ignore:Attribute's length")  # identity silences it around every driver
 @given(st.lists(st.tuples(st.sampled_from([CN, O, SERIAL]), st.text(min_size=1, max_size=40)), max_size=4))
 def test_any_subject_is_survived(attributes: list[tuple[x509.ObjectIdentifier, str]]) -> None:
     try:

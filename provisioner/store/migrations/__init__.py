@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from provisioner.errors import StoreFailed, Unusable
-from provisioner.store.engine import BUSY_TIMEOUT, is_sqlite, parse_url, reason, sqlite_path
+from provisioner.store.engine import BUSY_TIMEOUT, is_sqlite, parse_url, read_only, reason, sqlite_path
 
 
 def upgrade(url: str) -> str:
@@ -39,7 +39,7 @@ def current(url: str) -> str:
     parsed = parse_url(url)
     if is_sqlite(parsed) and not sqlite_path(parsed).is_file():
         return ""
-    with _opened(parsed) as engine, engine.connect() as connection:
+    with _opened(parsed, writable=False) as engine, engine.connect() as connection:
         return MigrationContext.configure(connection).get_current_revision() or ""
 
 
@@ -65,9 +65,9 @@ def _config() -> Config:
 
 
 @contextmanager
-def _opened(url: URL) -> Iterator[Engine]:
-    """An engine for one migration, with the driver's errors said as the store's."""
-    engine = _engine(url)
+def _opened(url: URL, *, writable: bool = True) -> Iterator[Engine]:
+    """An engine for one question or migration, with the driver's errors said as the store's."""
+    engine = _engine(url) if writable or not is_sqlite(url) else _reading_engine(url)
     try:
         yield engine
     except (SQLAlchemyError, sqlite3.Error) as error:
@@ -93,6 +93,12 @@ def _engine(url: URL) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
+
+
+def _reading_engine(url: URL) -> Engine:
+    """SQLite without a write, a lock or a change of journal: a question never waits for a writer."""
+    plain = url.set(drivername="sqlite")
+    return create_engine(plain, poolclass=NullPool, creator=lambda: read_only(url, BUSY_TIMEOUT))
 
 
 def _make_file(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache, partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -30,13 +31,16 @@ _UCS_FILES: Final = (
     "{mac}-boot.log",
 )
 
+_AGENTS_KEPT: Final = 1024
+
 
 class Poly:
     """SoundPoint IP to Edge E (UC Software), OBi and ATA."""
 
     def __init__(self, templates: Templates) -> None:
         models = load_models("poly", Path(__file__).with_name("models.toml"))
-        self._agents = names.agents_of(models)
+        # A phone says the same with each request of its boot.
+        self._claim = lru_cache(_AGENTS_KEPT)(partial(names.claim, agents=names.agents_of(models)))
         boot = [model.agents[0] for model in models.values() if model.dialect == "obi"]
         self._boot_files = MappingProxyType({f"{token.lower()}.xml": f"{token}.xml" for token in boot})
         self._ucs = UcsFiles(templates, models)
@@ -60,7 +64,7 @@ class Poly:
 
     def match(self, path: str, user_agent: str) -> DeviceFile | None:
         """Which file the path means; ``<mac>.cfg`` and ``<mac>.xml`` are other vendors' names too."""
-        return names.match(path, names.claim(user_agent, self._agents), self._boot_files)
+        return names.match(path, self._claim(user_agent), self._boot_files)
 
     def render(self, file: DeviceFile, config: ResolvedConfig) -> bytes:
         """The file for this device; uploads, firmware and resources are not made here."""

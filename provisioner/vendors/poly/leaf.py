@@ -1,7 +1,7 @@
 """The Mac in a Poly leaf: CN is twelve hex digits in upper case; whatever else it says is kept as a note.
 
 Seen on SoundPoint and VVX: ``CN=0004F28B54F4, O=Polycom Inc.``. What OBi and ATA leaves look like is not published;
-the rule for them (CN with separators, or the subject's serialNumber) is inferred, and its use is noted.
+the one inferred rule for them (CN with separators) is noted when used. A name nowhere but in CN counts for nothing.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def read(leaf: bytes) -> FactoryName:
     except ValueError as error:
         return FactoryName(None, note=f"the subject cannot be read: {type(error).__name__}")
     serial = serials[0] if len(serials) == 1 else ""
-    mac, note = _mac(names, serial)
+    mac, note = _mac(names)
     if makers != [ORGANISATION]:
         note = "; ".join(filter(None, [note, f"O is not {ORGANISATION!r}"]))
     return FactoryName(mac, serial[:64], note)
@@ -39,7 +39,7 @@ def _texts(subject: x509.Name, oid: x509.ObjectIdentifier) -> list[str]:
     return [value for one in subject.get_attributes_for_oid(oid) if isinstance(value := one.value, str)]
 
 
-def _mac(names: list[str], serial: str) -> tuple[Mac | None, str]:
+def _mac(names: list[str]) -> tuple[Mac | None, str]:
     if len(names) > 1:
         return None, "more than one CN"
     name = names[0] if names else ""
@@ -47,8 +47,6 @@ def _mac(names: list[str], serial: str) -> tuple[Mac | None, str]:
         return _parse(name, "" if name == name.upper() else "CN in lower case")
     if _SEPARATED.fullmatch(name):
         return _parse(name, "inferred: CN with separators")
-    if _HEX.fullmatch(serial):
-        return _parse(serial, "inferred: the Mac stands in serialNumber")
     return None, "no Mac in CN: shared by many devices"
 
 

@@ -47,7 +47,7 @@ class ObiFiles:
     def render(self, file: DeviceFile, config: ResolvedConfig) -> bytes:
         """The bytes of a file; NoSuchFile where 404 is the right answer."""
         if file.kind is FileKind.BOOT:
-            return self._document(dict(_provisioning(config, poll=False)))
+            return self._document(dict([*_provisioning(config, poll=False), *_trusting(config, config.ca_url)]))
         if file.kind is FileKind.DEVICE and file.name.endswith(".xml"):
             return self._document(_meant(config))
         if file.kind is FileKind.RESOURCE and file.mac is not None and (authority := _authority(config)):
@@ -162,8 +162,13 @@ def _management(config: ResolvedConfig) -> Iterable[tuple[str, str]]:
     if syslog:
         yield "X_DeviceManagement.Syslog.Port", str(syslog.port or 514)
         yield "X_DeviceManagement.Syslog.Level", str(config.get(neutral.SYSLOG_LEVEL))
-    if (authority := _authority(config)) and config.base_url:
-        yield f"{_AUTHORITY}DownloadURL", f"{config.base_url}{config.mac}-ca.pem"
+    yield from _trusting(config, f"{config.base_url}{config.mac}-ca.pem" if config.base_url else "")
+
+
+def _trusting(config: ResolvedConfig, url: str) -> Iterable[tuple[str, str]]:
+    """Where to fetch a CA of the operator's."""
+    if (authority := _authority(config)) and url:
+        yield f"{_AUTHORITY}DownloadURL", url
         # The device compares this sum with what it fetched; it is no protection and not meant as one.
         yield f"{_AUTHORITY}MD5CheckSum", hashlib.md5(authority, usedforsecurity=False).hexdigest()
 

@@ -34,6 +34,7 @@ _DIRECTORIES: Final = (
 )
 """Empty: the phone reads and writes beside the master."""
 _FRAMES_KEPT: Final = 512
+_MASTERS_KEPT: Final = 64
 
 
 class UcsFiles:
@@ -42,19 +43,22 @@ class UcsFiles:
     def __init__(self, templates: Templates, models: Mapping[str, Model]) -> None:
         self._templates = templates
         self._frame = lru_cache(_FRAMES_KEPT)(partial(frame, templates, "ucs/device.cfg.j2"))
+        # The same for thousands of phones, and free of secrets: made once for each of the few inputs they have.
+        self._master = lru_cache(_MASTERS_KEPT)(self._make_master)
+        self._seed = lru_cache(1)(partial(self._plain, "ucs/000000000000-directory.xml.j2"))
         ended = [model for model in models.values() if model.family in _ENDED]
         self._ended = tuple(model.agents[0].replace("_", "") for model in ended)
 
     def render(self, file: DeviceFile, config: ResolvedConfig) -> bytes:
         """The bytes of a file; NoSuchFile where 404 is the right answer."""
         if file.kind is FileKind.MASTER and file.mac is None:
-            return self._master(config)
+            return self._master(image_path(config), REDIRECT if config.mac == _NOBODY else DEVICE_FILE)
         if file.kind is FileKind.DEVICE and file.name.endswith("-user.cfg"):
             return self._laid_out(list(_sections(config)), config)
         if file.kind is FileKind.COMMON:
             return self._laid_out([ucs_phone.provisioning_of(config)], config)
         if file.kind is FileKind.DIRECTORY and file.mac is None:
-            return self._plain("ucs/000000000000-directory.xml.j2")
+            return self._seed()
         raise NoSuchFile(f"{file.name}: nothing is made for {config.model.name} under this name")
 
     def _laid_out(self, sections: list[Section], config: ResolvedConfig) -> bytes:
@@ -66,9 +70,8 @@ class UcsFiles:
         parse_xml(body)
         return body
 
-    def _master(self, config: ResolvedConfig) -> bytes:
+    def _make_master(self, image: str, listed: str) -> bytes:
         """Families whose releases have ended get a folder of their own, so that sip.ld never downgrades the others."""
-        image, listed = image_path(config), REDIRECT if config.mac == _NOBODY else DEVICE_FILE
         attributes = [("APP_FILE_PATH", image), ("CONFIG_FILES", listed), *((name, "") for name in _DIRECTORIES)]
         families = [(f"APPLICATION_{name}", _family(name, listed)) for name in self._ended]
         body = self._templates.xml("ucs/000000000000.cfg.j2", attributes=attributes, families=families)

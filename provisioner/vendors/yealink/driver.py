@@ -13,6 +13,7 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Final
 
@@ -55,6 +56,9 @@ _OF_DEVICE: Final[Mapping[str, tuple[FileKind, bool, str]]] = {
 """End of the name -> kind, whether the device sends it, media type where it is not plain text."""
 _LAST_OLD_RELEASE: Final = 80
 _SYNCED: Final = ("{mac}-local.cfg", "{mac}-contact.xml")
+_AGENTS_KEPT: Final = 1024
+_COMMONS_KEPT: Final = 64
+"""Common files remembered: they have few inputs, and no secret or token among them."""
 _COMMON: Final = "y{code:0>12}.cfg"
 _PEM: Final = "application/x-pem-file"
 _PLAIN: Final = "text/plain; charset=utf-8"
@@ -78,7 +82,9 @@ class Yealink:
             },
         )
         self._templates = templates
-        self._tokens = tokens(rows)
+        self._common_of = lru_cache(_COMMONS_KEPT)(self._make_common)
+        # A phone says the same with each request of its boot.
+        self._claim = lru_cache(_AGENTS_KEPT)(partial(claim, known=tokens(rows)))
         self._makers: Mapping[FileKind, Callable[[DeviceFile, ResolvedConfig], bytes]] = {
             FileKind.BOOT: self._boot,
             FileKind.COMMON: self._common,
@@ -109,7 +115,7 @@ class Yealink:
         found = _PATH.fullmatch(path)
         if found is None:
             return None
-        agent = claim(user_agent, self._tokens)
+        agent = self._claim(user_agent)
         if found["mac"]:
             try:
                 mac = Mac.parse(found["mac"])
@@ -164,12 +170,15 @@ class Yealink:
 
     def _common(self, file: DeviceFile, config: ResolvedConfig) -> bytes:
         """The same bytes for every device of the model: where to go, whom to trust."""
-        meant = bootstrap(config.base_url)
+        meant = bootstrap(config.base_url, config.ca_url)
         if file.name != REDIRECT:
             if not config.model.code or file.name != _COMMON.format(code=config.model.code):
                 raise NoSuchFile(f"{file.name} is not the common file of a {config.model.name}")
             meant = in_80(meant) if config.model.dialect == "v80" else meant
-        return self._checked("common.j2", {"settings": grammar.lay_out_shared(tuple(meant.items()))}, meant)
+        return self._common_of(tuple(meant.items()))
+
+    def _make_common(self, meant: tuple[tuple[str, str], ...]) -> bytes:
+        return self._checked("common.j2", {"settings": grammar.lay_out_shared(meant)}, dict(meant))
 
     def _device(self, file: DeviceFile, config: ResolvedConfig) -> bytes:
         del file

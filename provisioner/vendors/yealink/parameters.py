@@ -43,14 +43,20 @@ _LONGEST_RETRY: Final = 300
 _TOKEN: Final = re.compile(r"t/[^/]+/$")
 
 
-def bootstrap(base_url: str) -> dict[str, str]:
+def bootstrap(base_url: str, ca_url: str = "") -> dict[str, str]:
     """Where to fetch from and whom to trust: no secret, equal for every device. A token is one device's own."""
     return {
         "static.auto_provision.server.url": _TOKEN.sub("", base_url),
         "static.auto_provision.power_on": "1",
         "static.auto_provision.user_agent_mac.enable": "1",
         "static.security.trust_certificates": "1",
+        **(_trusting(ca_url) if ca_url else {}),
     }
+
+
+def _trusting(ca_url: str) -> dict[str, str]:
+    """A CA of the operator's beside the maker's own list."""
+    return {"static.trusted_certificates.url": ca_url, "static.security.ca_cert": "2"}
 
 
 def upgrade(config: ResolvedConfig) -> dict[str, str]:
@@ -141,8 +147,7 @@ def _security(config: ResolvedConfig) -> dict[str, str]:
     found["static.wui.http_enable"] = http
     found["static.wui.https_enable"] = https
     if config.get(neutral.CUSTOM_CA):
-        found["static.trusted_certificates.url"] = f"{config.base_url}{CUSTOM_CA}"
-        found["static.security.ca_cert"] = "2"
+        found |= _trusting(f"{config.base_url}{CUSTOM_CA}")
     return found
 
 
