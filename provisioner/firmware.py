@@ -63,8 +63,11 @@ class FirmwareShelf:
         return tuple(found)
 
     def add(self, vendor: str, source: Path, name: str = "") -> Firmware:
-        """Copy an image in, complete or not at all; Invalid when the name is none a phone can ask for."""
-        name = name or source.name
+        """Copy an image in, complete or not at all; Invalid when the name is none a phone can ask for.
+
+        Kept in lower case, as the drivers understand every path.
+        """
+        name = (name or source.name).lower()
         if not _NAME.fullmatch(name) or name.endswith(_SUM):
             raise Invalid("file", f"{name!r} is no name for an image: letters, digits, dot, dash and underscore")
         if not source.is_file():

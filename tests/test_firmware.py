@@ -56,3 +56,11 @@ def test_a_bad_name_is_refused_when_it_is_added(tmp_path):
         FirmwareShelf(tmp_path / "f").add("poly", source)
     with pytest.raises(Invalid):
         FirmwareShelf(tmp_path / "f").add("poly", tmp_path / "missing.ld")
+
+
+def test_a_name_is_kept_as_the_drivers_will_ask_for_it(tmp_path):
+    source = tmp_path / "OBi302-3.2.2.fw"
+    source.write_bytes(b"image")
+    shelf = FirmwareShelf(tmp_path / "firmware")
+    assert shelf.add("poly", source).name == "obi302-3.2.2.fw"
+    assert shelf.find("poly", "obi302-3.2.2.fw") is not None
