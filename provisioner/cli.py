@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 from types import TracebackType
+from typing import Any, Final
 
 import click
 
@@ -16,9 +17,10 @@ from provisioner.cli_layers import diff, layer, render
 from provisioner.cli_people import account, extension, site, user
 from provisioner.cli_records import db, events, firmware
 from provisioner.cli_server import demo, doctor, init, serve
-from provisioner.cli_session import INTERNAL, Nouns, shared_options
+from provisioner.cli_session import INTERNAL, Nouns, shared_options, telling_usage
 from provisioner.cli_simulate import simulate
 
+SCRIPT_READS: Final = "provisioner.script_reads"
 SECTIONS = {
     "Server": (init, serve, doctor, db, certs, firmware),
     "Inventory": (account, site, user, extension, device, token),
@@ -30,6 +32,21 @@ SECTIONS = {
 
 class TableOfContents(Nouns):
     """Lists the commands by what they are for."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Remember whether a script reads: wrong usage is found before the options are."""
+        as_json = "--json" in args
+        with telling_usage(as_json):
+            ctx = super().make_context(info_name, args, parent, **extra)
+        ctx.meta[SCRIPT_READS] = as_json
+        return ctx
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that is meant."""
+        with telling_usage(ctx.meta[SCRIPT_READS]):
+            return super().invoke(ctx)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  # click's signature
         """One section after the other, each command with the first sentence of its help."""

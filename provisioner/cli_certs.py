@@ -9,9 +9,11 @@ from typing import Final
 import click
 
 from provisioner import trust
+from provisioner.certificates import ca_objection
 from provisioner.cli_output import Shown
 from provisioner.cli_session import OK, REFUSED, Nouns, session, with_fleet
 from provisioner.fleet import Fleet
+from provisioner.installation import renew_server_certificates
 from provisioner.trust import Ca
 
 FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -36,7 +38,20 @@ def certs_list(vendor: str) -> object:
 @click.argument("file", type=FILE)
 def certs_show(file: Path) -> object:
     """What is in the certificate FILE, trusted or not."""
-    return [_row(ca) for ca in trust.show(file)]
+    return [_row(ca) | _device_role(ca) for ca in trust.show(file)]
+
+
+def _device_role(ca: Ca) -> dict[str, object]:
+    """A file may hold a phone's own certificate, which vouches for nobody."""
+    return {"role": f"not a CA: it {objection}"} if ca.der and (objection := ca_objection(ca.der)) else {}
+
+
+@certs.command("renew-server")
+def certs_renew_server() -> object:
+    """Make new server certificates from the CA in DATA/tls, which phones go on trusting."""
+    made = renew_server_certificates(session().settings())
+    text = "\n".join([*(f"renewed {path}" for path in made), "A running server takes them up by itself."])
+    return Shown({"renewed": made}, text)
 
 
 @certs.command("trust")

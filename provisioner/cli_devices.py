@@ -146,7 +146,10 @@ async def device_bindings(fleet: Fleet, mac: Mac) -> object:
 @with_fleet
 async def device_allow(fleet: Fleet, mac: Mac, token: bool | None, digest: bool | None, expired: bool | None) -> object:
     """Say what the device may use instead of a good certificate."""
-    return await fleet.allow(mac, token=token, digest=digest, expired=expired)
+    device = await fleet.allow(mac, token=token, digest=digest, expired=expired)
+    if digest:
+        _warn_digest_is_off()
+    return device
 
 
 @device.command("accept-pin")
@@ -172,6 +175,7 @@ async def device_forget_pin(fleet: Fleet, mac: Mac) -> object:
 async def device_digest_secret(fleet: Fleet, mac: Mac) -> object:
     """Make a new HTTP Digest password and print it once; the user name is the MAC."""
     secret = await fleet.set_digest(mac)
+    _warn_digest_is_off()
     return Shown({"mac": mac, "secret": secret}, secret)
 
 
@@ -197,6 +201,13 @@ async def device_uploads(fleet: Fleet, mac: Mac) -> object:
 async def device_seen(fleet: Fleet) -> object:
     """Devices with a good certificate that nobody has added."""
     return await fleet.seen()
+
+
+def _warn_digest_is_off() -> None:
+    if not session().settings().digest_enabled:
+        click.echo(
+            "Warning: this server asks nobody for HTTP Digest: set digest.enabled = true and restart it.", err=True
+        )
 
 
 @click.group(cls=Nouns)

@@ -16,7 +16,7 @@ from provisioner.cli_session import MAC, Nouns, Verb, place_names, previewed, wi
 from provisioner.errors import Invalid, NotFound
 from provisioner.fleet import Fleet
 from provisioner.model import ConfigLayer, Mac, Scope
-from provisioner.neutral import SETTINGS
+from provisioner.neutral import DIAL_RULES, KEYS, SETTINGS
 from provisioner.preview import Masked, Preview, difference, written
 
 SCOPES: Final = [scope.value for scope in Scope if scope is not Scope.BUILT_IN]
@@ -69,7 +69,7 @@ async def layer_set(
     For scope defaults leave KEY out.
     """
     key, entries = _without_key(scope, key, entries)
-    values = (_read(file) if file else {}) | {name: _loose(value) for name, value in map(_pair, entries)}
+    values = (_read(file) if file else {}) | {name: _loose(name, value) for name, value in map(_pair, entries)}
     if not values and not raw:
         raise click.UsageError("nothing to set: give NAME=VALUE, --raw NAME=VALUE or --file")
     return layer_rows(
@@ -132,6 +132,8 @@ def _without_key(scope: str, key: str, words: Sequence[str]) -> tuple[str, Seque
     """The defaults have no key, so what stands in its place is the first entry."""
     if scope == Scope.DEFAULTS:
         return "", ((key, *words) if key else words)
+    if not key or "=" in key:
+        raise click.UsageError(f"the KEY is missing: which {scope} is meant stands before the first NAME")
     return key, words
 
 
@@ -142,13 +144,15 @@ def _pair(entry: str) -> tuple[str, str]:
     return name.strip(), value
 
 
-def _loose(value: str) -> object:
+def _loose(name: str, value: str) -> object:
     """Lists and tables are JSON; everything else is the text itself."""
     if value[:1] not in {"[", "{"}:
         return value
     try:
         return json.loads(value)
-    except json.JSONDecodeError:
+    except json.JSONDecodeError as error:
+        if name == KEYS.name or (name == DIAL_RULES.name and '"' in value):  # a rule may begin with [2-8]
+            raise Invalid(name, f"is not valid JSON: {error}") from error
         return value  # an IPv6 address, [2001:db8::1]:5060
 
 

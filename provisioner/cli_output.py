@@ -133,7 +133,8 @@ def _print_one(row: Mapping[str, object], shown: Shown) -> None:
 
 def _styled(shown: Shown, column: str, value: object) -> Text:
     """Plain text never taken for markup: names and paths come from outside."""
-    text = shown.names.get(value, value) if isinstance(value, str) and not isinstance(value, Mac) else value
+    named = isinstance(value, str) and not isinstance(value, Mac) and column != "id"
+    text = shown.names.get(str(value), value) if named else value
     told = cell(column, text)
     return Text(told, style=shown.style(column, told) if shown.style else "")
 

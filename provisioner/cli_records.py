@@ -12,7 +12,7 @@ from provisioner.errors import Invalid
 from provisioner.firmware import FirmwareShelf
 from provisioner.fleet import Fleet
 from provisioner.installation import vendors
-from provisioner.model import Mac
+from provisioner.model import Mac, Verdict
 from provisioner.store import migrations
 from provisioner.store.rows import StoredEvent
 
@@ -20,11 +20,11 @@ from provisioner.store.rows import StoredEvent
 @click.command("events", cls=Verb)
 @click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="How many, newest last.")
 @click.option("--kind", default="", metavar="KIND", help="Only this kind, such as pin_mismatch.")
-@click.option("--mac", type=MAC, metavar="MAC", help="Only this device.")
+@click.option("--mac", type=MAC, metavar="MAC", help="Only this device, or who came in its name.")
 @with_fleet
 async def events(fleet: Fleet, limit: int, kind: str, mac: Mac | None) -> object:
     """What happened: refusals with their reason, pins, and every change an administrator made."""
-    found = await fleet.events(limit=limit, kind=kind, mac=mac or "")
+    found = await fleet.events(limit=limit, kind=kind, mac=mac or "", named=True)
     rows = [
         {
             "at": one.at,
@@ -45,6 +45,8 @@ def _in_short(event: StoredEvent) -> str:
     if "reason" not in told:
         return ", ".join(f"{name}={value}" for name, value in told.items() if value)
     where = ", ".join(told[name] for name in ("verdict", "path", "address") if told.get(name))
+    if told.get("issuer") and told.get("verdict") == Verdict.UNTRUSTED:
+        where += f", issued by {told['issuer']}"
     return f"{told['reason']} ({where})"
 
 

@@ -7,8 +7,8 @@ import functools
 import getpass
 import json
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec
@@ -70,6 +70,27 @@ class Failed(click.ClickException):
             return
         console(stderr=True).print("Error:", style="bold red", end=" ")
         click.echo(self.message, err=True)
+
+
+class Misused(click.ClickException):
+    """Wrong usage, told to a script."""
+
+    exit_code = UNUSABLE
+
+    def show(self, file: object = None) -> None:  # noqa: ARG002  # click's signature
+        """One object on stderr."""
+        click.echo(json.dumps({"error": {"kind": "usage", "cause": self.message}}), err=True)
+
+
+@contextmanager
+def telling_usage(as_json: bool) -> Iterator[None]:
+    """Let wrong usage be told in JSON where that was asked for; click's own words otherwise."""
+    try:
+        yield
+    except click.UsageError as error:
+        if not as_json:
+            raise
+        raise Misused(error.format_message()) from error
 
 
 class Broken(Failed):

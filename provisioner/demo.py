@@ -26,7 +26,7 @@ from provisioner.fleet import Fleet
 from provisioner.installation import ca_file, init, vendors
 from provisioner.model import ListenerKind, Proof
 from provisioner.pki import make_factory
-from provisioner.run_directory import read_addresses
+from provisioner.run_directory import already_runs, read_addresses, running_pid
 from provisioner.settings import Settings
 from provisioner.simulator import BootReport, Phone, Step, boot, load_persona
 from provisioner.store.database import Store
@@ -52,6 +52,8 @@ _LOOK: Final = 0.1
 def perform(data: Path, port: int, once: bool, as_json: bool) -> int:
     """The whole demonstration; the exit code says whether every row came out as it should."""
     with _ending_by_signal():
+        if pid := running_pid(data):
+            raise already_runs(pid, data)  # before its log is begun anew
         prepare(data)
         configured = settings.load(data)
         phones = {part: _phone(data, part) for part in CAST}
@@ -164,9 +166,8 @@ def _listening(data: Path, server: subprocess.Popen[bytes], log: Path) -> Addres
             return found
         time.sleep(_LOOK)
     told = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    raise Unusable(
-        f"the server did not start: {told[-1] if told else f'it said nothing within {START_PATIENCE:.0f} s'}"
-    )
+    last = told[-1].removeprefix("Error: ") if told else f"it said nothing within {START_PATIENCE:.0f} s"
+    raise Unusable(f"the server did not start: {last}")
 
 
 def _is_ours(data: Path, server: subprocess.Popen[bytes]) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
@@ -28,7 +29,11 @@ _COLUMNS: Final = {
     "line, or why not": 27,
     "as it should": 6,
 }
-"""Head and width in characters; narrower terminals fold them further."""
+"""Head and width in characters, where the terminal has the room."""
+_SHRINKING: Final = {"file": 12, "line, or why not": 12, "phone": 10, "the server's verdict": 9}
+"""What gives way on a narrow terminal, and the least that it keeps; the widest goes first."""
+_BETWEEN: Final = 3
+"""Characters between two columns in this box."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +75,28 @@ def show_scenes(scenes: Sequence[Scene], as_json: bool) -> None:
     if as_json:
         show([_row(scene) for scene in scenes], as_json=True)
         return
+    out = console()
+    rows = [_texts(scene) for scene in scenes]
+    widths = _widths(out.width, rows)
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, show_lines=False)
-    for head, width in _COLUMNS.items():
-        table.add_column(head, overflow="fold", max_width=width, justify="right" if head == "bytes" else "left")
-    for scene in scenes:
-        _add(table, scene)
-    console().print(table)
+    for head, width in widths.items():
+        table.add_column(head, overflow="fold", width=width, justify="right" if head == "bytes" else "left")
+    for scene, texts in zip(scenes, rows, strict=True):
+        _add(table, scene, texts, widths["file"])
+    out.print(table)
+
+
+def _widths(room: int, rows: Sequence[Mapping[str, Sequence[str]]]) -> dict[str, int]:
+    """Each column's width: every one is fixed, so that a file's status can be put beside it."""
+    widths = {}
+    for head, most in _COLUMNS.items():
+        told = [line for row in rows for text in row[head] for line in text.split("\n")]
+        widths[head] = min(most, max(map(cell_len, [*head.split(), *told])))
+    spare = room - sum(widths.values()) - _BETWEEN * (len(widths) - 1)
+    while spare < 0 and (left := [head for head, least in _SHRINKING.items() if widths[head] > least]):
+        widths[max(left, key=widths.__getitem__)] -= 1
+        spare += 1
+    return widths
 
 
 def note(text: str) -> None:
@@ -83,19 +104,41 @@ def note(text: str) -> None:
     console(stderr=True).print(text, style="dim", markup=False)
 
 
-def _add(table: Table, scene: Scene) -> None:
-    good = scene.as_it_should
+def _texts(scene: Scene) -> Mapping[str, Sequence[str]]:
+    """What stands in each column; file, status and bytes have an entry for each file."""
     steps = scene.report.steps
-    table.add_row(
-        Text(f"{scene.part.title}\n{scene.part.mac.colons}"),
-        Text(scene.verdict),
-        Text("\n".join(_asked(step) for step in steps)),
-        Text("\n".join(str(step.status or "-") for step in steps)),
-        Text("\n".join(f"{step.size:,}" for step in steps)),
-        Text(scene.outcome),
-        Text("yes" if good else "NO", style="green" if good else "bold red"),
-        end_section=True,
-    )
+    return {
+        "phone": [f"{scene.part.title}\n{scene.part.mac.colons}"],
+        "the server's verdict": [scene.verdict],
+        "file": [_asked(step) for step in steps],
+        "status": [str(step.status or "-") for step in steps],
+        "bytes": [f"{step.size:,}" for step in steps],
+        "line, or why not": [scene.outcome],
+        "as it should": ["yes" if scene.as_it_should else "NO"],
+    }
+
+
+def _add(table: Table, scene: Scene, texts: Mapping[str, Sequence[str]], width: int) -> None:
+    """One phone; a file's name may take several lines, and its status and size stand on the first of them."""
+    files = [_folded(name, width) for name in texts["file"]]
+    beside = {head: map(_beside, files, texts[head]) for head in ("status", "bytes")}
+    cells = {**texts, "file": [line for lines in files for line in lines], **beside}
+    styles = {"as it should": "green" if scene.as_it_should else "bold red"}
+    table.add_row(*(Text("\n".join(cells[head]), style=styles.get(head, "")) for head in _COLUMNS), end_section=True)
+
+
+def _folded(text: str, width: int) -> list[str]:
+    """The text in lines that fit: no name is ever cut off."""
+    lines = [""]
+    for char in text:
+        if lines[-1] and cell_len(lines[-1] + char) > width:
+            lines.append("")
+        lines[-1] += char
+    return lines
+
+
+def _beside(lines: list[str], text: str) -> str:
+    return text + "\n" * (len(lines) - 1)
 
 
 def _asked(step: Step) -> str:

@@ -18,21 +18,28 @@ from jinja2 import Environment, TemplateSyntaxError
 
 from provisioner import settings as settings_module
 from provisioner import trust
-from provisioner.errors import ProvisionerError, Unusable
+from provisioner.errors import ProvisionerError, RenderFailed, Unusable
 from provisioner.installation import SETTINGS_FILE, vendors
+from provisioner.layers import merge, resolve
+from provisioner.model import Line, Mac
 from provisioner.pki import server_certificates_state
 from provisioner.ports import bind
-from provisioner.run_directory import read_addresses
+from provisioner.preview import Masked, Preview
+from provisioner.run_directory import read_addresses, running_pid
 from provisioner.settings import Settings
 from provisioner.shipped import shipped
 from provisioner.store import migrations
 from provisioner.store.database import key_path
 from provisioner.store.secretbox import SecretBox
+from provisioner.vendors import drivers
 
 _SPARE_FILES: Final = 200
 """Descriptors a worker needs beside its connections: database, log, sockets to the control process."""
 _EARLIEST: Final = 1_790_000_000
 """Unix time, September 2026: a clock before it is wrong, the program is younger."""
+
+_SAMPLE_MAC: Final = Mac("0004f2000001")
+_SAMPLE_LINE: Final = Line(1, "1001", "1001", "sample-secret", "Sample")
 
 
 class State(StrEnum):
@@ -78,8 +85,10 @@ def _run(name: str, check: Check, settings: Settings) -> Iterator[Finding]:
     try:
         for finding in check(settings):
             yield replace(finding, check=name)
-    except (ProvisionerError, OSError) as error:
-        yield Finding(State.FAIL, name, str(error))
+    except OSError as error:
+        yield Finding(State.FAIL, name, f"{error.filename or settings.data}: {error.strerror or error}")
+    except ProvisionerError as error:
+        yield Finding(State.FAIL, name, error.cause)
 
 
 def _ok(says: str) -> Finding:
@@ -175,12 +184,31 @@ def check_templates(settings: Settings) -> Iterator[Finding]:
                 yield _fail(f"{path} does not compile: {error}; correct it or remove it to use the shipped one")
     for stray in sorted(one.name for one in own.iterdir() if one.name not in vendors()) if own.is_dir() else ():
         yield _warn(f"templates/{stray} belongs to no vendor and is never used; vendors: {', '.join(vendors())}")
+    yield from _trial(settings)
     yield _ok(f"{count} templates compile")
+
+
+def _trial(settings: Settings) -> Iterator[Finding]:
+    """One model of each dialect is rendered: a template may compile and yet know a name that does not exist."""
+    for driver in drivers(settings.data / "templates"):
+        models = {one.dialect: one for one in driver.manifest.models.values()}
+        for model in models.values():
+            sample = resolve(_SAMPLE_MAC, model, [_SAMPLE_LINE], merge([]), base_url="https://localhost/")
+            try:
+                list(Preview(driver, sample).render_all(Masked()))
+            except RenderFailed as error:
+                yield _fail(
+                    f"a template of {driver.manifest.name} makes no correct file for a {model.name}: {error}; "
+                    f"correct it in {settings.data / 'templates' / driver.manifest.name}, or remove it there"
+                )
 
 
 def check_ports(settings: Settings) -> Iterator[Finding]:
     """Bound by our own server, or free to be."""
     running = read_addresses(settings.data)
+    if not running and (pid := running_pid(settings.data)):
+        yield _warn(f"a server (pid {pid}) runs on this installation and does not say where it listens")
+        return
     if running:
         told = ", ".join(f"{kind} {host}:{port}" for kind, (host, port) in running.items())
         yield _ok(f"a server runs on this installation: {told}")

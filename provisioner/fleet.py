@@ -19,10 +19,12 @@ from provisioner.store.rows import Fetch, Seen, StoredEvent, Upload
 class Fleet(Accounts, People, Lines, Access, Layers):
     """All of them; each group stands in its own module."""
 
-    async def events(self, *, limit: int = 100, kind: str = "", mac: str = "", after: int = 0) -> list[StoredEvent]:
-        """The newest events, oldest of them first."""
+    async def events(
+        self, *, limit: int = 100, kind: str = "", mac: str = "", after: int = 0, named: bool = False
+    ) -> list[StoredEvent]:
+        """The newest events, oldest of them first; ``named`` also finds a Mac that was only asked for or claimed."""
         async with self._store.reading() as connection:
-            return await journal.list_events(connection, limit=limit, kind=kind, mac=mac, after=after)
+            return await journal.list_events(connection, limit=limit, kind=kind, mac=mac, after=after, named=named)
 
     async def fetches(self, mac: Mac) -> list[Fetch]:
         """The last fetch of each file of a device."""

@@ -61,6 +61,11 @@ def matching(field: str, value: str, pattern: re.Pattern[str], what: str) -> str
     return value
 
 
+def counted(count: int, word: str) -> str:
+    """``1 site``, ``2 sites``."""
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
+
+
 def only(found: Sequence[_Row], word: str, ref: str) -> _Row:
     """The one row that a reference means; an id goes before a name."""
     exact = [row for row in found if row.id == ref]

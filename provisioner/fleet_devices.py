@@ -25,6 +25,7 @@ _KEY: Final = re.compile(r"[0-9a-f]{16,64}")
 _DIGITS: Final = 64
 _ALARMS: Final = 10_000
 """The newest ones of a device that are looked through for keys."""
+_EVERYBODY: Final = "f" * 12
 _SLACK: Final = 60.0
 """s: another worker may have noted a key shortly before the one that won was pinned."""
 
@@ -47,6 +48,19 @@ class Devices(Desk):
             raise Invalid("model", f"{model!r} is no {driver.manifest.title} model that is known here{hint}")
         return found
 
+    def _model_wanted(self, vendor: str, model: str) -> str:
+        """A model's own name for what an administrator looks for; Invalid when there is no such vendor or model."""
+        if vendor and vendor not in self._drivers:
+            raise Invalid("vendor", f"{vendor!r} is none of {', '.join(sorted(self._drivers))}")
+        if not model:
+            return ""
+        if vendor:
+            return self._model(vendor, model).name
+        named = {one.name for driver in self._drivers.values() if (one := model_named(driver.manifest, model))}
+        if len(named) != 1:
+            raise Invalid("model", f"{model!r} is no model; `provisioner device models` lists them")
+        return named.pop()
+
     def _told(self, device: Device) -> Device:
         """With the state that only the model can tell."""
         driver = self._drivers.get(device.vendor)
@@ -60,6 +74,8 @@ class Devices(Desk):
 
     async def add_device(self, mac: Mac, *, vendor: str, model: str, account: str, site: str = "") -> Device:
         """A device that may now prove itself and fetch."""
+        if mac == _EVERYBODY:
+            raise Invalid("mac", f"{mac.colons} is Ethernet's address for everybody, not a device")
         model = self._model(vendor, model).name
         async with self._change() as change:
             owner = await account_of(change.connection, account)
@@ -83,6 +99,7 @@ class Devices(Desk):
         limit: int = 1000,
     ) -> list[Device]:
         """A page of devices by Mac; ``after`` is the last Mac of the page before."""
+        model = self._model_wanted(vendor, model)
         async with self._store.reading() as connection:
             owner = (await account_of(connection, account)).id if account else ""
             place = (await site_of(connection, site, owner)).id if site else ""
@@ -118,7 +135,7 @@ class Devices(Desk):
                         f"{fitting.name} has {fitting.lines} lines and {one.number} is on line {one.line}: unbind it"
                     )
             layer = await layer_rows.read_layer(change.connection, self._store.box, Scope.DEVICE, mac)
-            check_model_fits(fitting, *(layer.values if layer else ()))
+            check_model_fits(fitting, layer.values if layer else {})
             await devices.write_device(change.connection, mac, {"model": fitting.name})
             _note(change, mac, "model_set", model=fitting.name, before=device.model)
         return self._told(replace(device, model=fitting.name))

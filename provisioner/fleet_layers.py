@@ -11,9 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from provisioner.errors import Invalid, NotFound
 from provisioner.fleet_desk import Desk, account_of, device_of, site_of
 from provisioner.model import ConfigLayer, Mac, Model, Scope, Secret
-from provisioner.neutral import parse_value, setting_of
+from provisioner.neutral import KEYS, LANGUAGE, LineKey, parse_value, setting_of
 from provisioner.store import layer_rows
 from provisioner.store.database import Change
+from provisioner.vendor import Manifest, model_named
 
 HIDDEN: Final = Secret("********")
 """What is shown in place of a secret setting."""
@@ -21,9 +22,9 @@ _LINE: Final = re.compile(r"line\.([0-9]+)\.(.+)")
 _LONGEST_RAW: Final = 4096
 
 
-def check_model_fits(model: Model, *names: str) -> None:
-    """Invalid, with the reason, when the model cannot do a setting or has no such line."""
-    for name in names:
+def check_model_fits(model: Model, values: Mapping[str, object]) -> None:
+    """Invalid, with the reason, when the model cannot do a setting or has no such line or key."""
+    for name, value in values.items():
         prefixed = _LINE.fullmatch(name)
         plain = prefixed[2] if prefixed else name
         reason = model.refuses.get(plain) or (model.refuses.get(f"line.{plain}") if prefixed else None)
@@ -31,6 +32,20 @@ def check_model_fits(model: Model, *names: str) -> None:
             raise Invalid(name, f"{model.name} cannot do it: {reason}")
         if prefixed and int(prefixed[1]) > model.lines:
             raise Invalid(name, f"{model.name} has lines 1 to {model.lines}")
+        if name == KEYS.name:
+            _check_keys(model, KEYS.parse(value))
+
+
+def _check_keys(model: Model, keys: Iterable[LineKey]) -> None:
+    beyond = [key.position for key in keys if key.position > model.line_keys > 0]
+    if beyond:
+        raise Invalid(KEYS.name, f"{model.name} has keys 1 to {model.line_keys}, and {beyond[0]} is beyond them")
+
+
+def _check_language(manifest: Manifest, values: Mapping[str, object]) -> None:
+    tag = values.get(LANGUAGE.name)
+    if isinstance(tag, str) and tag and not manifest.speaks(tag):
+        raise Invalid(LANGUAGE.name, f"{manifest.title} phones lack {tag}; they have {', '.join(manifest.languages)}")
 
 
 class Layers(Desk):
@@ -48,7 +63,9 @@ class Layers(Desk):
             key, model = await self._place(change.connection, scope, key)
             parsed = {name: parse_value(name, value) for name, value in values.items()}
             if model is not None:
-                check_model_fits(model, *parsed)
+                check_model_fits(model, parsed)
+            if vendor := model.vendor if model else key if scope is Scope.VENDOR else "":
+                _check_language(self._drivers[vendor].manifest, parsed)
             checked = dict(self._checked_raw(scope, key, model, raw or {}))
             old = await self._read(change.connection, scope, key)
             layer = ConfigLayer(scope, key, {**old.values, **parsed}, {**old.raw, **checked})
@@ -120,10 +137,16 @@ class Layers(Desk):
             for driver in self._drivers.values()
             for model in driver.manifest.models.values()
             if key in {f"{model.vendor}/{model.name}", model.name}
-        ]
+        ] or self._models_named(key)
         if len(found) != 1:
             raise Invalid("key", f"{key!r} is no model; give VENDOR/MODEL as `provisioner device models` lists them")
         return found[0]
+
+    def _models_named(self, key: str) -> list[Model]:
+        """As people write it: the vendor may be left out, blanks and dashes do not count."""
+        vendor, _, name = key.rpartition("/")
+        manifests = [one.manifest for one in self._drivers.values() if vendor in {"", one.manifest.name}]
+        return [model for manifest in manifests if (model := model_named(manifest, name)) is not None]
 
     def _checked_raw(
         self, scope: Scope, key: str, model: Model | None, raw: Mapping[str, str]

@@ -9,7 +9,7 @@ from typing import Final
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from provisioner.errors import Conflict, Invalid
-from provisioner.fleet_desk import Desk, account_of, extension_of, matching, only, site_of, text_of, user_of
+from provisioner.fleet_desk import Desk, account_of, counted, extension_of, matching, only, site_of, text_of, user_of
 from provisioner.model import ConfigLayer, Scope
 from provisioner.neutral import TIME_ZONE, parse_value
 from provisioner.store import devices, layer_rows, people, schema
@@ -70,7 +70,7 @@ class Accounts(Desk):
         async with self._change() as change:
             found = await account_of(change.connection, account)
             if left := await people.contents(change.connection, found.id):
-                words = ", ".join(f"{count} {word}" for word, count in left.items())
+                words = ", ".join(counted(count, word.removesuffix("s")) for word, count in left.items())
                 raise Conflict(f"account {found.name!r} still has {words}: remove them first")
             await layer_rows.delete_layer(change.connection, Scope.ACCOUNT, found.id)
             await people.delete_row(change.connection, schema.account, found.id)
@@ -109,7 +109,7 @@ class Accounts(Desk):
         async with self._change() as change:
             found = await site_of(change.connection, site)
             if count := await people.devices_at(change.connection, found.id):
-                raise Conflict(f"{count} devices stand at site {found.name!r}: move them first")
+                raise Conflict(f"site {found.name!r} still has {counted(count, 'device')}: move them first")
             await layer_rows.delete_layer(change.connection, Scope.SITE, found.id)
             await people.delete_row(change.connection, schema.site, found.id)
             change.touch(Scope.SITE, found.id)

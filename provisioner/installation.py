@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from provisioner import settings
-from provisioner.errors import Invalid, Unusable
+from provisioner.errors import Conflict, Invalid, Unusable
 from provisioner.neutral import parse_host
-from provisioner.pki import make_server
+from provisioner.pki import make_server, renew_server
 from provisioner.settings import Settings, knobs
 from provisioner.store import migrations
 from provisioner.store.database import key_path
@@ -42,6 +42,13 @@ def init(data: Path, name: str = "") -> tuple[str, ...]:
 
 
 def _directories(data: Path) -> Iterator[str]:
+    try:
+        yield from _made_directories(data)
+    except OSError as error:
+        raise Unusable(f"cannot make {error.filename or data}: {error.strerror}") from error
+
+
+def _made_directories(data: Path) -> Iterator[str]:
     if not data.exists():
         data.mkdir(mode=0o700, parents=True)
         yield f"{data}: only its owner may enter"
@@ -121,11 +128,20 @@ def _certificates(configured: Settings) -> Iterator[str]:
         return
     if len(missing) < len(wanted) or ca_file(configured.data).exists() or any(_is_elsewhere(one) for one in missing):
         raise Unusable(
-            f"{', '.join(map(str, missing))} is missing: put it back, or name another in tls.certificates. For new "
-            f"certificates under a new CA, which phones do not know, remove {ca_file(configured.data).parent} first"
+            f"{', '.join(map(str, missing))} is missing: put it back, name another in tls.certificates, or run "
+            "`provisioner certs renew-server` for new ones of the same CA. For a new CA, which phones do not know, "
+            f"remove {ca_file(configured.data).parent} first"
         )
     files = make_server(ca_file(configured.data).parent, configured.server_name)
     yield f"{files.ca.parent}: a CA and certificates for {configured.server_name}, RSA-2048 and P-256"
+
+
+def renew_server_certificates(configured: Settings) -> tuple[Path, ...]:
+    """New server certificates of the CA that phones know already; refused where they are not ours to replace."""
+    wanted = [configured.data / name for name in configured.tls_certificates]
+    if foreign := [path for path in wanted if _is_elsewhere(path)]:
+        raise Conflict(f"{', '.join(map(str, foreign))} was not made here: renew it where it comes from")
+    return renew_server(ca_file(configured.data).parent, configured.server_name)
 
 
 def _is_elsewhere(path: Path) -> bool:

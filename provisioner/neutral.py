@@ -6,7 +6,7 @@ import ipaddress
 import re
 import unicodedata
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final, TypeVar
 
@@ -86,6 +86,15 @@ def _text(longest: int) -> Callable[[object], str]:
     return lambda value: check_text(value, longest)
 
 
+_forms: dict[Callable[[object], object], str] = {}
+"""What a parser takes, for people; it stands behind the meaning of the settings that use it."""
+
+
+def _taking(form: str, parse: Callable[[object], T]) -> Callable[[object], T]:
+    _forms[parse] = form
+    return parse
+
+
 def _whole(low: int, high: int) -> Callable[[object], int]:
     def parse(value: object) -> int:
         if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,9}", value):
@@ -96,7 +105,7 @@ def _whole(low: int, high: int) -> Callable[[object], int]:
             raise ValueError(f"must be from {low} to {high}")
         return value
 
-    return parse
+    return _taking(f"{low} to {high}", parse)
 
 
 def _switch(value: object) -> bool:
@@ -108,13 +117,16 @@ def _switch(value: object) -> bool:
     return value
 
 
+_taking("true, false", _switch)
+
+
 def _one_of(*choices: str) -> Callable[[object], str]:
     def parse(value: object) -> str:
         if value not in choices:
             raise ValueError(f"must be one of {', '.join(choices)}")
         return str(value)
 
-    return parse
+    return _taking(", ".join(choices), parse)
 
 
 def _matching(pattern: re.Pattern[str], what: str) -> Callable[[object], str]:
@@ -148,9 +160,16 @@ def parse_host_port(value: object) -> HostPort:
         host, closed, rest = value[1:].partition("]")
         if not closed or (rest and not rest.startswith(":")):
             raise ValueError("must be host or host:port")
-        return HostPort(str(ipaddress.IPv6Address(host)), _port(rest.removeprefix(":")) if rest else 0)
+        return HostPort(_ipv6(host), _port(rest.removeprefix(":")) if rest else 0)
     host, colon, port = value.partition(":")
     return HostPort(parse_host(host), _port(port) if colon else 0)
+
+
+def _ipv6(text: str) -> str:
+    try:
+        return str(ipaddress.IPv6Address(text))
+    except ValueError:
+        raise ValueError("must be host or host:port, where [ ] hold an IPv6 address") from None
 
 
 def _port(text: str) -> int:
@@ -250,6 +269,18 @@ def _pem(value: object) -> str:
     return value.replace("\r\n", "\n")
 
 
+_taking(f"a list of {', '.join(CODECS)}", _codecs)
+_taking("a list of numbers: 112, 911", _numbers)
+_taking(
+    f"a JSON list of tables; kind is one of {', '.join(KEY_KINDS)}: "
+    '[{"position": 2, "kind": "blf", "value": "1002", "label": "Ann", "line": 1}]',
+    _keys,
+)
+_taking(
+    "a JSON list of tables; match is digits, *, #, x for any digit, [2-8], a final . for more, a final T to wait: "
+    '[{"match": "0[1-9]x.T", "prefix": "9"}]',
+    _rules,
+)
 _url = _matching(_URL, "a URL without blanks")
 _dialled = _matching(_DIALLED, "digits, *, # or +")
 _hhmm = _matching(re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]"), "a time such as 02:30")
@@ -260,6 +291,8 @@ _registry: dict[str, Setting[object]] = {}
 
 
 def _define(setting: Setting[T]) -> Setting[T]:
+    if form := _forms.get(setting.parse):
+        setting = replace(setting, help=f"{setting.help} ({form})")
     _registry[setting.name] = setting
     return setting
 

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from provisioner.certificates import Unreadable, read, stamp, to_der, to_pem
-from provisioner.errors import Invalid, Unusable
+from provisioner.errors import Conflict, Invalid, Unusable
 
 SERVER_CA_DAYS: Final = 20 * 365
 """Phones keep the CA for life, and a phone lasts ten years."""
@@ -157,17 +157,55 @@ def make_server(directory: Path, name: str) -> ServerFiles:
         raise Invalid("server.name", f"{name[:80]!r} is neither a host name nor an IP address")
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     ca = make_ca(f"{name} provisioning CA"[:64], days=SERVER_CA_DAYS)
-    files = ServerFiles(
-        directory / "ca.pem",
-        directory / "ca-key.pem",
-        (directory / "server-rsa.pem", directory / "server-ec.pem"),
-    )
+    files = _server_files(directory)
     _write(files.ca_key, _key_pem(ca.key), 0o600)
     _write(files.ca, _pem([ca.certificate]), 0o644)
+    _write_server_leaves(files, name, ca)
+    return files
+
+
+def renew_server(directory: Path, name: str) -> tuple[Path, ...]:
+    """New server certificates from the CA that is there; Conflict where those in use come from another one."""
+    files = _server_files(directory)
+    try:
+        ca = _stored_server_ca(files)
+    except (OSError, ValueError, TypeError) as error:
+        raise Unusable(
+            f"{files.ca} and {files.ca_key} are no usable CA: put both back from the backup, or remove {directory} "
+            "and run `provisioner init` for a new CA, which phones do not know"
+        ) from error
+    for path in files.certificates:
+        issuer = _issuer(path)
+        if issuer is not None and issuer != ca.certificate.subject:
+            raise Conflict(f"{path} comes from another CA than {files.ca}: renew it there")
+    _write_server_leaves(files, name, ca)
+    return files.certificates
+
+
+def _server_files(directory: Path) -> ServerFiles:
+    certificates = (directory / "server-rsa.pem", directory / "server-ec.pem")
+    return ServerFiles(directory / "ca.pem", directory / "ca-key.pem", certificates)
+
+
+def _stored_server_ca(files: ServerFiles) -> Signer:
+    ca = _signer(files.ca, files.ca_key, ())
+    if ca.key.public_key() != ca.certificate.public_key():
+        raise ValueError("the key belongs to another certificate")
+    return ca
+
+
+def _issuer(path: Path) -> x509.Name | None:
+    """Who issued the certificate in use; None where there is none that can be read."""
+    try:
+        return x509.load_pem_x509_certificate(path.read_bytes()).issuer
+    except (OSError, ValueError):
+        return None
+
+
+def _write_server_leaves(files: ServerFiles, name: str, ca: Signer) -> None:
     keys: tuple[Key, ...] = (rsa.generate_private_key(65537, _RSA_BITS), ec.generate_private_key(ec.SECP256R1()))
     for path, key in zip(files.certificates, keys, strict=True):
         _write(path, _key_pem(key) + _pem([_server_leaf(name, key, ca), *ca.chain]), 0o600)
-    return files
 
 
 def _server_leaf(name: str, key: Key, ca: Signer) -> x509.Certificate:
@@ -225,14 +263,14 @@ def require_server_certificates(paths: Sequence[Path], name: str, now: float) ->
 
 
 def _state(path: Path, name: str, now: float) -> ServerCertificate:
-    advice = "restore it, or run `provisioner init` for new ones"
+    advice = "restore it, or run `provisioner certs renew-server` for new ones of the same CA"
     try:
         content = path.read_bytes()
         chain = to_der(content)
         facts = read(chain[0])
         key = load_pem_private_key(content, None)
     except (OSError, Unreadable, ValueError, TypeError) as error:
-        return ServerCertificate(path, problem=f"{path}: no usable key and certificate ({error}); {advice}")
+        return ServerCertificate(path, problem=f"{path}: no usable key and certificate ({_why(error)}); {advice}")
     found = ServerCertificate(path, facts.subject, f"{facts.key} {facts.bits}", stamp(facts.not_after))
     certificate = x509.load_der_x509_certificate(chain[0])
     problem = ""
@@ -243,6 +281,11 @@ def _state(path: Path, name: str, now: float) -> ServerCertificate:
             f"{path}: valid from {stamp(facts.not_before)} to {found.not_after}, not now; check the clock, {advice}"
         )
     return replace(found, problem=problem, hint=_hint(path, certificate, name))
+
+
+def _why(error: Exception) -> str:
+    """In plain words: no error numbers."""
+    return (error.strerror if isinstance(error, OSError) else "") or str(error)
 
 
 def _hint(path: Path, certificate: x509.Certificate, name: str) -> str:
@@ -377,6 +420,10 @@ def _build_factory(vendor: str, directory: Path) -> None:
 
 
 def _stored(directory: Path, name: str, above: tuple[x509.Certificate, ...]) -> Signer:
-    key = load_pem_private_key((directory / f"{name}-key.pem").read_bytes(), None)
+    return _signer(directory / f"{name}.pem", directory / f"{name}-key.pem", above)
+
+
+def _signer(certificate: Path, key_file: Path, above: tuple[x509.Certificate, ...]) -> Signer:
+    key = load_pem_private_key(key_file.read_bytes(), None)
     assert isinstance(key, rsa.RSAPrivateKey)
-    return Signer(x509.load_pem_x509_certificate((directory / f"{name}.pem").read_bytes()), key, above)
+    return Signer(x509.load_pem_x509_certificate(certificate.read_bytes()), key, above)

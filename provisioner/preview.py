@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields, replace
 from typing import Final
 
 from provisioner.errors import NoSuchFile, NotFound
 from provisioner.layers import Merged, merge, resolve
-from provisioner.model import BootView, DeviceFile, FileKind, Line, Mac, ResolvedConfig, Scope, Sourced
-from provisioner.neutral import SETTINGS, DialRule, HostPort, LineKey
+from provisioner.model import BootView, DeviceFile, FileKind, Line, Mac, Model, ResolvedConfig, Scope, Sourced
+from provisioner.neutral import KEYS, LANGUAGE, SETTINGS, DialRule, HostPort, LineKey
 from provisioner.store.database import Store
 from provisioner.store.views import Views
 from provisioner.vendor import VendorDriver
@@ -60,7 +60,7 @@ class Masked:
 
     def _label(self, secret: str) -> str:
         if secret not in self._seen:
-            self._seen[secret] = MASK if not self._seen else f"{MASK}{len(self._seen) + 1}"
+            self._seen[secret] = MASK if not self._seen else f"{MASK}({len(self._seen) + 1})"
         return self._seen[secret]
 
 
@@ -80,6 +80,8 @@ class Explained:
     key: str = ""
     """Which vendor, model, account, site or device; empty for the defaults."""
     overrode: tuple[str, ...] = ()
+    note: str = ""
+    """Why this device does not get it, although a layer that it shares says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,9 +166,31 @@ class Preview:
         """Lines, neutral settings and raw parameters, each with its origin; unset settings with their default."""
         config = self.config
         unset = {name: Sourced(one.default, Scope.BUILT_IN) for name, one in SETTINGS.items()}
-        values = {name: _explained(name, one, masked) for name, one in {**unset, **config.values}.items()}
+        values = {
+            name: replace(_explained(name, one, masked), note=self._not_applied(name, one.value))
+            for name, one in {**unset, **config.values}.items()
+        }
         raw = (_explained(name, one, masked) for name, one in sorted(config.raw.items()))
         return (*(_line(one, masked) for one in config.lines), *values.values(), *raw)
+
+    def _not_applied(self, name: str, value: object) -> str:
+        """The reason why the driver leaves a setting out that a layer gives; empty when it does not."""
+        if name not in self.config.values:
+            return ""
+        model, manifest = self.config.model, self.driver.manifest
+        prefixed = name.startswith("line.")
+        plain = name.split(".", 2)[2] if prefixed else name
+        reason = model.refuses.get(plain) or (model.refuses.get(f"line.{plain}", "") if prefixed else "")
+        if plain == LANGUAGE.name and isinstance(value, str) and not manifest.speaks(value):
+            reason = reason or f"{manifest.title} phones lack {value}"
+        if plain == KEYS.name and not reason:
+            reason = _beyond(model, KEYS.parse(value))
+        return f"not applied: {reason}" if reason else ""
+
+
+def _beyond(model: Model, keys: Iterable[LineKey]) -> str:
+    beyond = [str(key.position) for key in keys if key.position > model.line_keys > 0]
+    return f"{model.name} has keys 1 to {model.line_keys}, so not {', '.join(beyond)}" if beyond else ""
 
 
 def _line(line: Line, masked: Masked) -> Explained:

@@ -53,10 +53,7 @@ class RunDirectory:
             except BlockingIOError:
                 holder = os.pread(lock, 32, 0).decode("ascii", "replace").strip()
                 os.close(lock)
-                raise Unusable(
-                    f"another server (pid {holder}) already runs on {self.path.parent}; stop it (kill {holder}), "
-                    "or give this one a directory of its own with --data"
-                ) from None
+                raise already_runs(holder, self.path.parent) from None
             if self._is_current(lock):
                 return lock
             os.close(lock)  # its owner removed the file between our open and our lock
@@ -100,10 +97,36 @@ class RunDirectory:
             self.forget()
 
 
+def running_pid(data: Path) -> str:
+    """The pid of the server that holds this DATA's lock; empty when none does, whatever files one has left behind."""
+    try:
+        lock = os.open(data / "run" / "server.pid", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return os.pread(lock, 32, 0).decode("ascii", "replace").strip() or "unknown"
+    else:
+        return ""
+    finally:
+        os.close(lock)
+
+
+def already_runs(pid: str, data: Path) -> Unusable:
+    """What a second server is told."""
+    return Unusable(
+        f"another server (pid {pid}) already runs on {data}; stop it (kill {pid}), "
+        "or give this one a directory of its own with --data"
+    )
+
+
 def read_addresses(data: Path) -> Mapping[ListenerKind, tuple[str, int]]:
     """Where the server on this DATA listens; empty while none does."""
     try:
         document: Mapping[str, Mapping[str, str | int]] = json.loads((data / "run" / ADDRESSES).read_text("utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):
+        return {}
+    if not running_pid(data):  # left by a server that was killed
         return {}
     return {ListenerKind(kind): (str(at["host"]), int(at["port"])) for kind, at in document.items()}

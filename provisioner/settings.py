@@ -175,7 +175,10 @@ def _convert(default: object, value: object) -> object:
     if isinstance(default, (int, float)):
         if isinstance(value, bool) or not isinstance(value, (int, float, str)):
             raise ValueError("must be a number")
-        return type(default)(value)
+        try:
+            return type(default)(value)
+        except (ValueError, OverflowError):
+            raise ValueError(f"must be a {'whole ' if isinstance(default, int) else ''}number") from None
     if isinstance(default, tuple):
         return tuple(str(one) for one in (value.split(",") if isinstance(value, str) else cast("list[object]", value)))
     if not isinstance(value, str):

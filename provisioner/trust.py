@@ -151,7 +151,10 @@ def _first(path: Path) -> CertFacts:
     try:
         return read(to_der(path.read_bytes())[0])
     except (OSError, Unreadable) as error:
-        raise Unusable(f"{path}: no certificate can be read from it ({error}); `provisioner init` makes one") from error
+        told = (error.strerror if isinstance(error, OSError) else "") or error
+        raise Unusable(
+            f"{path}: no certificate can be read from it ({told}); `provisioner certs renew-server` makes one"
+        ) from error
 
 
 # --- loading --------------------------------------------------------------------------------------

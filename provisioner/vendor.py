@@ -29,6 +29,12 @@ class Manifest:
     """Dialect -> names a device of it asks for, in boot order; ``{mac}``, ``{code}``, ``{part}`` stand for its own."""
     min_key_bits: int = 2048
     """Smallest RSA key a leaf of this vendor may have on a modern listener."""
+    languages: tuple[str, ...] = ()
+    """Language tags its phones have; empty where that is not known."""
+
+    def speaks(self, tag: str) -> bool:
+        """Whether its phones have the language: the tag itself, or the language without its country."""
+        return not self.languages or tag in self.languages or tag.partition("-")[0] in self.languages
 
 
 class VendorDriver(Protocol):
@@ -61,7 +67,7 @@ class VendorDriver(Protocol):
 
 
 def model_named(manifest: Manifest, text: str) -> Model | None:
-    """A model by its name as people write it: case, blanks, dashes and underscores do not count."""
+    """A model by its name as people write it: case, blanks, dashes, underscores and a leading ``SIP-`` do not count."""
     exact = manifest.models.get(text)
     if exact is not None:
         return exact
@@ -71,7 +77,7 @@ def model_named(manifest: Manifest, text: str) -> Model | None:
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"[\s_-]+", "", name).lower()
+    return re.sub(r"[\s_-]+", "", name).lower().removeprefix("sip")
 
 
 def load_models(vendor: str, path: Path) -> Mapping[str, Model]:

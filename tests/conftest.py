@@ -1,11 +1,25 @@
-"""For all tests: the network ends at this machine, and nothing of the user's environment leaks in."""
+"""For all tests: the network ends at this machine, nothing of the user's environment leaks in; and a command line."""
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
 from pytest_socket import socket_allow_hosts
+
+from provisioner.cli import cli
+from provisioner.installation import init
+
+Run = Callable[..., Result]
+Asked = Callable[..., Any]
+MAC = "0004f2aabbcc"
+SECRET = "correct-horse-7"
 
 LOOPBACK = ["127.0.0.0/8", "::1", "localhost"]
 
@@ -21,3 +35,43 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """PROVISIONER_* of the shell that runs the tests must not change what is tested."""
     for name in [one for one in os.environ if one.startswith("PROVISIONER_")]:
         monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One installation a process, to copy from: its keys take a second to make."""
+    data = tmp_path_factory.mktemp("made") / "data"
+    init(data, "prov.example.net")
+    return data
+
+
+@pytest.fixture
+def data(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "data"))
+
+
+@pytest.fixture
+def run(data: Path) -> Run:
+    def call(*words: str, code: int = 0, text: str | None = None) -> Result:
+        result = CliRunner().invoke(cli, ["--data", str(data), *words], input=text)
+        assert result.exit_code == code, (words, result.output, result.exception)
+        return result
+
+    return call
+
+
+@pytest.fixture
+def asked(run: Run) -> Asked:
+    """The JSON that a command answers."""
+    return lambda *words, **options: json.loads(run(*words, "--json", **options).stdout)
+
+
+@pytest.fixture
+def office(run: Run) -> None:
+    run("account", "add", "Example Ltd")
+    run("site", "add", "Head Office", "--account", "Example Ltd", "--time-zone", "Europe/Berlin")
+    run("user", "add", "Ada Byron", "--account", "Example Ltd")
+    run("extension", "add", "1001", "--account", "Example Ltd", "--user", "Ada Byron", "--secret", SECRET)
+    place = ["--account", "Example Ltd", "--site", "Head Office"]
+    run("device", "add", "00:04:F2:AA:BB:CC", "--vendor", "poly", "--model", "VVX 411", *place)
+    run("device", "bind", MAC, "1", "--extension", "1001")

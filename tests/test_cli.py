@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -20,53 +19,12 @@ from click.testing import CliRunner, Result
 
 from provisioner.cli import SECTIONS, cli
 from provisioner.doctor import CHECKS
-from provisioner.installation import init
 from provisioner.neutral import SETTINGS
 
 Run = Callable[..., Result]
 Asked = Callable[..., Any]
 MAC = "0004f2aabbcc"
 SECRET = "correct-horse-7"
-
-
-@pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One installation a process, to copy from: its keys take a second to make."""
-    data = tmp_path_factory.mktemp("made") / "data"
-    init(data, "prov.example.net")
-    return data
-
-
-@pytest.fixture
-def data(made: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(made, tmp_path / "data"))
-
-
-@pytest.fixture
-def run(data: Path) -> Run:
-    def call(*words: str, code: int = 0, text: str | None = None) -> Result:
-        result = CliRunner().invoke(cli, ["--data", str(data), *words], input=text)
-        assert result.exit_code == code, (words, result.output, result.exception)
-        return result
-
-    return call
-
-
-@pytest.fixture
-def asked(run: Run) -> Asked:
-    """The JSON that a command answers."""
-    return lambda *words, **options: json.loads(run(*words, "--json", **options).stdout)
-
-
-@pytest.fixture
-def office(run: Run) -> None:
-    run("account", "add", "Example Ltd")
-    run("site", "add", "Head Office", "--account", "Example Ltd", "--time-zone", "Europe/Berlin")
-    run("user", "add", "Ada Byron", "--account", "Example Ltd")
-    run("extension", "add", "1001", "--account", "Example Ltd", "--user", "Ada Byron", "--secret", SECRET)
-    place = ["--account", "Example Ltd", "--site", "Head Office"]
-    run("device", "add", "00:04:F2:AA:BB:CC", "--vendor", "poly", "--model", "VVX 411", *place)
-    run("device", "bind", MAC, "1", "--extension", "1001")
 
 
 # --- shape ------------------------------------------------------------------------------------------
@@ -248,6 +206,7 @@ def test_doctor_finds_nothing_wrong_with_a_new_installation(asked: Asked, data: 
         ("database", lambda data: (data / "provisioner.db").unlink()),
         ("certificates", lambda data: (data / "tls" / "server-rsa.pem").write_text("nonsense")),
         ("templates", lambda data: (data / "templates" / "poly" / "x.j2").write_text("{% if %}")),
+        ("templates", lambda data: (data / "templates" / "yealink" / "device.j2").write_text("{{ nosuch }}")),
         ("trust", lambda data: (data / "trust" / "trust.toml").write_text("[[ca]]\n")),
         ("clock", lambda data: os.utime(data / "provisioner.toml", (4e9, 4e9))),
         ("settings", lambda data: (data / "provisioner.toml").write_text("[server]\nnmae = 1\n")),
@@ -387,6 +346,9 @@ def test_a_factory_ca_is_trusted_and_untrusted(asked: Asked, run: Run, tmp_path:
 
     factory = make_factory("yealink", tmp_path / "factory")
     assert [one["state"] for one in asked("certs", "show", str(factory.root_pem))] == ["known"]
+    leaf = tmp_path / "leaf.pem"
+    leaf.write_bytes(factory.leaf("001565aabbcc")[0])
+    assert "not a CA" in asked("certs", "show", str(leaf))[0]["role"]
     run("certs", "trust", "--vendor", "nobody", str(factory.cas_pem), code=1)
     added = asked("certs", "trust", "--vendor", "yealink", str(factory.cas_pem))
     assert len(added) == 3

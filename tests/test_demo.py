@@ -12,10 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from provisioner.demo_cast import CAST
+from provisioner.demo_table import Scene, show_scenes
 from provisioner.model import ListenerKind
 from provisioner.run_directory import read_addresses
+from provisioner.simulator import BootReport, Step
 
 pytestmark = pytest.mark.xdist_group("demo")  # one process plays it once for all of them
 
@@ -165,6 +168,43 @@ def test_a_simulated_phone_and_the_preview_agree_with_the_server(serving: subpro
     assert len(added) == 1, changed.stdout
     running = call(data, "doctor", "--json")
     assert "a server runs on this installation" in running.stdout
+
+
+def test_a_second_demonstration_leaves_the_first_ones_log_alone(serving: subprocess.Popen[str], data: Path) -> None:
+    log = (data / "demo" / "server.log").read_bytes()
+    assert log
+    done = call(data, "demo", "--port", "0")
+    assert done.returncode == 2
+    assert "already runs" in done.stderr
+    assert done.stderr.count("Error:") == 1
+    assert (data / "demo" / "server.log").read_bytes().startswith(log)
+
+
+def scenes() -> list[Scene]:
+    steps = tuple(Step("GET", f"0004f2de0001-directory-{status}.xml", status, size) for status, size in SERVED)
+    report = BootReport("poly", "VVX 411", CAST[0].mac, "", steps=steps, no_line_because="nothing came")
+    return [Scene(CAST[0], report, "unique, key pinned")]
+
+
+SERVED = ((404, 0), (200, 1464), (403, 7))
+
+
+@pytest.mark.parametrize("columns", [80, 100, 120])
+def test_each_status_stands_beside_its_file_in_any_terminal(
+    columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("provisioner.demo_table.console", lambda: Console(width=columns))
+    show_scenes(scenes(), as_json=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= columns
+    begin = next(line.index("file") for line in lines if "file" in line)
+    end = next(line.index("status") for line in lines if "status" in line)
+    beside: list[list[str]] = []
+    for line in lines[lines.index(next(one for one in lines if "0004f2de0001" in one)) :]:
+        if status := line[end : end + 6].strip():
+            beside.append([status, ""])
+        beside[-1][1] += line[begin:end].strip()
+    assert beside == [[str(status), f"0004f2de0001-directory-{status}.xml"] for status, _ in SERVED]
 
 
 def test_a_taken_port_is_told_and_leaves_nothing(rows: list[dict[str, object]], data: Path) -> None:

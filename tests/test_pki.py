@@ -92,7 +92,7 @@ def test_state_tells_each_trouble_and_what_to_do(tmp_path: Path, files: ServerFi
     paths = [tmp_path / "missing.pem", empty, crossed, open_to_all]
     found = server_certificates_state(paths, "other.example.net", NOW)
     assert [bool(one.problem) for one in found] == [True, True, True, False]
-    assert "provisioner init" in found[0].problem
+    assert "provisioner certs renew-server" in found[0].problem
     assert "does not belong" in found[2].problem
     assert "chmod 600" in found[3].hint
     assert "other.example.net" in found[3].hint

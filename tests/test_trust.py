@@ -399,5 +399,5 @@ def test_check_leaves_out_what_is_distrusted(tmp_path: Path) -> None:
 
 
 def test_check_of_a_missing_server_certificate_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(Unusable, match="provisioner init"):
+    with pytest.raises(Unusable, match=r"No such file.*provisioner certs renew-server"):
         trust.load(tmp_path).check(NOW, [tmp_path / "none.pem"])

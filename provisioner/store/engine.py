@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -48,6 +49,8 @@ def parse_url(url: str) -> URL:
     if parsed.get_backend_name() == "sqlite":
         return parsed.set(drivername="sqlite+aiosqlite")
     if parsed.get_backend_name() == "postgresql":
+        if find_spec("psycopg") is None:
+            raise Unusable("PostgreSQL needs the extra: pip install 'provisioner[postgres]'")
         return parsed.set(drivername="postgresql+psycopg")
     raise Unusable(f"store.url names {parsed.get_backend_name()}: only sqlite and postgresql are known")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from provisioner.errors import StoreFailed
@@ -16,14 +16,20 @@ from provisioner.store.secretbox import SecretBox
 
 
 async def list_events(
-    connection: AsyncConnection, *, limit: int, kind: str = "", mac: str = "", after: int = 0
+    connection: AsyncConnection, *, limit: int, kind: str = "", mac: str = "", after: int = 0, named: bool = False
 ) -> list[StoredEvent]:
-    """The newest events, oldest of them first; ``after`` is the id of the last one already known."""
+    """The newest events, oldest of them first; ``after`` is the id of the last one already known.
+
+    ``named`` also takes refusals of nobody proven whose details name the Mac, in a path or subject. It reads them all.
+    """
     event = schema.event.c
     query = select(event.id, event.at, event.kind, event.mac, event.severity, event.actor, event.details)
     query = query.where(event.id > after).order_by(event.id.desc()).limit(limit)
     query = query.where(event.kind == kind) if kind else query
-    rows = (await connection.execute(query.where(event.mac == mac) if mac else query)).all()
+    whose = event.mac == mac
+    if named:
+        whose |= (event.mac == "") & func.lower(event.details).contains(mac, autoescape=True)
+    rows = (await connection.execute(query.where(whose) if mac else query)).all()
     return [
         StoredEvent(row.id, row.at, row.kind, row.mac, row.severity, row.actor, json.loads(row.details))
         for row in reversed(rows)

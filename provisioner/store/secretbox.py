@@ -100,8 +100,7 @@ def _read_lines(path: Path) -> list[str]:
         text = path.read_text(encoding="ascii")
     except FileNotFoundError:
         raise Unusable(
-            f"the key file {path} is missing: put it back from the backup, or run `provisioner init` for a new"
-            " installation (a new key cannot open secrets sealed with the lost one)"
+            f"the key file {path} is missing: put the copy back; without it the secrets in the database are lost"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise Unusable(f"the key file {path} cannot be read: {error}; put it back from the backup") from error

@@ -14,6 +14,7 @@ from provisioner.vendor import Manifest, VendorDriver, load_models
 from provisioner.vendors.poly import leaf, names, raw
 from provisioner.vendors.poly.obi import ObiFiles
 from provisioner.vendors.poly.ucs import UcsFiles
+from provisioner.vendors.poly.ucs_phone import LANGUAGES
 
 _UCS_FILES: Final = (
     "{mac}.cfg",
@@ -51,6 +52,7 @@ class Poly:
             ouis=frozenset({"0004f2", "64167f", "482567", "00e0db", "9cadef"}),
             models=models,
             files=MappingProxyType({"ucs": _UCS_FILES, "ucs4": _UCS_FILES, "obi": ("{mac}.xml",)}),
+            languages=LANGUAGES,
         )
 
     @property

@@ -65,6 +65,7 @@ _LANGUAGES: Final = MappingProxyType(
     }
 )
 """``lcl.ml.lang`` by language tag, then by language alone; the phone keeps its own where none fits."""
+LANGUAGES: Final = tuple(_LANGUAGES)
 _SEVERITY: Final = ("6", "5", "5", "4", "3", "3", "3", "1")
 """RFC 5424 severity -> render level: 6 emergency, 5 critical, 4 error, 3 informational, 1 debug [inferred]."""
 _EAP: Final = MappingProxyType({"md5": "EAP-MD5", "tls": "EAP-TLS", "peap": "EAP-PEAPv0-MSCHAPv2"})

@@ -28,7 +28,7 @@ from provisioner.vendor import Manifest, load_models
 from provisioner.vendors.yealink import grammar
 from provisioner.vendors.yealink.accounts import accounts, idle, keys
 from provisioner.vendors.yealink.agents import claim, tokens
-from provisioner.vendors.yealink.parameters import CUSTOM_CA, bootstrap, in_80, settings, upgrade
+from provisioner.vendors.yealink.parameters import CUSTOM_CA, LANGUAGES, bootstrap, in_80, settings, upgrade
 
 NAME: Final = "yealink"
 REDIRECT: Final = "yealink.cfg"
@@ -80,6 +80,7 @@ class Yealink:
                 "v81": ("{mac}.boot", _COMMON, "{mac}.cfg", *_SYNCED),
                 "dect": ("{mac}.boot", _COMMON, "{mac}.cfg", *_SYNCED),
             },
+            languages=LANGUAGES,
         )
         self._templates = templates
         self._common_of = lru_cache(_COMMONS_KEPT)(self._make_common)

@@ -35,6 +35,7 @@ _LANGUAGES: Final = {
     "zh-TW": "Chinese_T",
 }
 """Languages that are in every firmware (inferred); another one is left out and the phone keeps its own."""
+LANGUAGES: Final = tuple(_LANGUAGES)
 _DAY: Final = 86400
 _LEAST_VERBOSE: Final = 6
 """static.syslog.level ends at 6, informational (inferred)."""
