@@ -40,17 +40,22 @@ class FirmwareShelf:
         self._directory = directory
 
     def find(self, vendor: str, name: str) -> Firmware | None:
-        """The image of that exact name, or None; one stat and one small read, nothing is hashed here."""
+        """The image of that name in any case, or None; nothing is hashed here.
+
+        Drivers write names of paths in lower case, makers and operators as they like.
+        """
         if not _NAME.fullmatch(name) or name.endswith(_SUM):
             return None
         path = self._directory / vendor / name
         try:
+            if not path.exists():
+                path = next(one for one in path.parent.iterdir() if one.name.lower() == name.lower())
             status = path.stat()
-        except OSError:
+        except (OSError, StopIteration):
             return None
         if not path.is_file() or path.is_symlink():
             return None
-        return Firmware(vendor, name, path, status.st_size, status.st_mtime_ns, _known_sum(path, status))
+        return Firmware(vendor, path.name, path, status.st_size, status.st_mtime_ns, _known_sum(path, status))
 
     def listing(self) -> tuple[Firmware, ...]:
         """Every image with its SHA-256, hashed now where it is not known yet."""
@@ -63,11 +68,8 @@ class FirmwareShelf:
         return tuple(found)
 
     def add(self, vendor: str, source: Path, name: str = "") -> Firmware:
-        """Copy an image in, complete or not at all; Invalid when the name is none a phone can ask for.
-
-        Kept in lower case, as the drivers understand every path.
-        """
-        name = (name or source.name).lower()
+        """Copy an image in, complete or not at all; Invalid when the name is none a phone can ask for."""
+        name = name or source.name
         if not _NAME.fullmatch(name) or name.endswith(_SUM):
             raise Invalid("file", f"{name!r} is no name for an image: letters, digits, dot, dash and underscore")
         if not source.is_file():

@@ -235,7 +235,7 @@ def refused(house: House, **environment: str) -> str:
 
 def test_a_missing_key_file_is_one_line_and_exit_code_2(house: House) -> None:
     (house.data / "master.key").unlink()
-    assert "master.key is missing: put it back from the backup" in refused(house)
+    assert "master.key is missing: put the copy back" in refused(house)
 
 
 def test_a_port_that_is_taken_is_one_line_and_exit_code_2(house: House) -> None:

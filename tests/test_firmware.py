@@ -58,9 +58,13 @@ def test_a_bad_name_is_refused_when_it_is_added(tmp_path):
         FirmwareShelf(tmp_path / "f").add("poly", tmp_path / "missing.ld")
 
 
-def test_a_name_is_kept_as_the_drivers_will_ask_for_it(tmp_path):
+def test_a_name_is_found_in_any_case_and_a_hidden_one_in_none(tmp_path):
     source = tmp_path / "OBi302-3.2.2.fw"
     source.write_bytes(b"image")
     shelf = FirmwareShelf(tmp_path / "firmware")
-    assert shelf.add("poly", source).name == "obi302-3.2.2.fw"
-    assert shelf.find("poly", "obi302-3.2.2.fw") is not None
+    added = shelf.add("poly", source)
+    assert added.name == "OBi302-3.2.2.fw"
+    assert shelf.find("poly", "obi302-3.2.2.fw") == added
+    (tmp_path / "firmware" / "poly" / ".OBi.partial").write_bytes(b"x")
+    assert shelf.find("poly", ".obi.partial") is None
+    assert shelf.find("poly", "obi302-3.2.2.FW.sha256") is None

@@ -300,7 +300,13 @@ class _SqliteReader:
     def _execute(self, sql: str, values: Mapping[str, object]) -> Rows:
         if self._connection is None:
             raise StoreFailed("the database is not open")
-        return self._connection.execute(sql, values).fetchall()
+        try:
+            return self._connection.execute(sql, values).fetchall()
+        except sqlite3.DatabaseError:
+            # Its cache may hold the damaged page: once the file is put back, a new connection reads it as it is.
+            self._connection.close()
+            self._open()
+            raise
 
     async def open(self) -> None:
         await asyncio.to_thread(self._open)

@@ -103,7 +103,7 @@ def test_a_damaged_key_file_is_refused_without_showing_it(tmp_path: Path, conten
 
 
 def test_a_missing_key_file_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(Unusable, match="provisioner init"):
+    with pytest.raises(Unusable, match="put the copy back"):
         SecretBox.load(tmp_path / "master.key")
 
 
