@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import re
 from collections.abc import Mapping
@@ -182,7 +181,6 @@ class Delivery:
         raise NotIdentified(identity.why or f"verdict {identity.verdict}")
 
     async def _prove_token(self, visit: Visit, ask: Ask, token: str, path: str) -> Proven:
-        await asyncio.sleep(0)  # what follows may need a Task of its own, see http/server.py
         if (mac := await self.tokens.spend(token, ask.at)) is None:
             raise NotIdentified("the token is unknown, closed, used up or revoked")
         view = await self._load(visit, mac)
@@ -287,7 +285,6 @@ class Delivery:
     async def _body(self, visit: Visit, proven: Proven, view: BootView, file: DeviceFile) -> bytes:
         """The device's own last upload where it sent one, otherwise what its vendor's driver renders."""
         if file.upload and file.name in view.uploads:
-            await asyncio.sleep(0)  # what follows may need a Task of its own, see http/server.py
             stored = await self.uploads.get(proven.mac, file.name)
             if stored is not None:
                 return stored

@@ -9,12 +9,12 @@ import sqlite3
 import ssl
 import time
 import zlib
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric import ec
-from house import SECRET, House
+from house import SECRET, House, administer
 
 from provisioner.fleet import Fleet
 from provisioner.model import Mac, Scope
@@ -32,16 +32,6 @@ def soon(condition: Callable[[], T], seconds: float = 5.0) -> T:
     while not (found := condition()) and time.monotonic() < deadline:
         time.sleep(0.05)
     return found
-
-
-def administer(house: House, action: Callable[[Fleet], Awaitable[T]]) -> T:
-    """One use-case of an administrator."""
-
-    async def run() -> T:
-        async with house.fleet() as fleet:
-            return await action(fleet)
-
-    return asyncio.run(run())
 
 
 def add(house: House, *devices: tuple[str, str, str, str]) -> None:
