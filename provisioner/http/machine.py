@@ -137,6 +137,11 @@ class Machine:
         """Nothing more can be read before more comes in; asking costs a third of a read in vain."""
         return not _pending(self._ssl) and _waiting(self._in, self._buffers.start) <= 0
 
+    @property
+    def unread(self) -> int:
+        """Bytes of ciphertext taken in that OpenSSL has not looked at yet."""
+        return max(_waiting(self._in, self._buffers.start), 0)
+
     def write(self, plaintext: bytes | memoryview) -> int:
         """Encrypt at most one record; returns how much of the plaintext it holds, 0 when the connection is broken."""
         _clear()

@@ -110,12 +110,13 @@ class TlsTransport(SocketTransport):
 
     def _handshake(self, machine: Machine, size: int) -> None:
         self._weight += size
-        if machine.handshake():
-            self._established(machine)
-        elif machine.fault:
+        done = machine.handshake()
+        if machine.fault:
             self._refuse(machine.fault)
-        elif self._weight > MAX_HANDSHAKE:
+        elif self._weight - machine.unread > MAX_HANDSHAKE:  # what is unread is the first request already
             self._refuse("too_large")
+        elif done:
+            self._established(machine)
         else:
             self._flush()
 

@@ -103,15 +103,71 @@ async def test_an_alert_of_the_client_is_counted_by_its_name(pki: Pki) -> None:
         await server.counted("tls_refused alert_unknown_ca")
 
 
-@pytest.mark.asyncio
-async def test_an_absurd_certificate_chain_is_refused(pki: Pki, tmp_path: Path) -> None:
+def _absurd(pki: Pki, tmp_path: Path) -> Path:
     huge = tmp_path / "huge.pem"
     huge.write_bytes(pki.leaf.pem(*[pki.issuing] * (MAX_HANDSHAKE // len(pki.issuing.der) + 3)))
+    return huge
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+@pytest.mark.asyncio
+async def test_an_absurd_certificate_chain_is_refused(pki: Pki, tmp_path: Path, version: str) -> None:
     async with edge(pki.context()) as server:
         with contextlib.suppress(ssl.SSLError, ConnectionError):
-            answer, *_ = await get(client_context(pki, huge, "1.2"), server.port)
+            answer, *_ = await get(client_context(pki, _absurd(pki, tmp_path), version), server.port)
             assert answer == b"", "closed before the client noticed"
         await server.counted("tls_refused too_large")
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+@pytest.mark.asyncio
+async def test_an_absurd_chain_is_refused_although_it_all_comes_at_once(pki: Pki, tmp_path: Path, version: str) -> None:
+    async with edge(pki.context()) as server:
+        client = client_context(pki, _absurd(pki, tmp_path), version)
+        with contextlib.suppress(ssl.SSLError, ConnectionError):
+            answer = await _second_flight_at_once(client, server.port, REQUEST % b"a.cfg")
+            assert answer == b"", "closed before the client noticed"
+        await server.counted("tls_refused too_large")
+
+
+@pytest.mark.asyncio
+async def test_a_long_first_request_beside_the_end_of_the_handshake_is_not_taken_for_it(pki: Pki) -> None:
+    async with edge(pki.context()) as server:
+        head = b"PUT /a.log HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % MAX_HANDSHAKE
+        client = client_context(pki, pki.good, "1.3")
+        answer = await _second_flight_at_once(client, server.port, head + b"x" * MAX_HANDSHAKE)
+        assert b"ok PUT /a.log %d" % MAX_HANDSHAKE in answer
+
+
+async def _second_flight_at_once(context: ssl.SSLContext, port: int, request: bytes) -> bytes:
+    """All from the certificate on in one piece: sent while the server's loop stands, so that one read takes it all.
+
+    With TLS 1.3 the request goes along: its client may speak with its Finished (RFC 8446 section 4.4.4).
+    """
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = context.wrap_bio(incoming, outgoing, server_hostname="localhost")
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as raw:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        sent = False
+        while True:
+            try:
+                client.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                raw.sendall(outgoing.read())
+                incoming.write(await asyncio.to_thread(raw.recv, 65536))
+        while True:
+            try:
+                if not sent:
+                    client.write(request)
+                    raw.sendall(outgoing.read())
+                    sent = True
+                return client.read(65536)
+            except ssl.SSLWantReadError:
+                data = await asyncio.to_thread(raw.recv, 65536)
+                if not data:
+                    return b""
+                incoming.write(data)
 
 
 @pytest.mark.asyncio
