@@ -224,9 +224,9 @@ def check_ports(settings: Settings) -> Iterator[Finding]:
 def check_capacity(settings: Settings) -> Iterator[Finding]:
     """Workers against cores, and descriptors against connections."""
     cores = len(os.sched_getaffinity(0))
-    workers = settings.server_workers or cores
+    workers = settings.worker_count
     if workers > cores:
-        yield _warn(f"{workers} workers on {cores} cores only take turns; set server.workers to 0")
+        yield _warn(f"{workers} workers on {cores} cores only take turns; set server.workers to -1")
     else:
         yield _ok(f"{workers} workers on {cores} cores")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

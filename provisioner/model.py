@@ -405,3 +405,5 @@ class FetchRecord:
 
 Count = Callable[[str, str], None]
 """Count one happening: metric name (``tls_refused``) and label (``hello_timeout``)."""
+Observe = Callable[[str, float], None]
+"""Note one measurement: histogram name (``gate_delay``) and seconds."""

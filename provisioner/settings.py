@@ -34,7 +34,7 @@ class Settings:
     server_name: str = _knob(
         "localhost", "host name", "the name phones use, in URLs and in the server's own certificate"
     )
-    server_workers: int = _knob(0, "processes", "0 means one a core: TLS is what costs", 0, 256)
+    server_workers: int = _knob(-1, "processes", "-1 means one a core: TLS is what costs", -1, 256)
     server_drain: float = _knob(20.0, "s", "how long SIGTERM waits for transfers under way", 0.1, 600)
     server_backlog: int = _knob(
         512, "connections", "callers the kernel holds meanwhile; a longer queue is served after they gave up", 8, 65535
@@ -78,6 +78,101 @@ class Settings:
         64 * MIB, "bytes", "uploads under way in one worker, all devices together", 1, 16384 * MIB
     )
 
+    gate_slots: int = _knob(
+        2, "handshakes", "begun a turn of the loop; the crypto is synchronous, so more would only wait inside", 1, 16
+    )
+    gate_patience: float = _knob(
+        10.0, "s", "how long a phone waits for its first byte; inferred, differs by model", 1, 120
+    )
+    gate_deadline: float = _knob(
+        4.0, "s", "who has waited longer is not begun: 0.4 of the patience leaves time for the boot itself", 0.1, 60
+    )
+    gate_target: float = _knob(0.5, "s", "queue delay that is still calm; above it the newest goes first", 0.01, 30)
+    gate_interval: float = _knob(2.0, "s", "above the target for so long is a storm", 0.1, 60)
+    gate_calm: float = _knob(60.0, "s", "below the target for so long ends a storm", 0.1, 3600)
+    gate_queue: int = _knob(
+        4096,
+        "connections",
+        "waiting in one worker at most; measured capacity x deadline where that is less",
+        0,
+        100_000,
+    )
+    gate_rejections: float = _knob(
+        0.03, "share of the time", "spent on callers turned away; beyond it no more are accepted", 0.001, 0.5
+    )
+    gate_unknown: float = _knob(
+        0.3, "share", "what addresses without known phones get while known ones wait", 0.01, 1.0
+    )
+    gate_unknown_rate: float = _knob(
+        2.0,
+        "connections/s",
+        "of one unknown address; beyond it and its burst the rest waits behind all others",
+        0.01,
+        1000,
+    )
+    gate_unknown_burst: int = _knob(60, "connections", "a new office of 50 phones installs within a minute", 1, 100_000)
+    gate_failures: float = _knob(
+        10.0,
+        "handshakes/min",
+        "failed ones of one address; beyond it and its burst it waits behind all others",
+        0.01,
+        6000,
+    )
+    gate_failures_burst: int = _knob(30, "handshakes", "a site of phones with wrong clocks is no attack", 1, 100_000)
+    gate_memory: float = _knob(30.0, "days", "an address is known by the phones it has shown for so long", 0.01, 400)
+    gate_legacy: float = _knob(
+        0.25, "share of a worker", "all the legacy listener may use: its handshakes are dear", 0.01, 1
+    )
+    gate_names: tuple[str, ...] = _knob(
+        (), "host names", "a ClientHello that names any other is closed; empty, or none named: all may come"
+    )
+    gate_scanners: tuple[str, ...] = _knob(
+        (), "fingerprints", "ClientHellos closed at once; the log shows fingerprints"
+    )
+    gate_order: str = _knob(
+        "adaptive", "adaptive | fifo | lifo", "oldest first while calm, newest first under pressure; others to compare"
+    )
+    gate_fair: bool = _knob(
+        True, "true | false", "share handshakes among addresses by their known phones; off to compare"
+    )
+    gate_dead_check: bool = _knob(True, "true | false", "drop who has left or waited too long; off to compare")
+
+    admission_mode: str = _knob(
+        "observe", "observe | enforce", "observe counts what enforce would hold back; look at it for a week first"
+    )
+    admission_requests: float = _knob(
+        20.0, "requests/min", "of one device: two boots of 15 files and a third more", 0.1, 6000
+    )
+    admission_requests_burst: int = _knob(40, "requests", "of one device at once: the same two boots", 1, 10_000)
+    admission_handshakes: float = _knob(
+        12.0, "handshakes/min", "full ones of one device: 8 a boot with a connection per file", 0.1, 6000
+    )
+    admission_handshakes_burst: int = _knob(20, "handshakes", "of one device at once: two such boots", 1, 10_000)
+    admission_uploads: float = _knob(
+        6.0, "uploads/min", "of one device: log, overrides and directory of two boots", 0.1, 6000
+    )
+    admission_uploads_burst: int = _knob(12, "uploads", "of one device at once", 1, 10_000)
+    admission_firmware: float = _knob(3.0, "starts/h", "of one device: more is a resume loop", 0.1, 600)
+    admission_firmware_burst: int = _knob(3, "starts", "of one device at once", 1, 100)
+    admission_firmware_parallel: int = _knob(2, "transfers", "of firmware at once to one site: its uplink", 1, 10_000)
+    admission_files: int = _knob(8, "files", "of one boot, from which ceilings of sites and accounts are made", 1, 100)
+    admission_floor: float = _knob(
+        5.0, "requests/s", "a site or account never has less, however small it is", 0.1, 10_000
+    )
+    admission_hold: float = _knob(
+        5.0, "s", "the longest an answer is held back instead of refused; below the phones' patience", 0.0, 60
+    )
+    admission_retry_least: float = _knob(30.0, "s", "shortest Retry-After, before its jitter of a half", 1, 3600)
+    admission_retry_most: float = _knob(900.0, "s", "longest Retry-After, before its jitter of a half", 1, 86_400)
+    admission_keys: int = _knob(100_000, "keys", "buckets remembered a worker; full ones go first", 100, 10_000_000)
+
+    storm_utilization: float = _knob(
+        0.8, "share", "of the cores that phones may use when capacity is reckoned", 0.05, 1.0
+    )
+    storm_campaign: float = _knob(
+        0.3, "share of capacity", "pace of what this server starts itself: resyncs", 0.01, 1.0
+    )
+
     identity_expired: str = _knob(
         "pinned", "pinned | never", "some factory leaves expired years ago; accept the pinned one only"
     )
@@ -110,7 +205,7 @@ class Settings:
     @property
     def worker_count(self) -> int:
         """Processes that serve devices."""
-        return self.server_workers or os.cpu_count() or 1
+        return self.server_workers if self.server_workers > 0 else os.cpu_count() or 1
 
 
 def knobs() -> Iterator[tuple[str, Field[Any]]]:
