@@ -1,4 +1,9 @@
-"""Accept no more than a worker can hold, look at every connection's deadline twice a second, leave in good order.
+"""The gate at work: take callers in, begin their handshakes one by one, look at every deadline twice a second.
+
+Rule: finish what is begun before beginning anything. In each turn all events of open connections are served first, then
+callers are taken in, then ``gate.slots`` handshakes begin; turns go on while somebody waits. So a handshake that is
+begun never waits for another one, and callers wait where they cost nothing. More callers are taken in than can be begun
+only within ``gate.rejections`` of the CPU time; beyond that the kernel's queue fills, and phones repeat their SYN.
 
 One epoll set of its own per listener: registering a connection there costs a tenth of loop.add_reader().
 """
@@ -7,22 +12,31 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import socket
-from time import monotonic
+from collections.abc import Mapping
+from select import EPOLLIN
+from time import monotonic, thread_time
 from typing import Any, Final
 
 from OpenSSL import SSL
 
+from provisioner.gate import GateState, Share, Storm
+from provisioner.http.callers import Callers, site_of
 from provisioner.http.shared import Shared, Upper
 from provisioner.http.tls import TlsTransport
 from provisioner.http.transport import SocketTransport
-from provisioner.model import Count, ListenerKind
+from provisioner.model import Count, ListenerKind, Observe
 from provisioner.settings import Settings
 
+log: Final = logging.getLogger("provisioner.server")
+
 _ACCEPTS: Final = 16
-"""connections taken per wake-up: a flood of new ones must not starve those already here."""
+"""connections taken per turn: a flood of new ones must not starve those already here."""
 _EVENTS: Final = 64
-"""sockets served per wake-up, for the same reason."""
+"""sockets served per turn, for the same reason."""
+_ENOUGH: Final = 16
+"""Callers that always may wait, whatever it costs to take them in: with fewer, a handshake slot could stay empty."""
 _SCAN: Final = 0.5
 """s between looks at the deadlines: the error of every time-out."""
 _DRAIN_STEP: Final = 0.05
@@ -31,6 +45,10 @@ _OUT_OF_FILES: Final = 1.0
 """s without accepting after the system had no descriptor or memory left."""
 _MAX_HEADERS: Final = 64
 """header lines in a request; phones send ten."""
+_SAVED_UP: Final = 0.1
+"""s of CPU that a share may save up while it is not used."""
+_CALLER_COST: Final = 30e-6
+"""s of CPU for taking one caller in and turning it away, until it has been measured."""
 
 
 def http_limits(settings: Settings) -> dict[str, Any]:
@@ -47,6 +65,11 @@ def http_limits(settings: Settings) -> dict[str, Any]:
     }
 
 
+def _unobserved(name: str, seconds: float) -> None:
+    """Where nobody asks for measurements."""
+    del name, seconds
+
+
 class Listener:
     """One listening socket of one worker and everything that came through it."""
 
@@ -58,34 +81,56 @@ class Listener:
         server_factory: Upper,
         settings: Settings,
         count: Count,
+        *,
+        storm: Storm | None = None,
+        observe: Observe = _unobserved,
     ) -> None:
         self.kind = kind
         self._sock = sock
         self._context = context
         self._settings = settings
         self._count = count
-        self._shared = Shared(settings, count, server_factory, self._on_gone)
+        self._shared = Shared(settings, count, server_factory, self._on_gone, self._on_failed)
+        self._callers = Callers(self._shared, observe, self._begin)
+        self._storm = storm
         self._loop = self._shared.loop
         self._accepting = False
         self._wanted = False
         self._timer: asyncio.TimerHandle | None = None
+        self._next_turn: asyncio.Handle | None = None
+        self._backlog = settings.server_backlog
+        self._rejections = Share(settings.gate_rejections, _SAVED_UP)
+        self._caller_cost = _CALLER_COST
+        legacy = kind is ListenerKind.LEGACY
+        self._cores = Share(settings.gate_legacy, _SAVED_UP * settings.gate_legacy) if legacy else None
         sock.setblocking(False)
         if sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # Linux: accepted sockets inherit it
 
     def __len__(self) -> int:
-        """Connections alive, those saying goodbye included."""
-        return len(self._shared.connections)
+        """Connections alive: callers that wait, and those saying goodbye, included."""
+        return len(self._shared.connections) + len(self._callers)
 
     @property
     def connections(self) -> list[SocketTransport]:
         """The live set."""
         return list(self._shared.connections.values())
 
+    @property
+    def state(self) -> GateState:
+        """The gate in numbers."""
+        gate, now = self._callers.gate, monotonic()
+        storms = self._storm is not None and self._storm.on
+        return GateState(storms, len(gate), gate.delay(now), gate.capacity, self._backlog)
+
+    def know(self, weights: Mapping[str, int]) -> None:
+        """The known good phones of each site, from now on."""
+        self._callers.gate.weights = weights
+
     def start(self) -> None:
         """Begin to accept."""
         self._wanted = True
-        self._loop.add_reader(self._shared.poll.fileno(), self._dispatch)
+        self._loop.add_reader(self._shared.poll.fileno(), self._heard)
         self._timer = self._loop.call_later(_SCAN, self._scan)
         self._accept_again()
 
@@ -98,7 +143,7 @@ class Listener:
         """Close what is idle now, let the rest finish, drop what is left after ``timeout`` seconds."""
         self.stop_accepting()
         deadline = monotonic() + timeout
-        while self._shared.connections and (now := monotonic()) < deadline:
+        while len(self) and (now := monotonic()) < deadline:
             for connection in self.connections:
                 connection.retire(now)
             await asyncio.sleep(_DRAIN_STEP)
@@ -111,6 +156,10 @@ class Listener:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._next_turn is not None:
+            self._next_turn.cancel()
+            self._next_turn = None
+        self._callers.close()
         for connection in self.connections:
             connection.abort()
         if not self._shared.poll.closed:
@@ -119,32 +168,45 @@ class Listener:
 
     # --- accepting -------------------------------------------------------------------------------
 
-    def _accept(self) -> None:
-        for _ in range(_ACCEPTS):
-            if len(self._shared.connections) >= self._settings.http_connections:
-                self._count("connections", "over_cap")
-                self._pause_accepting()  # the kernel's queue fills, then phones retry their SYN
-                return
-            try:
-                sock, peername = self._sock.accept()
-            except BlockingIOError:
-                return
-            except OSError as error:
-                if error.errno == errno.ECONNABORTED:
-                    continue
-                self._count("connections", "accept_failed")
-                self._pause_accepting()
-                self._loop.call_later(_OUT_OF_FILES, self._accept_again)
-                return
-            self._take(sock, peername)
+    def _knock(self) -> None:
+        """The listening socket is ready, and nobody waits."""
+        self._take_in()
+        self._go_on()
 
-    def _take(self, sock: socket.socket, peername: object) -> None:
+    def _take_in(self) -> None:
+        began, callers = thread_time(), self._callers
+        before, taken = callers.turned_away, 0
+        while taken < _ACCEPTS and self._take_one():
+            taken += 1
+        if taken > 1:
+            cost = (thread_time() - began) / taken
+            self._caller_cost += (cost - self._caller_cost) / 16
+        self._rejections.spend((callers.turned_away - before) * self._caller_cost)
+
+    def _take_one(self) -> bool:
+        """Accept one connection; False when there is none, or no room for it."""
+        if len(self) >= self._settings.http_connections and not self._callers.give_way(monotonic()):
+            self._count("connections", "over_cap")
+            self._pause_accepting()  # the kernel's queue fills, then phones retry their SYN
+            return False
+        try:
+            sock, peername = self._sock.accept()
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            if error.errno == errno.ECONNABORTED:
+                return True
+            self._count("connections", "accept_failed")
+            self._pause_accepting()
+            self._loop.call_later(_OUT_OF_FILES, self._accept_again)
+            return False
         sock.setblocking(False)
         self._count("connections", "opened")
         if self._context is None:
             SocketTransport(self._shared, sock, peername)
         else:
-            TlsTransport(self._shared, sock, peername, self._context)
+            self._callers.take(sock, peername, monotonic())
+        return True
 
     def _pause_accepting(self) -> None:
         if self._accepting:
@@ -152,29 +214,89 @@ class Listener:
             self._loop.remove_reader(self._sock.fileno())
 
     def _accept_again(self) -> None:
-        if self._wanted and not self._accepting:
+        if self._wanted and not self._accepting and self._next_turn is None:
             self._accepting = True
-            self._loop.add_reader(self._sock.fileno(), self._accept)
+            self._loop.add_reader(self._sock.fileno(), self._knock)
 
     def _on_gone(self) -> None:
-        if not self._accepting and len(self._shared.connections) < self._settings.http_connections:
+        if not self._accepting and len(self) < self._settings.http_connections:
             self._accept_again()
 
-    # --- serving ---------------------------------------------------------------------------------
+    def _on_failed(self, peername: object) -> None:
+        self._callers.gate.failed(site_of(peername), monotonic())
 
-    def _dispatch(self) -> None:
+    # --- turns -----------------------------------------------------------------------------------
+
+    def _go_on(self) -> None:
+        """Begin what may be begun; while somebody waits there is another turn, and nobody is taken in but by turns."""
+        pause = 0.0
+        if self._cores is not None and self._cores.left(monotonic()) < 0:
+            pause = self._cores.debt()
+        else:
+            self._begin_some()
+        if not len(self._callers.gate):
+            self._accept_again()
+        else:
+            self._pause_accepting()
+            self._next_turn = self._loop.call_later(pause, self._turn) if pause else self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._next_turn = None
+        served = self._dispatch()
+        if self._wanted and self._may_take_in():
+            self._take_in()
+        if served < _EVENTS:
+            self._go_on()
+        else:  # more is under way than one turn can serve: finish that first
+            self._next_turn = self._loop.call_soon(self._turn)
+
+    def _may_take_in(self) -> bool:
+        return len(self._callers.gate) < _ENOUGH or self._rejections.left(thread_time()) > 0
+
+    def _begin_some(self) -> None:
+        callers, now = self._callers, monotonic()
+        before = callers.turned_away
+        for _ in range(self._settings.gate_slots):
+            if not callers.begin(now):
+                break
+        self._rejections.spend((callers.turned_away - before) * self._caller_cost)
+
+    def _begin(self, sock: socket.socket, peername: object) -> None:
+        assert self._context is not None  # only TLS has callers
+        self._serve(TlsTransport(self._shared, sock, peername, self._context), EPOLLIN)
+
+    def _dispatch(self) -> int:
+        """Serve what is ready; how many connections that were."""
         connections = self._shared.connections
-        for fd, events in self._shared.poll.poll(0, _EVENTS):
+        began = thread_time() if self._cores is not None else 0.0
+        ready = self._shared.poll.poll(0, _EVENTS)
+        for fd, events in ready:
             connection = connections.get(fd)
             if connection is None:
-                continue
-            healthy = False
-            try:
-                connection.ready(events)
-                healthy = True
-            finally:
-                if not healthy:  # a fault of ours: it is logged by the loop, and this connection does not come back
-                    connection.abort()
+                self._callers.ready(fd, events)
+            else:
+                self._serve(connection, events)
+        if self._cores is not None:
+            self._cores.spend(thread_time() - began)
+        return len(ready)
+
+    def _heard(self) -> None:
+        """Something is ready and no turn is due; silent callers may have become waiting ones by it."""
+        if self._next_turn is None:
+            self._dispatch()
+            if len(self._callers.gate):
+                self._go_on()
+
+    def _serve(self, connection: SocketTransport, events: int) -> None:
+        healthy = False
+        try:
+            connection.ready(events)
+            healthy = True
+        finally:
+            if not healthy:  # a fault of ours: it is logged by the loop, and this connection does not come back
+                connection.abort()
+
+    # --- twice a second ----------------------------------------------------------------------------
 
     def _scan(self) -> None:
         self._timer = self._loop.call_later(_SCAN, self._scan)
@@ -182,3 +304,27 @@ class Listener:
         late = [one for one in self._shared.connections.values() if one.due <= now]
         for connection in late:
             connection.expire(now)
+        self._callers.expire(now)
+        self._note(now)
+
+    def _note(self, now: float) -> None:
+        """Whether it storms, and how long the kernel's own queue may be: what is in it is never looked at in time."""
+        gate = self._callers.gate
+        delay = gate.delay(now)
+        storm = self._storm
+        if storm is not None:
+            storm.capacity = gate.capacity
+            if storm.note(delay, now):
+                log.warning(
+                    "storm mode %s: callers wait %.1f s, %.0f handshakes/s", _on(storm.on), delay, gate.capacity
+                )
+        backlog = self._settings.server_backlog
+        if gate.capacity and delay > self._settings.gate_target:
+            backlog = min(backlog, max(_ENOUGH, int(gate.capacity * self._settings.worker_count)))
+        if self._wanted and abs(backlog - self._backlog) > self._backlog // 4:
+            self._backlog = backlog
+            self._sock.listen(backlog)
+
+
+def _on(on: bool) -> str:
+    return "begins" if on else "is over"

@@ -140,7 +140,7 @@ class Machine:
     @property
     def unread(self) -> int:
         """Bytes of ciphertext taken in that OpenSSL has not looked at yet."""
-        return max(_waiting(self._in, self._buffers.start), 0)
+        return int(max(_waiting(self._in, self._buffers.start), 0))
 
     def write(self, plaintext: bytes | memoryview) -> int:
         """Encrypt at most one record; returns how much of the plaintext it holds, 0 when the connection is broken."""

@@ -35,9 +35,16 @@ class State(IntEnum):
 class Shared:
     """What all connections of a listener use together."""
 
-    __slots__ = ("buffers", "connections", "count", "loop", "on_gone", "poll", "settings", "upper")
+    __slots__ = ("buffers", "connections", "count", "loop", "on_failed", "on_gone", "poll", "settings", "upper")
 
-    def __init__(self, settings: Settings, count: Count, upper: Upper, on_gone: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        count: Count,
+        upper: Upper,
+        on_gone: Callable[[], None],
+        on_failed: Callable[[object], None],
+    ) -> None:
         self.settings = settings
         self.count = count
         self.loop = asyncio.get_running_loop()
@@ -46,3 +53,5 @@ class Shared:
         self.connections: dict[int, SocketTransport] = {}
         self.upper = upper
         self.on_gone = on_gone
+        self.on_failed = on_failed
+        """Called with the peername of a handshake that came to nothing."""

@@ -134,6 +134,7 @@ class TlsTransport(SocketTransport):
     def _refuse(self, label: str) -> None:
         """Count it, send the alert OpenSSL may have made, and close."""
         self._shared.count("tls_refused", label)
+        self._shared.on_failed(self._peername)
         self.close()
 
     # --- open ------------------------------------------------------------------------------------

@@ -366,8 +366,11 @@ class SocketTransport(asyncio.Transport):
             self.close()
 
     def _broken(self, error: OSError) -> None:
-        if self.state < State.LINGERING:
-            self._shared.count("tls_refused" if self.state == State.OPENING else "connections", "reset")
+        if self.state == State.OPENING:
+            self._shared.count("tls_refused", "reset")
+            self._shared.on_failed(self._peername)
+        elif self.state < State.LINGERING:
+            self._shared.count("connections", "reset")
         self._lose(error)
 
     def _lose(self, error: Exception | None) -> None:

@@ -1,0 +1,310 @@
+"""Which waiting caller gets the next handshake: fair over sites, never one that is too late. Pure: ``now`` is given.
+
+A site is an address (IPv4, or IPv6 /64); its weight is the number of known good phones behind it. Addresses without
+known phones share one class, which gets at most its share while known ones wait and everything when none does.
+Nothing here ever refuses an address as such.
+
+Within a site the oldest goes first while it is calm. Under pressure the newest does: who has waited long will leave
+soon, and a handshake for someone who leaves is lost twice. A caller who resumes a session is in the midst of a boot
+and goes first.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, Generic, NamedTuple, TypeVar
+
+from provisioner.fair import Lane, Waiting
+from provisioner.gcra import Gcra
+
+T = TypeVar("T")
+
+_LEAST_QUEUE: Final = 16
+"""Callers that may wait however small the measured capacity is."""
+_NEWEST: Final = 0.2
+"""Weight of the newest second in the measured capacity."""
+_ADDRESSES: Final = 20_000
+"""Unknown addresses whose callers and failures are remembered."""
+_ORDER: Final = 4096
+"""Places of callers who wait no longer, before they are cleared away."""
+
+
+class Rank(StrEnum):
+    """Classes of sites; a caller's class is settled when it comes."""
+
+    KNOWN = "known"
+    UNKNOWN = "unknown"
+    SLOW = "slow"
+    """Too many callers, or too many failed handshakes, of one address: served when nobody else waits."""
+
+
+class Drop(StrEnum):
+    """Why a caller is let go without a handshake."""
+
+    GONE = "gone"
+    LATE = "late"
+    FULL = "full"
+
+
+def address_key(address: str) -> str:
+    """The site of an address: IPv4 as it is, IPv6 by its /64 (RFC 6177: no site gets less)."""
+    if ":" not in address:
+        return address
+    ip = ipaddress.IPv6Address(address.partition("%")[0])
+    if ip.ipv4_mapped is not None:
+        return str(ip.ipv4_mapped)
+    return f"{ipaddress.IPv6Address(int(ip) >> 64 << 64)}/64"
+
+
+@dataclass(frozen=True, slots=True)
+class GateLimits:
+    """What a Gate goes by; seconds, and shares of one. docs/reference/settings.md has the reasons."""
+
+    deadline: float = 4.0
+    target: float = 0.5
+    queue: int = 4096
+    unknown: float = 0.3
+    unknown_rate: float = 2.0
+    unknown_burst: int = 60
+    failures: float = 10.0 / 60
+    failures_burst: int = 30
+    order: str = "adaptive"
+    fair: bool = True
+    dead_check: bool = True
+
+
+class Storm:
+    """Whether this worker is in a storm: above the target for ``interval``, until below it for ``calm``."""
+
+    __slots__ = ("_calm", "_interval", "_since_other", "_target", "capacity", "delay", "on", "since")
+
+    def __init__(self, target: float, interval: float, calm: float) -> None:
+        self._target, self._interval, self._calm = target, interval, calm
+        self._since_other: float | None = None
+        self.on = False
+        self.since = 0.0
+        """Since when it has been on; 0 while it is calm."""
+        self.delay = 0.0
+        """How long the caller has waited who has waited longest, seconds."""
+        self.capacity = 0.0
+        """Handshakes a second that this worker can begin, as measured; 0 until known."""
+
+    def note(self, delay: float, now: float) -> bool:
+        """Take in the queue's delay; whether storm mode has changed."""
+        self.delay = delay
+        if (delay > self._target) is self.on:
+            self._since_other = None
+            return False
+        if self._since_other is None:
+            self._since_other = now
+        if now - self._since_other < (self._calm if self.on else self._interval):
+            return False
+        self.on = not self.on
+        self.since = now if self.on else 0.0
+        self._since_other = None
+        return True
+
+
+class Share:
+    """Keeps what is spent within a share of what passes, with a little saved up; of wall time or CPU, as it is fed."""
+
+    __slots__ = ("_balance", "_most", "_rate", "_then")
+
+    def __init__(self, rate: float, most: float) -> None:
+        self._rate, self._most = rate, most
+        self._balance = most
+        self._then: float | None = None
+
+    def left(self, clock: float) -> float:
+        """What may be spent now; negative when too much was. ``clock`` and what is spent have one unit."""
+        if self._then is not None:
+            self._balance = min(self._most, self._balance + (clock - self._then) * self._rate)
+        self._then = clock
+        return self._balance
+
+    def spend(self, amount: float) -> None:
+        """Note what was spent."""
+        self._balance -= amount
+
+    def debt(self) -> float:
+        """How much must pass until something may be spent again."""
+        return max(-self._balance / self._rate, 0.0)
+
+
+class GateState(NamedTuple):
+    """A gate in numbers."""
+
+    storm: bool
+    waiting: int
+    delay: float
+    """How long the caller has waited who has waited longest, seconds."""
+    capacity: float
+    """Handshakes a second that can be begun, as measured; 0 until known."""
+    backlog: int
+    """Connections that the kernel holds at most before it lets phones repeat their SYN."""
+
+
+class Gate(Generic[T]):
+    """The callers of one listener of one worker. Who is dropped is handed back to be closed; nobody is lost."""
+
+    def __init__(self, limits: GateLimits) -> None:
+        self.limits = limits
+        self.weights: Mapping[str, int] = {}
+        """Known good phones of each site; whoever is not in it is unknown. Replaced as a whole."""
+        self.capacity = 0.0
+        """Handshakes begun a second while somebody waited; 0 until measured."""
+        self._lanes: dict[Rank, Lane[T]] = {rank: Lane() for rank in Rank}
+        self._ranks = {id(lane): rank for rank, lane in self._lanes.items()}
+        self._order: deque[Waiting[T]] = deque()
+        self._credit = 0.0
+        self._callers = Gcra(limits.unknown_rate, limits.unknown_burst, _ADDRESSES)
+        self._failed = Gcra(limits.failures, limits.failures_burst, _ADDRESSES)
+        self._begun = 0
+        self._busy_since: float | None = None
+
+    def __len__(self) -> int:
+        """Callers that wait."""
+        return sum(lane.size for lane in self._lanes.values())
+
+    @property
+    def bound(self) -> int:
+        """Callers that may wait: as many as can be begun before the deadline."""
+        if not self.capacity:
+            return self.limits.queue
+        return min(self.limits.queue, max(_LEAST_QUEUE, int(self.capacity * self.limits.deadline)))
+
+    def delay(self, now: float) -> float:
+        """How long the caller has waited who has waited longest, seconds."""
+        order = self._order
+        while order and not order[0].here:
+            order.popleft()
+        return max(now - order[0].since, 0.0) if order else 0.0
+
+    def pressed(self, now: float) -> bool:
+        """Whether the newest goes first."""
+        if self.limits.order != "adaptive":
+            return self.limits.order == "lifo"
+        return self.delay(now) > self.limits.target
+
+    def offer(self, item: T, site: str, since: float, now: float, *, resumes: bool = False) -> list[tuple[T, Drop]]:
+        """Let a caller wait; who has to go for it: somebody of the site that holds the most places by its weight."""
+        rank, weight = self._class_of(site, now)
+        lane = self._lanes[rank]
+        waiting = Waiting(item, since, resumes, lane.flow(site if self.limits.fair else "", weight))
+        if self._busy_since is None:
+            self._busy_since, self._begun = now, 0
+        lane.put(waiting)
+        self._order.append(waiting)
+        if len(self._order) > _ORDER + 2 * len(self):
+            self._order = deque(one for one in self._order if one.here)
+        return [(self._evict(now), Drop.FULL) for _ in range(len(self) - self.bound)]
+
+    def failed(self, site: str, now: float) -> None:
+        """A handshake of this site came to nothing."""
+        if site not in self.weights:
+            self._failed.charge(site, now)
+
+    def next(self, now: float, alive: Callable[[T], bool]) -> tuple[Waiting[T] | None, list[tuple[T, Drop]]]:
+        """The caller whose handshake begins now, if any, and those who were found too late or gone on the way."""
+        late: list[tuple[T, Drop]] = []
+        found: Waiting[T] | None = None
+        newest = self.pressed(now)
+        while found is None and (lane := self._lane()) is not None:
+            flow = lane.turn()
+            waiting = flow.pick(newest=newest)
+            if self._too_late(waiting, now):
+                late.append((waiting.item, Drop.LATE))
+            elif self.limits.dead_check and not alive(waiting.item):
+                late.append((waiting.item, Drop.GONE))
+            else:
+                lane.served(flow)
+                self._spend(lane)
+                self._begun += 1
+                found = waiting
+        self._measure(now)
+        return found, late
+
+    def expire(self, now: float) -> list[tuple[T, Drop]]:
+        """Let go all who are over the deadline."""
+        late: list[tuple[T, Drop]] = []
+        order = self._order
+        while order and (not order[0].here or self._too_late(order[0], now)):
+            waiting = order.popleft()
+            if waiting.here:
+                waiting.flow.lane.leaves(waiting)
+                waiting.flow.trim()
+                late.append((waiting.item, Drop.LATE))
+        self._measure(now)
+        return late
+
+    def everybody(self) -> list[T]:
+        """All who wait, in the order in which they came."""
+        return [waiting.item for waiting in self._order if waiting.here]
+
+    def rank_of(self, waiting: Waiting[T]) -> Rank:
+        """The class in which a caller waited."""
+        return self._ranks[id(waiting.flow.lane)]
+
+    def _too_late(self, waiting: Waiting[T], now: float) -> bool:
+        return self.limits.dead_check and now - waiting.since > self.limits.deadline
+
+    # --- classes ----------------------------------------------------------------------------------
+
+    def _class_of(self, site: str, now: float) -> tuple[Rank, int]:
+        if not self.limits.fair:
+            return Rank.KNOWN, 1
+        weight = self.weights.get(site, 0)
+        if weight > 0:
+            return Rank.KNOWN, weight
+        if self._failed.wait(site, now) or self._callers.take(site, now):
+            return Rank.SLOW, 1
+        return Rank.UNKNOWN, 1
+
+    def _lane(self) -> Lane[T] | None:
+        """The class whose turn it is; while both wait, unknown sites collect their share of every handshake."""
+        known, unknown, slow = self._lanes.values()
+        if known.size and unknown.size:
+            return unknown if self._credit >= 1.0 else known
+        for lane in (known, unknown, slow):
+            if lane.size:
+                return lane
+        return None
+
+    def _spend(self, lane: Lane[T]) -> None:
+        """A handshake has gone to this class. What unknown sites have saved up is worth no more than one."""
+        if lane is self._lanes[Rank.UNKNOWN]:
+            self._credit = max(self._credit - 1.0, 0.0)
+        if self._lanes[Rank.UNKNOWN].size:
+            self._credit = min(self._credit + self.limits.unknown, 2.0)
+
+    def _evict(self, now: float) -> T:
+        """Take a place back: from a class that holds more than its share, there from the site with most by its weight.
+
+        Who goes is who would be served last: the oldest under pressure, otherwise the newest.
+        """
+        known, unknown, slow = self._lanes.values()
+        if slow.size:
+            lane = slow
+        elif unknown.size > self.limits.unknown * self.bound or not known.size:
+            lane = unknown
+        else:
+            lane = known
+        return lane.fullest().pick(newest=not self.pressed(now), resuming_first=False).item
+
+    # --- capacity ---------------------------------------------------------------------------------
+
+    def _measure(self, now: float) -> None:
+        """Handshakes begun a second, over each second throughout which somebody waited."""
+        if self._busy_since is None:
+            return
+        busy = now - self._busy_since
+        if busy >= 1.0:
+            rate = self._begun / busy
+            self.capacity += (rate - self.capacity) * (_NEWEST if self.capacity else 1.0)
+            self._busy_since, self._begun = now, 0
+        if not len(self):
+            self._busy_since = None

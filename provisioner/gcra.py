@@ -1,0 +1,74 @@
+"""A rate with a burst, one number a key: the generic cell rate algorithm. Pure: the caller brings the clock.
+
+Each key has a theoretical arrival time (TAT): when it would be its turn if it kept to the rate exactly. Asking moves
+it on by the cost; who is further ahead of the clock than the burst allows has to wait. Nothing is refilled and
+nothing expires by itself: a key whose TAT has passed is worth as much as one that was never seen.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Final
+
+_ROUNDING: Final = 1e-9
+"""s: waits below it are errors of floating point."""
+_LOOKED_AT: Final = 64
+"""Oldest keys looked at when there is no room for a new one."""
+
+
+class Gcra:
+    """``rate`` a second, ``burst`` at once (both > 0), for up to ``keys`` keys; ``now`` never goes back."""
+
+    __slots__ = ("_ahead", "_interval", "_keys", "_tat")
+
+    def __init__(self, rate: float, burst: float, keys: int) -> None:
+        self._interval = 1.0 / rate
+        self._ahead = burst * self._interval
+        self._keys = keys
+        self._tat: dict[str, float] = {}
+
+    def __len__(self) -> int:
+        """Keys remembered."""
+        return len(self._tat)
+
+    @property
+    def ahead(self) -> float:
+        """How far a key may be ahead of the clock, seconds: its burst."""
+        return self._ahead
+
+    def take(self, key: str, now: float, cost: float = 1.0) -> float:
+        """Take ``cost`` and return 0, or take nothing and return the seconds until it would be granted."""
+        turn = self._turn(key, now) + cost * self._interval
+        wait = turn - self._ahead - now
+        if wait > _ROUNDING:
+            return wait
+        self._remember(key, turn, now)
+        return 0.0
+
+    def wait(self, key: str, now: float, cost: float = 1.0) -> float:
+        """What ``take`` would return, taking nothing."""
+        wait = self._turn(key, now) + cost * self._interval - self._ahead - now
+        return wait if wait > _ROUNDING else 0.0
+
+    def charge(self, key: str, now: float, cost: float = 1.0) -> None:
+        """Take ``cost`` whether granted or not: it has happened already. No more than one burst is ever owed."""
+        self._remember(key, min(self._turn(key, now) + cost * self._interval, now + 2 * self._ahead), now)
+
+    def _turn(self, key: str, now: float) -> float:
+        tat = self._tat.get(key, now)
+        return tat if tat > now else now
+
+    def _remember(self, key: str, turn: float, now: float) -> None:
+        """Last in the order of the dict, so that the first are those that have asked least recently."""
+        tats = self._tat
+        tats.pop(key, None)
+        if len(tats) >= self._keys:
+            self._make_room(now)
+        tats[key] = turn
+
+    def _make_room(self, now: float) -> None:
+        """Forget keys that are worth no more than unknown ones; failing that, the one that has asked least recently."""
+        oldest = list(islice(self._tat, _LOOKED_AT))
+        spent = [key for key in oldest if self._tat[key] <= now]
+        for key in spent or oldest[:1]:
+            del self._tat[key]
