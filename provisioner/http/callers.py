@@ -172,7 +172,10 @@ class Callers:
         return True
 
     def _queue(self, caller: Caller, first: bytes, now: float) -> None:
-        facts = read_hello(first, fingerprint=bool(self._scanners))
+        told = log.isEnabledFor(logging.DEBUG)
+        facts = read_hello(first, fingerprint=told or bool(self._scanners))
+        if told:
+            log.debug("caller %s asks for %r, fingerprint %s", caller.site, facts.name, facts.fingerprint)
         if self._names and facts.name and facts.name not in self._names:
             self._drop(caller, "name")
         elif facts.fingerprint in self._scanners:

@@ -281,11 +281,13 @@ class Listener:
         return len(ready)
 
     def _heard(self) -> None:
-        """Something is ready and no turn is due; silent callers may have become waiting ones by it."""
+        """Something is ready; unless a turn serves it anyway. Silent callers may have become waiting ones by it."""
         if self._next_turn is None:
             self._dispatch()
             if len(self._callers.gate):
                 self._go_on()
+        elif isinstance(self._next_turn, asyncio.TimerHandle):  # new handshakes pause; what is begun goes on
+            self._dispatch()
 
     def _serve(self, connection: SocketTransport, events: int) -> None:
         healthy = False
