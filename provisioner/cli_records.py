@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 import click
 
 from provisioner.cli_output import Shown
 from provisioner.cli_session import MAC, OK, REFUSED, Nouns, Verb, session, with_fleet
 from provisioner.errors import Invalid
+from provisioner.events import require_kind
 from provisioner.firmware import FirmwareShelf
 from provisioner.fleet import Fleet
 from provisioner.installation import vendors
 from provisioner.model import Mac, Verdict
 from provisioner.store import migrations
+from provisioner.store.rotation import Rotated
 from provisioner.store.rows import StoredEvent
+
+_NAMED: Final = 10
+"""Damaged values told to people."""
 
 
 @click.command("events", cls=Verb)
 @click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="How many, newest last.")
-@click.option("--kind", default="", metavar="KIND", help="Only this kind, such as pin_mismatch.")
+@click.option(
+    "--kind", default="", metavar="KIND", help="Only this kind, such as pin_mismatch; any other word lists them."
+)
 @click.option("--mac", type=MAC, metavar="MAC", help="Only this device, or who came in its name.")
 @with_fleet
 async def events(fleet: Fleet, limit: int, kind: str, mac: Mac | None) -> object:
     """What happened: refusals with their reason, pins, and every change an administrator made."""
     found = await fleet.events(limit=limit, kind=kind, mac=mac or "", named=True)
+    if kind and not found:  # kinds of an older version are found, though no longer known
+        require_kind(kind)
     rows = [
         {
             "at": one.at,
@@ -71,6 +82,37 @@ def db_status() -> object:
     """The version the database has, and the one this program needs; exit code 1 when they differ."""
     found, needed = migrations.current(session().settings().database_url), migrations.head()
     return Shown({"version": found, "needed": needed}, exit_code=OK if found == needed else REFUSED)
+
+
+@db.command("rotate-key")
+@click.option("--revoke-tokens", is_flag=True, help="Close token URLs that only the old key finds.")
+@with_fleet
+async def db_rotate_key(fleet: Fleet, revoke_tokens: bool) -> object:
+    """Make a new master key and seal every secret with it, while the server runs; goes on where a crash ended it.
+
+    The old key leaves the file when nothing needs it any more: at the end, or once the token URLs opened under it are
+    over. Exit code 1 when it stays, or when something was found that no key opens.
+    """
+    told = await fleet.rotate_key(revoke_tokens=revoke_tokens)
+    done = told.finished and not told.unreadable
+    return Shown(told, _of_rotation(told), exit_code=OK if done else REFUSED)
+
+
+def _of_rotation(told: Rotated) -> str:
+    begun = "made a new key" if told.new_key else "went on with the rotation that had begun"
+    lines = [f"{begun}; {told.resealed} values and files are sealed with it now"]
+    if told.finished:
+        lines.append("the old key is gone: back master.key up; keep the old copy as long as backups of the database")
+    else:
+        until = datetime.fromtimestamp(told.tokens_until, UTC)
+        lines.append(
+            f"token URLs opened before still work: {told.tokens}, the last until {until:%Y-%m-%d %H:%M} UTC. Only the "
+            "old key finds them, so it stays: run this again then, or now with --revoke-tokens"
+        )
+    lines += [f"cannot be opened by any key, and was left as it is: {one}" for one in told.unreadable[:_NAMED]]
+    if (more := len(told.unreadable) - _NAMED) > 0:
+        lines.append(f"and {more} more; --json names them all")
+    return "\n".join(lines)
 
 
 @click.group(cls=Nouns)

@@ -18,6 +18,7 @@ from jinja2 import Environment, TemplateSyntaxError
 
 from provisioner import settings as settings_module
 from provisioner import trust
+from provisioner.contradictions import contradictions
 from provisioner.errors import ProvisionerError, RenderFailed, Unusable
 from provisioner.installation import SETTINGS_FILE, vendors
 from provisioner.layers import merge, resolve
@@ -68,7 +69,7 @@ def examine(data: Path) -> tuple[Finding, ...]:
         settings = _settings(data)
     except Unusable as error:
         return (Finding(State.FAIL, "settings", error.cause),)
-    findings = [Finding(State.OK, "settings", f"{data / SETTINGS_FILE} is understood")]
+    findings = list(_run("settings", check_settings, settings))
     for name, check in CHECKS.items():
         findings += _run(name, check, settings)
     return tuple(findings)
@@ -103,6 +104,12 @@ def _fail(says: str) -> Finding:
     return Finding(State.FAIL, "", says)
 
 
+def check_settings(settings: Settings) -> Iterator[Finding]:
+    """They can all be meant at once."""
+    yield _ok(f"{settings.data / SETTINGS_FILE} is understood")
+    yield from map(_fail, contradictions(settings))
+
+
 def check_directory(settings: Settings) -> Iterator[Finding]:
     """Nobody else may look in, the server may write."""
     mode = stat.S_IMODE(settings.data.stat().st_mode)
@@ -121,7 +128,11 @@ def check_directory(settings: Settings) -> Iterator[Finding]:
 def check_key(settings: Settings) -> Iterator[Finding]:
     """The key opens and is the owner's alone."""
     path = key_path(settings.data)
-    SecretBox.load(path)
+    if (keys := len(SecretBox.load(path))) > 1:
+        yield _warn(
+            f"{path.name} holds {keys} keys: a rotation is not finished, or waits for token URLs to end; "
+            "`provisioner db rotate-key` goes on with it"
+        )
     yield _ok(f"{path.name} is readable by its owner only; keep a copy apart from the database's")
 
 

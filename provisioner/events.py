@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from difflib import get_close_matches
 from typing import Final
 
-from provisioner.errors import PinMismatch, ProvisionerError, Revoked
+from provisioner.errors import Invalid, PinMismatch, ProvisionerError, Refused, RenderFailed, Revoked, StoreFailed
 from provisioner.model import Event, Peer, Verdict
 
 _WINDOW: Final = 60.0
@@ -19,6 +20,63 @@ _PRINTABLE: Final = re.compile(r"[^ -~]")
 _TOKEN: Final = re.compile(r"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{22,}|(?<=/t/)[^/]+")
 """Whatever may be a token, wherever a stranger puts it: 128 bits are 22 characters (RFC 4648 section 5)."""
 _LONGEST: Final = 300
+
+_TOLD: Final[Mapping[str, str]] = {
+    "access_changed": "a device may use tokens, Digest or an expired certificate, or may no longer",
+    "account_added": "an account was added",
+    "account_removed": "an account was removed",
+    "account_renamed": "an account has another name",
+    "device_added": "a device was added",
+    "device_moved": "a device belongs to another account or site",
+    "device_removed": "a device was removed",
+    "device_restored": "a revocation was taken back",
+    "device_revoked": "a device is served nothing any more",
+    "digest_set": "a device has a new Digest password",
+    "extension_added": "an extension was added",
+    "extension_removed": "an extension was removed",
+    "key_rotated": "everything is sealed with the new master key and the old one is gone",
+    "key_rotation_begun": "a new master key was made",
+    "key_rotation_resumed": "an unfinished rotation was gone on with",
+    "layer_set": "settings of a layer were set",
+    "layer_unset": "settings of a layer were taken away",
+    "line_bound": "an extension was bound to a line of a device",
+    "line_unbound": "a line of a device was freed",
+    "model_set": "a device's model was corrected",
+    "pin_accepted": "a key that came with an alarm was pinned",
+    "pin_forgotten": "a pinned key was forgotten",
+    "pin_mismatch": "a certificate whose key is not the pinned one",
+    "pin_set": "the first key of a device was pinned",
+    "secret_changed": "an extension has another SIP password",
+    "secret_revealed": "an extension's SIP password was read",
+    "secrets_revealed": "the secrets in a device's files were read",
+    "site_added": "a site was added",
+    "site_removed": "a site was removed",
+    "token_opened": "a token URL was opened",
+    "tokens_revoked": "token URLs were closed",
+    "user_added": "a user was added",
+    "user_removed": "a user was removed",
+}
+"""What is told by name; refusals are told by the kind of their error."""
+
+
+def _refusals() -> Iterator[tuple[str, str]]:
+    kinds: tuple[type[ProvisionerError], ...] = (*Refused.__subclasses__(), RenderFailed, StoreFailed, ProvisionerError)
+    for error in kinds:
+        said = "a fault of the program" if error is ProvisionerError else (error.__doc__ or "").splitlines()[0]
+        yield error.kind, said
+
+
+KINDS: Final[Mapping[str, str]] = dict(sorted({**dict(_refusals()), **_TOLD}.items()))
+"""Every kind of event and what it says."""
+
+
+def require_kind(kind: str) -> None:
+    """Invalid with all the kinds there are, the likeliest first, when it is none of them."""
+    if kind in KINDS:
+        return
+    close = get_close_matches(kind, KINDS, 1)
+    meant = f"; did you mean {close[0]}?" if close else "."
+    raise Invalid("kind", f"{kind!r} is no kind of event{meant} Kinds: {', '.join(KINDS)}")
 
 
 class EventLog:

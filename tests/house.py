@@ -14,16 +14,18 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from provisioner import installation, pki, settings, trust
 from provisioner.fleet import Fleet
 from provisioner.model import Mac
 from provisioner.store.database import Store
 from provisioner.vendors import drivers
+
+T = TypeVar("T")
 
 VVX, OTHER_VVX, T46S, OBI = "0004f2000001", "0004f2000004", "001565000002", "9cadef000003"
 SECRET = "canary-Secret-Zq7!"
@@ -223,14 +225,12 @@ def administer(house, action):
     return asyncio.run(run())
 
 
-def soon(condition, seconds):
-    """Whether it becomes true in time."""
+def soon(condition: Callable[[], T], seconds: float = 5.0) -> T:
+    """What it answers once that is true, or its last answer when the time is up."""
     deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
+    while not (found := condition()) and time.monotonic() < deadline:
         time.sleep(0.05)
-    return False
+    return found
 
 
 @contextlib.contextmanager

@@ -30,8 +30,11 @@ BANNED = {
     "constants.py",
     "misc.py",
 }
-EDGES = {"provisioner/http/device.py", "provisioner/app.py"}
-"""The request handler and the worker's main: the only two places that may catch everything."""
+EDGES = {
+    "provisioner/http/device.py": {"DeviceEdge._outermost"},
+    "provisioner/app.py": {"_told", "_contained"},
+}
+"""The only functions that may catch everything: one request's end, one process's end, one turn of a background task."""
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -109,20 +112,64 @@ def test_every_exception_to_a_rule_gives_its_reason() -> None:
 
 
 def test_everything_is_caught_only_at_the_outer_edges() -> None:
-    broad = {
-        f"{name(path)}:{node.lineno}"
+    """Each of those functions once, and none that no longer does."""
+    found = [
+        (name(path), where)
         for path in sources("provisioner")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.ExceptHandler) and _is_broad(node) and name(path) not in EDGES
-    }
-    assert broad == set()
+        for where in _catching_everything(ast.parse(path.read_text(encoding="utf-8")))
+    ]
+    assert sorted(found) == sorted((path, where) for path, functions in EDGES.items() for where in functions)
+
+
+def test_a_net_is_found_wherever_it_hangs() -> None:
+    code = """
+try: pass
+except: pass
+class A:
+    async def b(self):
+        def c():
+            try: pass
+            except (OSError, Exception): pass
+        try: pass
+        except ValueError: pass
+        try: pass
+        except BaseException:
+            d()
+            raise
+        with suppress(KeyError, BaseException): pass
+        with suppress(KeyError): pass
+"""
+    assert sorted(_catching_everything(ast.parse(code))) == ["", "A.b", "A.b.c"]
+
+
+def _catching_everything(node: ast.AST, within: str = "") -> Iterator[str]:
+    """The qualified names of the functions that do, once for each time."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, (ast.ClassDef, *Function.__args__)):
+            yield from _catching_everything(child, f"{within}.{child.name}".lstrip("."))
+            continue
+        if (isinstance(child, ast.ExceptHandler) and _is_broad(child)) or _is_broad_suppress(child):
+            yield within
+        yield from _catching_everything(child, within)
+
+
+def _is_broad_suppress(node: ast.AST) -> bool:
+    """``contextlib.suppress`` is the same net by another name."""
+    called = node.func if isinstance(node, ast.Call) else None
+    named = called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")
+    return named == "suppress" and any(_is_everything(one) for one in node.args)  # type: ignore[attr-defined]  # a Call
 
 
 def _is_broad(handler: ast.ExceptHandler) -> bool:
+    """Whether it keeps whatever comes; one that tidies up and ends in a bare ``raise`` keeps nothing."""
+    if isinstance(last := handler.body[-1], ast.Raise) and last.exc is None:
+        return False
     caught = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
-    return any(
-        one is None or (isinstance(one, ast.Name) and one.id in {"Exception", "BaseException"}) for one in caught
-    )
+    return any(one is None or _is_everything(one) for one in caught)
+
+
+def _is_everything(node: ast.AST) -> bool:
+    return isinstance(node, ast.Name) and node.id in {"Exception", "BaseException"}
 
 
 def test_open_dicts_stay_at_the_rims() -> None:

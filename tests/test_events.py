@@ -1,7 +1,12 @@
+import ast
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
+import provisioner
+from provisioner import errors
 from provisioner.errors import NotYours, PinMismatch
-from provisioner.events import EventLog, masked
+from provisioner.events import KINDS, EventLog, masked
 from provisioner.model import NOBODY, ListenerKind, Peer, TlsFacts
 
 PEER = Peer(NOBODY, TlsFacts("TLSv1.3", "TLS_AES_128_GCM_SHA256", "prov.example.net"), ListenerKind.DEVICE, "192.0.2.7")
@@ -50,3 +55,25 @@ def test_what_a_stranger_sends_cannot_forge_lines_and_a_token_is_not_shown():
     for path in ("//t/abc/d", "/prov/t/abc/f", "/x?u=/t/abc", f"/%74/{'q' * 22}/f"):
         assert "abc" not in masked(path)
         assert "qqq" not in masked(path)
+
+
+def told_by_name() -> Iterator[str]:
+    """The kinds that the code writes as words: in ``change.audit(...)``, ``_note(...)`` and ``Event(...)``."""
+    for path in Path(provisioner.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call):
+                called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+                position = {"audit": 0, "Event": 0, "_note": 2}.get(called, len(node.args))
+                for word in ast.walk(node.args[position]) if position < len(node.args) else ():
+                    if isinstance(word, ast.Constant) and isinstance(word.value, str) and word.value.isidentifier():
+                        yield word.value
+
+
+def test_every_kind_that_is_told_is_listed_and_no_other():
+    refusals = {one.kind for one in vars(errors).values() if isinstance(one, type) and hasattr(one, "kind")}
+    told = set(told_by_name())
+    assert len(told) > 25
+    assert told - set(KINDS) == set()
+    assert set(KINDS) - told - refusals == set()
+    assert {one.kind for one in errors.Refused.__subclasses__()} <= set(KINDS)
+    assert all(says for says in KINDS.values())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ from provisioner.model import Event, Scope
 from provisioner.settings import Settings
 from provisioner.store import engine as engines
 from provisioner.store import schema
+from provisioner.store.naming import macs_named
 from provisioner.store.secretbox import SecretBox
 
 CHANGES_KEPT: Final = 10_000
@@ -111,12 +112,28 @@ class Change:
         await self.connection.execute(insert(schema.change), rows)
         old = schema.change.c.revision <= self.revision - CHANGES_KEPT
         await self.connection.execute(delete(schema.change).where(old))
+        await self._date(touched)
         if self._events:
             await self.connection.execute(insert(schema.event), [event_row(one, audit=True) for one in self._events])
+
+    async def _date(self, touched: Iterable[tuple[str, str]]) -> None:
+        """Note when each device and each shared layer was changed last: who was served before is not up to date."""
+        for scope, key in touched:
+            if scope == Scope.DEVICE.value:
+                mine = update(schema.device).where(schema.device.c.mac == key).values(changed=self.revision)
+                await self.connection.execute(mine)
+                continue
+            table = schema.touched.c
+            where = (table.scope == scope) & (table.key == key)
+            done = await self.connection.execute(update(schema.touched).where(where).values(revision=self.revision))
+            if not done.rowcount:
+                values = {"scope": scope, "key": key, "revision": self.revision}
+                await self.connection.execute(insert(schema.touched).values(values))
 
 
 def event_row(event: Event, *, audit: bool) -> Mapping[str, object]:
     """An Event as the table takes it; PostgreSQL's text holds no NUL."""
+    named, claimed = ("", "") if event.mac or audit else macs_named(event.details)
     return {
         "at": event.at,
         "kind": event.kind,
@@ -125,4 +142,6 @@ def event_row(event: Event, *, audit: bool) -> Mapping[str, object]:
         "actor": event.actor,
         "audit": audit,
         "details": json.dumps(dict(event.details), sort_keys=True),
+        "named": named,
+        "claimed": claimed,
     }

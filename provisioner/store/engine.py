@@ -7,13 +7,13 @@ Errors of the driver leave this room as StoreFailed or Conflict, without the par
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, event
+from sqlalchemy import Connection, Insert, Select, Update, event
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import (
@@ -104,9 +104,28 @@ def read_only(url: URL, timeout: float = _READ_TIMEOUT) -> sqlite3.Connection:
     return sqlite3.connect(address, uri=True, isolation_level=None, timeout=timeout, check_same_thread=False)
 
 
-def plain_sql(statement: Select[Any]) -> str:
+def plain_sql(statement: Select[Any] | Insert | Update) -> str:
     """SQL text for such a connection; its parameters keep their names."""
     return str(statement.compile(dialect=sqlite.dialect(paramstyle="named")))
+
+
+Bulk = str | Insert | Update
+"""A statement to run for many rows; text where nothing has to be done to their values."""
+
+
+def bulk_of(statement: Insert | Update, url: URL) -> Bulk:
+    """SQLite takes rows of plain text and numbers as they are: that spares SQLAlchemy's pass over them, 10 µs a row."""
+    return plain_sql(statement) if is_sqlite(url) else statement
+
+
+async def in_bulk(connection: AsyncConnection, statement: Bulk, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Run a statement once for each row."""
+    if not rows:
+        return
+    if isinstance(statement, str):
+        await connection.exec_driver_sql(statement, rows)
+    else:
+        await connection.execute(statement, rows)
 
 
 @asynccontextmanager

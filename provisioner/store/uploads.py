@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -26,6 +26,7 @@ from provisioner.store import schema
 from provisioner.store.database import Store
 from provisioner.store.engine import is_sqlite
 from provisioner.store.rows import Upload
+from provisioner.store.secretbox import HEADER
 
 FILES_A_DEVICE: Final = 32
 """Names one device may use; a phone has fewer than ten."""
@@ -47,7 +48,7 @@ class UploadShelf:
         await self._check_room(mac, name)
         digest = hashlib.sha256(body).hexdigest()
         sealed = self._store.box.seal(body, "upload", mac, name)
-        file = f"{_stem(name)}-{digest[:16]}-{time.time_ns():x}"
+        file = _file_name(name, digest)
         directory = self._store.uploads / mac
         try:
             await asyncio.to_thread(_write, directory / file, sealed)
@@ -107,6 +108,24 @@ class UploadShelf:
             raise StoreFailed(f"the upload {name} of {mac} is missing below {self._store.uploads}")
         return self._store.box.open(sealed, "upload", mac, name)
 
+    async def reseal(self, mac: Mac, name: str) -> bool:
+        """Seal it with the newest key unless that has sealed it; whether that was to do. Other puts go before it."""
+        directory = self._store.uploads / mac
+        file = await self._file_of(mac, name)
+        if file is None or self._store.box.is_current(await asyncio.to_thread(_head, directory / file)):
+            return False
+        body = await self.get(mac, name) or b""
+        fresh = _file_name(name, hashlib.sha256(body).hexdigest())
+        try:
+            await asyncio.to_thread(_write, directory / fresh, self._store.box.seal(body, "upload", mac, name))
+        except OSError as error:
+            raise StoreFailed(f"an upload of {mac} cannot be written: {error.strerror}") from error
+        query = update(schema.upload).where(_U.mac == mac, _U.name == name, _U.file == file).values(file=fresh)
+        async with self._store.writing() as connection:
+            won = (await connection.execute(query)).rowcount == 1
+        await asyncio.to_thread((directory / (file if won else fresh)).unlink, missing_ok=True)
+        return won
+
     async def _read(self, mac: Mac, name: str) -> bytes | None:
         """The sealed bytes; None without a row; empty when the file went, as it does when a new one takes its place."""
         file = await self._file_of(mac, name)
@@ -141,6 +160,10 @@ def _stem(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()[:24]
 
 
+def _file_name(name: str, digest: str) -> str:
+    return f"{_stem(name)}-{digest[:16]}-{time.time_ns():x}"
+
+
 def _tidy(directory: Path, stem: str, displaced: str | None) -> list[Path]:
     """Remove the file just displaced; which others of its name are too old to be under way, as crashes leave them."""
     if displaced:
@@ -150,6 +173,15 @@ def _tidy(directory: Path, stem: str, displaced: str | None) -> list[Path]:
     with suppress(OSError):
         return [path for path in directory.glob(f"{stem}-*") if path.stat().st_mtime < before]
     return []  # one went meanwhile: another put is tidying up
+
+
+def _head(path: Path) -> bytes:
+    """Enough to see which key has sealed it; empty where there is none."""
+    try:
+        with path.open("rb") as file:
+            return file.read(HEADER)
+    except OSError:
+        return b""
 
 
 def _write(path: Path, sealed: bytes) -> None:

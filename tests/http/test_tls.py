@@ -139,14 +139,30 @@ async def test_a_ticket_of_one_worker_resumes_in_another(pki: Pki, version: str)
         theirs.close()
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("begun", [ListenerKind.DEVICE, ListenerKind.LEGACY])
 @pytest.mark.asyncio
-async def test_a_ticket_is_worth_nothing_on_another_listener(pki: Pki) -> None:
+async def test_a_ticket_is_worth_nothing_on_another_listener(pki: Pki, begun: ListenerKind, version: str) -> None:
+    """Each has ticket keys of its own, and a name for its sessions that the other refuses."""
     old = pki.context(ListenerKind.LEGACY)
     async with edge(pki.context()) as device, edge(old, kind=ListenerKind.LEGACY) as legacy:
-        client = client_context(pki, pki.good)
-        _, session, _ = await get(client, device.port)
-        _, _, resumed = await get(client, legacy.port, "a", session)
-        assert not resumed
+        here, there = (device, legacy) if begun is ListenerKind.DEVICE else (legacy, device)
+        client = client_context(pki, pki.good, version)
+        _, session, _ = await get(client, here.port)
+        answer, _, resumed = await get(client, there.port, "a", session)
+        assert not resumed and answer.startswith(b"HTTP/1.1 200")
+        assert there.certs[0] is not None and there.certs[0].chain, "a whole handshake with the whole chain"
+        assert (await get(client, here.port, "b", session))[2], "it was a ticket"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.asyncio
+async def test_a_ticket_s_name_alone_opens_nothing(pki: Pki, version: str) -> None:
+    """Two contexts of one kind call their sessions alike; it is the keys that keep them apart."""
+    async with edge(pki.context()) as one, edge(pki.context()) as other:
+        client = client_context(pki, pki.good, version)
+        _, session, _ = await get(client, one.port)
+        assert not (await get(client, other.port, "a", session))[2]
 
 
 @pytest.mark.asyncio
@@ -259,7 +275,7 @@ def test_a_context_says_what_is_wrong_with_its_files(pki: Pki, tmp_path: Path) -
     assert "no readable certificate" in refuse(garbage)
     mixed = tmp_path / "mixed.pem"
     mixed.write_bytes(pki.issuing.key_pem + pki.leaf.cert_pem)
-    assert "do not fit together" in refuse(mixed)
+    assert "does not belong to its certificate" in refuse(mixed)
     keyless = tmp_path / "keyless.pem"
     keyless.write_bytes(pki.leaf.cert_pem)
     assert "holds no RSA or EC key" in refuse(keyless)

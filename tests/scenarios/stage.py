@@ -7,14 +7,13 @@ import contextlib
 import os
 import sqlite3
 import ssl
-import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
-from house import SECRET, House, administer
+from house import SECRET, House, administer, soon
 
 from provisioner.fleet import Fleet
 from provisioner.model import Mac, Scope
@@ -22,16 +21,7 @@ from provisioner.simulator import Flash, Phone, boot, load_persona
 from provisioner.simulator.persona import Persona
 from provisioner.simulator.report import BootReport
 
-T = TypeVar("T")
 CURVE = ec.SECP256R1()
-
-
-def soon(condition: Callable[[], T], seconds: float = 5.0) -> T:
-    """What it answers once that is true, or its last answer when the time is up."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return found
 
 
 def add(house: House, *devices: tuple[str, str, str, str]) -> None:

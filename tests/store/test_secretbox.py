@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisioner.errors import StoreFailed, Unusable
-from provisioner.store.secretbox import SecretBox, create_key, rotate_key
+from provisioner.errors import Conflict, StoreFailed, Unusable
+from provisioner.store.secretbox import SecretBox, create_key, drop_old_keys, rotate_key, rotating
 
 BOX = SecretBox([b"\x07" * 32])
 PLACE = st.tuples(st.text(max_size=20), st.text(max_size=20), st.text(max_size=20)).filter(
@@ -120,5 +120,44 @@ def test_a_rotated_key_opens_the_old_and_seals_the_new(tmp_path: Path) -> None:
     assert not new.is_current(sealed)
     fresh = new.seal(b"secret", "t", "r", "f")
     assert new.is_current(fresh)
+    drop_old_keys(path)
     with pytest.raises(StoreFailed, match="not in the key file"):
-        old.open(fresh, "t", "r", "f")
+        SecretBox.load(path).open(sealed, "t", "r", "f")
+
+
+def test_a_box_in_use_follows_its_file(tmp_path: Path) -> None:
+    """A worker that was started before a rotation opens, seals and finds as one started after it."""
+    path = tmp_path / "master.key"
+    create_key(path)
+    opening, sealing, finding = (SecretBox.load(path) for _ in range(3))
+    before = opening.seal(b"secret", "t", "r", "f")
+    rotate_key(path)
+    new = SecretBox.load(path)
+    assert opening.open(new.seal(b"fresh", "t", "r", "f"), "t", "r", "f") == b"fresh"
+    assert new.is_current(sealing.seal(b"secret", "t", "r", "f"))
+    assert finding.finders("token") == new.finders("token") and len(finding) == 2
+    drop_old_keys(path)
+    assert finding.finders("token") == new.finders("token")[:1] and len(finding) == 1
+    assert opening.open(before, "t", "r", "f") == b"secret", "what it has read a moment ago it still opens"
+
+
+def test_a_key_file_that_cannot_be_read_now_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "master.key"
+    create_key(path)
+    box = SecretBox.load(path)
+    sealed = box.seal(b"secret", "t", "r", "f")
+    path.write_text("damaged")
+    assert box.open(box.seal(b"more", "t", "r", "f"), "t", "r", "f") == b"more"
+    path.unlink()
+    assert box.open(sealed, "t", "r", "f") == b"secret" and box.finders("token")
+    with pytest.raises(StoreFailed, match="not in the key file"):
+        box.open(SecretBox([b"\x07" * 32]).seal(b"x", "t", "r", "f"), "t", "r", "f")
+
+
+def test_only_one_rotates_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "master.key"
+    create_key(path)
+    with rotating(path), pytest.raises(Conflict, match="wait"), rotating(path):
+        pass
+    with rotating(path):
+        pass

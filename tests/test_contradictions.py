@@ -1,0 +1,130 @@
+"""Settings that cannot all be meant are refused at start, with the arithmetic that says so."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from provisioner import installation
+from provisioner.contradictions import contradictions, require_consistent
+from provisioner.doctor import State, examine
+from provisioner.errors import Unusable
+from provisioner.settings import Settings, load
+
+
+def test_the_defaults_agree_with_each_other():
+    assert contradictions(Settings()) == ()
+
+
+@pytest.mark.parametrize(
+    ("given", "arithmetic"),
+    [
+        ({"server_workers": 0}, "server.workers = 0: 0 workers x any capacity = 0 phones"),
+        ({"gate_queue": 0}, "gate.queue = 0 < gate.slots = 2"),
+        ({"gate_queue": 0}, "300 x 4 s = 1200"),
+        ({"gate_queue": 3, "gate_slots": 4}, "gate.queue = 3 < gate.slots = 4"),
+        ({"gate_deadline": 12.0}, "gate.deadline = 12 s >= gate.patience = 10 s"),
+        ({"gate_deadline": 12.0}, "left 2 s ago"),
+        ({"gate_deadline": 12.0}, "0.4 x 10 s = 4 s leaves 6 s"),
+        ({"gate_deadline": 10.0}, "gate.deadline = 10 s >= gate.patience = 10 s"),
+        ({"gate_target": 4.0}, "gate.target = 4 s >= gate.deadline = 4 s"),
+        ({"gate_target": 4.0}, "4 s / 8 = 0.5 s"),
+        ({"admission_hold": 6.0}, "admission.hold = 6 s >= gate.patience - gate.deadline = 10 s - 4 s = 6 s"),
+        ({"admission_hold": 6.0}, "first byte after 10 s"),
+        ({"admission_retry_least": 60.0, "admission_retry_most": 50.0}, "60 s > admission.retry_most = 50 s"),
+        ({"http_connections": 4000}, "http.connections = 4000 < gate.queue = 4096"),
+        ({"http_connections": 4000}, "96 places of the queue are never taken"),
+        ({"admission_requests_burst": 7}, "admission.requests_burst = 7 < admission.files = 8"),
+        ({"admission_handshakes_burst": 7}, "2 x 8 = 16"),
+        ({"upload_log": 3, "upload_budget": 2}, "upload.log = 3 bytes > upload.budget = 2 bytes"),
+        ({"gate_names": ("other.example",), "server_name": "prov.example"}, "Add prov.example to gate.names"),
+        ({"device_port": 8081}, "device.port and admin.port are both 8081 on 127.0.0.1"),
+    ],
+)
+def test_a_contradiction_is_told_with_its_arithmetic(given, arithmetic):
+    found = contradictions(Settings(**given))
+    assert any(arithmetic in one for one in found), found
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"gate_queue": 2},
+        {"gate_deadline": 9.9, "admission_hold": 0.05},
+        {"admission_hold": 5.9},
+        {"admission_retry_least": 50.0, "admission_retry_most": 50.0},
+        {"http_connections": 4096},
+        {"gate_names": ("PROV.example", "b"), "server_name": "prov.Example"},
+        {"gate_names": ("prov.example",), "server_name": "192.0.2.7"},
+        {"device_port": 0, "admin_port": 0, "legacy_port": -1, "bootstrap_port": -1},
+        {"device_port": 8081, "admin_host": "127.0.0.2"},
+        {"server_workers": -1},
+        {"upload_budget": 1024 * 1024},
+    ],
+)
+def test_what_only_looks_close_is_accepted(given):
+    assert contradictions(Settings(**given)) == ()
+
+
+def test_one_cause_is_told_once_and_several_all_at_once():
+    """A deadline beyond the patience leaves nothing to hold an answer in: that sum is not told on top."""
+    assert len(contradictions(Settings(gate_deadline=12.0))) == 1
+    require_consistent(Settings())
+    with pytest.raises(Unusable, match=r"^server\.workers = 0"):
+        require_consistent(Settings(server_workers=0))
+    with pytest.raises(Unusable) as refused:
+        require_consistent(Settings(server_workers=0, gate_queue=0))
+    assert refused.value.cause.startswith("2 contradictions in the settings:\n")
+    assert "server.workers = 0" in refused.value.cause and "gate.queue = 0" in refused.value.cause
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('[gate]\norder = "random"\n', "gate.order = 'random': must be one of adaptive, fifo, lifo"),
+        ('[admission]\nmode = "off"\n', "admission.mode = 'off': must be one of observe, enforce"),
+        ('[identity]\nexpired = "always"\n', "identity.expired = 'always': must be one of pinned, never"),
+        ('[log]\nlevel = "loud"\n', "log.level = 'loud': must be one of debug, info, warning, error"),
+    ],
+)
+def test_a_setting_with_words_takes_no_other(tmp_path, text, words):
+    (tmp_path / "provisioner.toml").write_text(text)
+    with pytest.raises(Unusable, match=re.escape(words)):
+        load(tmp_path, {})
+
+
+def test_a_word_may_be_written_in_capitals(tmp_path):
+    assert load(tmp_path, {"PROVISIONER_LOG_LEVEL": "INFO"}).log_level == "info"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    place = tmp_path_factory.mktemp("contradictions") / "data"
+    installation.init(place)
+    return place
+
+
+def test_the_server_refuses_to_start_and_opens_no_port(data):
+    environment = {
+        "PROVISIONER_GATE_DEADLINE": "20",
+        "PROVISIONER_SERVER_WORKERS": "0",
+        **{f"PROVISIONER_{kind}_PORT": "0" for kind in ("DEVICE", "BOOTSTRAP", "ADMIN")},
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "provisioner", "--data", str(data), "serve"],
+        env=os.environ | environment, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert "gate.deadline = 20 s >= gate.patience = 10 s" in done.stderr
+    assert "server.workers = 0" in done.stderr
+    assert "listening" not in done.stderr and "Traceback" not in done.stderr
+
+
+def test_doctor_tells_each(data, monkeypatch):
+    monkeypatch.setenv("PROVISIONER_GATE_QUEUE", "0")
+    monkeypatch.setenv("PROVISIONER_ADMISSION_HOLD", "9")
+    told = [one.says for one in examine(data) if one.check == "settings" and one.state is State.FAIL]
+    assert [one.partition(" = ")[0] for one in told] == ["gate.queue", "admission.hold"]
