@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from time import monotonic
 from typing import Final, NamedTuple
 
+from provisioner.admission import GO, Admission, Errand
 from provisioner.digest import Digest
 from provisioner.errors import (
+    Deferred,
     Invalid,
     MethodNotAllowed,
     NeedsCredentials,
     NoSuchFile,
     NotIdentified,
     NotYours,
+    Paused,
     PinMismatch,
     RenderFailed,
     Revoked,
@@ -25,6 +30,7 @@ from provisioner.errors import (
     WrongVendor,
 )
 from provisioner.firmware import Firmware, FirmwareShelf
+from provisioner.gate import address_key
 from provisioner.layers import merge, resolve
 from provisioner.model import (
     BootView,
@@ -63,7 +69,11 @@ class Visit:
     view: BootView | None = None
     config: ResolvedConfig | None = None
     noted: bool = False
-    """The TLS version was handed to the recorder already."""
+    """TLS version and address were handed to the recorder already."""
+    file: DeviceFile | None = None
+    """What the request under way is about, once that is known; for the edge to count."""
+    charged: bool = False
+    """Its handshake was counted among the device's."""
 
 
 @dataclass(slots=True)  # not frozen: that would make building one, for each request, four times as dear
@@ -77,6 +87,8 @@ class Ask:
     authorization: str = field(default="", repr=False)
     target: str = ""
     """The request target as sent, which HTTP Digest signs."""
+    begins: bool = True
+    """Not the later part of a file whose first part was sent before."""
 
 
 class Answer(NamedTuple):
@@ -86,6 +98,8 @@ class Answer(NamedTuple):
     body: bytes = b""
     etag: str = ""
     image: Firmware | None = None
+    site: str = ""
+    """Where the image goes, by whose uplink."""
     record: FetchRecord | None = None
     """What to record once the edge knows which status it sent."""
 
@@ -122,15 +136,17 @@ class Delivery:
     digest: Digest
     settings: Settings
     base_urls: Mapping[ListenerKind, str]
+    admission: Admission
 
     async def fetch(self, visit: Visit, ask: Ask) -> Answer:
         """The file this device asks for, or an error that says why not."""
         proven = await self._prove(visit, ask)
-        file = self._file(proven, ask)
+        file = visit.file = self._file(proven, ask)
         view = await self._view(visit, proven.mac, ask, file)
-        self._admit(visit, proven, view)
+        self._check(visit, proven, view)
         if file.kind is FileKind.FIRMWARE:
-            return self._image(file)
+            return await self._image(visit, proven, ask, file, view)
+        view = await self._admit(visit, proven, ask, file, view, Errand.REQUEST)
         try:
             body = await self._body(visit, proven, view, file)
         except NoSuchFile:
@@ -144,7 +160,7 @@ class Delivery:
     async def welcome(self, visit: Visit, ask: Ask, size: int) -> Intake:
         """Whether this device may send this file, before its body is read; ``size`` is the announced one or 0."""
         proven = await self._prove(visit, ask)
-        file = self._file(proven, ask)
+        file = visit.file = self._file(proven, ask)
         if not file.upload:
             raise MethodNotAllowed(f"a {file.kind} file is not sent by devices")
         if proven.proof is Proof.TOKEN:
@@ -154,7 +170,8 @@ class Delivery:
         if size > cap:
             raise TooLarge(f"{size} bytes; a {file.kind} file may have {cap}")
         view = await self._view(visit, proven.mac, ask, file)
-        self._admit(visit, proven, view)
+        self._check(visit, proven, view)
+        await self._admit(visit, proven, ask, file, view, Errand.UPLOAD)
         return Intake(file, cap, self._record(visit, proven, file, ask))
 
     async def keep(self, visit: Visit, intake: Intake, body: bytes) -> None:
@@ -240,7 +257,7 @@ class Delivery:
             raise UnknownDevice(f"{mac} proved itself but nobody has added it")
         return view
 
-    def _admit(self, visit: Visit, proven: Proven, view: BootView) -> None:
+    def _check(self, visit: Visit, proven: Proven, view: BootView) -> None:
         """Revocation, vendor, pin, expiry and listener, judged anew for each request."""
         device = view.device
         if device.state is DeviceState.REVOKED:
@@ -253,6 +270,8 @@ class Delivery:
             self._check_legacy(visit, device)
         elif not visit.noted and not device.seen_modern:
             self.recorder.modern(device.mac)
+        if not visit.noted and visit.peer.address and visit.peer.identity.verdict is Verdict.UNIQUE:
+            self.recorder.sighted(address_key(visit.peer.address), device.mac)
         visit.noted = True
 
     def _check_legacy(self, visit: Visit, device: Device) -> None:
@@ -280,6 +299,29 @@ class Delivery:
     def _forgives(self, device: Device) -> bool:
         return bool(device.pinned) and device.allow_expired and self.settings.identity_expired == "pinned"
 
+    # --- may it now -------------------------------------------------------------------------------
+
+    async def _admit(
+        self, visit: Visit, proven: Proven, ask: Ask, file: DeviceFile, view: BootView, errand: Errand
+    ) -> BootView:
+        """Go on at once, or after a wait and judged anew, for it may be revoked by then; or Deferred or Paused."""
+        full = not visit.charged and not visit.peer.tls.resumed
+        visit.charged = True
+        spare = errand is Errand.UPLOAD or file.name not in view.uploads
+        self.admission.learn(*self.views.populations())
+        decision = self.admission.admit(view, file.kind, monotonic(), errand, full=full, spare=spare)
+        if decision is GO:
+            return view
+        if decision.status == Deferred.status:
+            raise Deferred(decision.cause, retry_after=decision.retry_after)
+        if decision.status:
+            raise Paused(decision.cause)
+        await asyncio.sleep(0)  # the rule for handlers: yield once before whatever may need a Task
+        await asyncio.sleep(decision.hold)
+        view = await self._view(visit, proven.mac, ask, file)
+        self._check(visit, proven, view)
+        return view
+
     # --- with what -----------------------------------------------------------------------------------
 
     async def _body(self, visit: Visit, proven: Proven, view: BootView, file: DeviceFile) -> bytes:
@@ -306,16 +348,24 @@ class Delivery:
         visit.config = resolve(view.device.mac, model, view.lines, merged, upgrade_only=below, base_url=base)
         return visit.config
 
-    def _image(self, file: DeviceFile) -> Answer:
+    async def _image(self, visit: Visit, proven: Proven, ask: Ask, file: DeviceFile, view: BootView) -> Answer:
+        """Only the beginning of a transfer that there is counts as one: phones ask for images in vain at every boot."""
         image = self.firmware.find(file.vendor, file.name)
+        begins = image is not None and ask.begins and ask.method == "GET"
+        view = await self._admit(visit, proven, ask, file, view, Errand.FIRMWARE if begins else Errand.REQUEST)
         if image is None:
             raise NoSuchFile(f"no firmware image {file.name}")
-        return Answer("application/octet-stream", image=image)
+        return Answer("application/octet-stream", image=image, site=view.device.site)
 
     def _record(
         self, visit: Visit, proven: Proven, file: DeviceFile, ask: Ask, digest: str = "", body: bytes = b""
     ) -> FetchRecord:
         """What the store keeps of this fetch; a file that does not exist stays a 404."""
+        view, config = visit.view, visit.config
+        revision = -1
+        if digest and file.kind is FileKind.DEVICE and view is not None and config is not None:
+            late = view.served < max(view.changed, 0)  # otherwise it has this already, and that costs no write
+            revision = view.revision if late and not config.upgrade_only else -1
         return FetchRecord(
             mac=proven.mac,
             file=file.name,
@@ -327,6 +377,7 @@ class Delivery:
             listener=visit.peer.listener,
             tls_version=visit.peer.tls.version,
             firmware="" if file.agent.is_updater else file.agent.firmware,
+            revision=revision,
             body=body,
         )
 

@@ -139,6 +139,23 @@ class Busy(Refused):
     kind = "busy"
 
 
+class Deferred(Refused):
+    """A request beyond a limit, of a phone that does better with a status than with a wait; ``retry_after`` in s."""
+
+    status = 503
+    kind = "deferred"
+
+    def __init__(self, cause: str, *, retry_after: int) -> None:
+        super().__init__(cause)
+        self.retry_after = retry_after
+
+
+class Paused(Refused):
+    """A file that can wait, asked for in a storm or too often, by a phone that goes on well without it."""
+
+    kind = "paused"
+
+
 class RangeNotSatisfiable(Refused):
     """RFC 9110 section 15.5.17: a range beyond the end; ``size`` is the whole's, for Content-Range."""
 

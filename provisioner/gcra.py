@@ -10,7 +10,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import Final
 
-_ROUNDING: Final = 1e-9
+_ROUNDING: Final = 1e-6
 """s: waits below it are errors of floating point."""
 _LOOKED_AT: Final = 64
 """Oldest keys looked at when there is no room for a new one."""
@@ -38,12 +38,7 @@ class Gcra:
 
     def take(self, key: str, now: float, cost: float = 1.0) -> float:
         """Take ``cost`` and return 0, or take nothing and return the seconds until it would be granted."""
-        turn = self._turn(key, now) + cost * self._interval
-        wait = turn - self._ahead - now
-        if wait > _ROUNDING:
-            return wait
-        self._remember(key, turn, now)
-        return 0.0
+        return self._take(key, now, cost * self._interval, self._ahead)
 
     def wait(self, key: str, now: float, cost: float = 1.0) -> float:
         """What ``take`` would return, taking nothing."""
@@ -53,6 +48,19 @@ class Gcra:
     def charge(self, key: str, now: float, cost: float = 1.0) -> None:
         """Take ``cost`` whether granted or not: it has happened already. No more than one burst is ever owed."""
         self._remember(key, min(self._turn(key, now) + cost * self._interval, now + 2 * self._ahead), now)
+
+    def _take(self, key: str, now: float, time: float, ahead: float) -> float:
+        """Several times in each request of each phone, so ``_turn`` and ``_remember`` are written out."""
+        tats = self._tat
+        tat = tats.get(key, now)
+        turn = (tat if tat > now else now) + time
+        wait = turn - ahead - now
+        if wait > _ROUNDING:
+            return wait
+        if tats.pop(key, None) is None and len(tats) >= self._keys:
+            self._make_room(now)
+        tats[key] = turn
+        return 0.0
 
     def _turn(self, key: str, now: float) -> float:
         tat = self._tat.get(key, now)

@@ -165,7 +165,16 @@ class Settings:
     admission_retry_least: float = _knob(30.0, "s", "shortest Retry-After, before its jitter of a half", 1, 3600)
     admission_retry_most: float = _knob(900.0, "s", "longest Retry-After, before its jitter of a half", 1, 86_400)
     admission_keys: int = _knob(100_000, "keys", "buckets remembered a worker; full ones go first", 100, 10_000_000)
+    admission_answers: tuple[str, ...] = _knob(
+        (),
+        "VENDOR/FAMILY=WORD+WORD",
+        "who takes a 503 (p1, p2, p3) or a 404 (firmware, log, directory, calls) better than a wait, where you know"
+        " more than models.toml; VENDOR/* is all families, no word is always wait",
+    )
 
+    storm_pause: bool = _knob(
+        True, "true | false", "firmware, logs and phone books wait until a storm is over; off to compare"
+    )
     storm_utilization: float = _knob(
         0.8, "share", "of the cores that phones may use when capacity is reckoned", 0.05, 1.0
     )
@@ -254,10 +263,18 @@ def _typed(name: str, value: object) -> Any:
         typed = _convert(default, value)
     except ValueError as error:
         raise Unusable(f"setting {shown} = {value!r}: {error}") from error
+    if isinstance(default, str) and " | " in (unit := knob.metadata["unit"]):
+        return _one_of(shown, str(typed), unit.split(" | "))
     low, high = knob.metadata["low"], knob.metadata["high"]
     if isinstance(typed, (int, float)) and low is not None and not low <= typed <= high:
         raise Unusable(f"setting {shown} = {typed}: must be from {low} to {high} {knob.metadata['unit']}")
     return typed
+
+
+def _one_of(shown: str, value: str, words: list[str]) -> str:
+    if value.lower() not in words:
+        raise Unusable(f"setting {shown} = {value!r}: must be one of {', '.join(words)}")
+    return value.lower()
 
 
 def _convert(default: object, value: object) -> object:

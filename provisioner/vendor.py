@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
@@ -31,6 +31,8 @@ class Manifest:
     """Smallest RSA key a leaf of this vendor may have on a modern listener."""
     languages: tuple[str, ...] = ()
     """Language tags its phones have; empty where that is not known."""
+    ceilings: Mapping[str, int] = field(default_factory=dict)
+    """Neutral settings whose highest value on its phones is lower than the setting's own; renders take no more."""
 
     def speaks(self, tag: str) -> bool:
         """Whether its phones have the language: the tag itself, or the language without its country."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Iterator
@@ -17,9 +18,11 @@ from provisioner.delivery import Answer, Ask, Delivery, Visit
 from provisioner.errors import (
     BadRequest,
     Busy,
+    Deferred,
     MethodNotAllowed,
     NeedsCredentials,
     NoSuchFile,
+    Paused,
     ProvisionerError,
     RangeNotSatisfiable,
     Refused,
@@ -30,7 +33,8 @@ from provisioner.events import EventLog, masked
 from provisioner.http.images import image_answer, names
 from provisioner.http.paths import clean
 from provisioner.http.server import QuietHandler
-from provisioner.http.wire import Wire, as_response
+from provisioner.http.tally import tally
+from provisioner.http.wire import Transfer, Wire, as_response
 from provisioner.identity import Identifier
 from provisioner.model import Count, ListenerKind, Peer, TlsFacts
 
@@ -39,6 +43,8 @@ _AGENT_LONGEST: Final = 300
 _NO_CACHE: Final = "Cache-Control: private, no-store\r\n"
 """No proxy keeps a configuration (RFC 9111 section 5.2.2.5)."""
 _NO_TLS: Final = TlsFacts()
+_LATER_PART: Final = re.compile(r"bytes=(?!0+-)")
+"""A Range that does not begin at the first byte."""
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -57,15 +63,16 @@ class DeviceEdge:
         """The low-level aiohttp handler of one listener."""
 
         async def handle(request: web.BaseRequest) -> web.StreamResponse:
-            wire = await self._outermost(request, listener)
+            visit = self._visit(request, listener)
+            wire = await self._outermost(request, visit)
             self._count("answers", str(wire.status))
+            tally(self._count, visit, wire.status)
             return as_response(wire)
 
         return handle
 
-    async def _outermost(self, request: web.BaseRequest, listener: ListenerKind) -> Wire:
+    async def _outermost(self, request: web.BaseRequest, visit: Visit) -> Wire:
         """One of the two places that catch everything: this request fails, no other."""
-        visit = self._visit(request, listener)
         try:
             return await self._serve(request, visit)
         except ProvisionerError as error:
@@ -102,6 +109,7 @@ class DeviceEdge:
             at=time.time(),
             authorization=headers.get("Authorization", ""),
             target=request.raw_path,
+            begins=not _LATER_PART.match(headers.get("Range", "")),
         )
         if ask.method in ("GET", "HEAD"):
             if request.body_exists:
@@ -116,7 +124,7 @@ class DeviceEdge:
     def _answer(self, request: web.BaseRequest, ask: Ask, answer: Answer) -> Wire:
         headers = f"Content-Type: {answer.media_type}\r\n{_NO_CACHE}"
         if answer.image is not None:
-            return image_answer(request, answer.image, headers)
+            return self._lent(answer.site, ask, image_answer(request, answer.image, headers))
         headers += f"ETag: {answer.etag}\r\n"
         unchanged = names(request.headers.get("If-None-Match", ""), answer.etag)
         self._note(answer, ask, 304 if unchanged else 200)
@@ -124,17 +132,26 @@ class DeviceEdge:
             return Wire(304, headers=headers, size=len(answer.body))
         return Wire(200, b"" if ask.method == "HEAD" else answer.body, headers, size=len(answer.body))
 
+    def _lent(self, site: str, ask: Ask, wire: Wire) -> Wire:
+        """The site's uplink is lent to this transfer until its last byte is out."""
+        if wire.status not in (200, 206) or ask.method == "HEAD":
+            return wire
+        lease = self._delivery.admission.lease(site, time.monotonic())
+        return wire if lease is None else Transfer(wire, lease.end)
+
     def _note(self, answer: Answer, ask: Ask, status: int) -> None:
         record = answer.record
         if record is None:
             return
         if status != 200 or ask.method == "HEAD":
-            record = replace(record, status=status, body=b"")
+            revision = record.revision if ask.method == "GET" else -1
+            record = replace(record, status=status, body=b"", revision=revision)
         self._delivery.recorder.fetch(record)
 
     def _refuse(self, request: web.BaseRequest, visit: Visit, error: ProvisionerError) -> Wire:
         known_device_probes = isinstance(error, NoSuchFile) and visit.view is not None
-        if not known_device_probes:
+        busy = isinstance(error, (Deferred, Paused))  # in a storm too many to tell: they are counted
+        if not known_device_probes and not busy:
             agent = request.headers.get("User-Agent", "")
             told = self._events.refused(error, visit.peer, request.raw_path, agent, time.time())
             if told and error.status >= 500:
@@ -146,6 +163,8 @@ class DeviceEdge:
             headers = "".join(f"WWW-Authenticate: {one}\r\n" for one in challenges)
         elif isinstance(error, MethodNotAllowed):
             headers = "Allow: GET, HEAD\r\n"
+        elif isinstance(error, Deferred):
+            headers = f"Retry-After: {error.retry_after}\r\n"
         elif isinstance(error, RangeNotSatisfiable):
             headers = f"Content-Range: bytes */{error.size}\r\n"
         keep = isinstance(error, Refused) and not request.body_exists

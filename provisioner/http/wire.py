@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from email.utils import formatdate
 from http import HTTPStatus
 from pathlib import Path
@@ -87,6 +88,29 @@ class Wire:
                 transport.write(chunk)
                 left -= len(chunk)
                 await drained(request)
+
+
+class Transfer(Wire):
+    """An answer after which something is given back, however it ends."""
+
+    __slots__ = ("_give_back", "_wire")
+
+    def __init__(self, wire: Wire, give_back: Callable[[], None]) -> None:
+        self._wire = wire
+        self._give_back = give_back
+        self.status = wire.status
+
+    @property
+    def keep_alive(self) -> bool:
+        """As the answer itself."""
+        return self._wire.keep_alive
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        """Send the answer, then give back."""
+        try:
+            await self._wire.prepare(request)
+        finally:
+            self._give_back()
 
 
 def as_response(wire: Wire) -> web.StreamResponse:

@@ -105,7 +105,7 @@ async def delete_device(connection: AsyncConnection, mac: Mac) -> None:
     """The device, its bindings, pin, tokens and uploads by foreign key, the rest by name."""
     layer = schema.layer.c
     await connection.execute(delete(schema.layer).where(layer.scope == Scope.DEVICE.value, layer.key == mac))
-    for table in (schema.last_fetch, schema.last_body, schema.device):
+    for table in (schema.last_fetch, schema.last_body, schema.sighting, schema.device):
         await connection.execute(delete(table).where(table.c.mac == mac))
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Table, bindparam, delete, func, insert, select, update
+from sqlalchemy import Insert, Table, Update, bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -21,7 +21,8 @@ from provisioner.model import Count, Event, FetchRecord, Mac, Scope
 from provisioner.settings import MIB, Settings
 from provisioner.store import schema
 from provisioner.store.database import Store, event_row
-from provisioner.store.engine import is_sqlite, may_pass, writing
+from provisioner.store.engine import bulk_of, in_bulk, is_sqlite, may_pass, writing
+from provisioner.store.standing import prune_sightings, sighting_rows, write_served
 
 T = TypeVar("T")
 
@@ -29,6 +30,10 @@ _BODIES: Final = 16 * MIB
 """Bodies waiting for a batch: two seconds of a storm. Beyond it the fetch is recorded without its body."""
 _EVENTS: Final = 1000
 """Events waiting for a batch: a thousand different refusals a second tell nobody more. Alarms are never turned away."""
+_DAY: Final = 86_400.0
+"""s"""
+_SIGHTED: Final = 200_000
+"""Sightings of today that are not written twice; beyond it all may be. 64 bytes each."""
 _CHUNK: Final = 400
 """Values in one IN list; SQLite takes 32,766 parameters, PostgreSQL plans short lists better."""
 
@@ -61,9 +66,14 @@ class _Batch:
     events: list[Event] = field(default_factory=list)
     pins: dict[str, _Pin] = field(default_factory=dict)
     modern: dict[str, None] = field(default_factory=dict)
+    served: dict[str, int] = field(default_factory=dict)
+    """Device -> the change up to which its configuration is."""
+    sightings: dict[tuple[str, str], int] = field(default_factory=dict)
+    """Device and address -> day."""
 
     def size(self) -> int:
-        return len(self.fetches) + len(self.seen) + len(self.events) + len(self.pins) + len(self.modern)
+        small = len(self.events) + len(self.pins) + len(self.modern) + len(self.sightings)
+        return len(self.fetches) + len(self.seen) + small
 
     def told(self) -> int:
         """Events that are no alarms."""
@@ -77,9 +87,14 @@ class Recorder:
         self._store = store
         self._clock = clock
         self._queue, self._seen, self._events = settings.store_queue, settings.store_seen, settings.store_events
+        self._memory = settings.gate_memory
+        self._sighted: set[int] = set()
+        self._sighted_on = -1
         self._count = count
         self._batch = _Batch()
         self._insert = (sqlite if is_sqlite(store.url) else postgresql).insert
+        self._keep_fetch = bulk_of(self._upserting(schema.last_fetch, ("mac", "file")), store.url)
+        self._keep_firmware = bulk_of(_firmware(), store.url)
 
     def waiting(self) -> int:
         """Records not written yet."""
@@ -91,6 +106,8 @@ class Recorder:
         if key not in batch.fetches and self._full("fetch"):
             return
         batch.fetches[key] = record
+        if record.revision >= 0:
+            batch.served[record.mac] = record.revision
         if not record.body:
             return
         before = batch.bodies.get(key)
@@ -137,6 +154,25 @@ class Recorder:
         """The device spoke TLS 1.2 or newer."""
         self._batch.modern[mac] = None
 
+    def sighted(self, address: str, mac: Mac) -> None:
+        """A known device has proven itself at this address (as ``gate.address_key`` has it); written once a day."""
+        day = int(self._clock() // _DAY)
+        if day != self._sighted_on or len(self._sighted) >= _SIGHTED:
+            self._sighted, self._sighted_on = set(), day
+        key = (mac, address)
+        if (print_ := hash(key)) in self._sighted:
+            return
+        if len(self._batch.sightings) >= self._queue:
+            self._count("store_dropped", "sighting")
+            return
+        self._sighted.add(print_)
+        self._batch.sightings[key] = day
+
+    async def prune(self) -> None:
+        """Forget sightings older than gate.memory days; call it every hour or so, but not in a storm."""
+        oldest = int((self._clock() - self._memory * _DAY) // _DAY)
+        await prune_sightings(self._store.lossy, oldest)
+
     def _full(self, what: str) -> bool:
         if len(self._batch.fetches) + len(self._batch.seen) < self._queue:
             return False
@@ -180,6 +216,9 @@ class Recorder:
         for key, record in newer.fetches.items():
             self.fetch(newer.bodies.get(key, record))
             self.fetch(record)
+        older.served.update(newer.served)
+        for sighting in list(newer.sightings.items())[: max(self._queue - len(older.sightings), 0)]:
+            older.sightings.update([sighting])
 
     async def _write(self, batch: _Batch) -> None:
         async with writing(self._store.lossy) as connection:
@@ -188,21 +227,16 @@ class Recorder:
             await self._write_bodies(connection, batch.bodies)
             await self._write_seen(connection, batch.seen)
             await _write_modern(connection, batch.modern)
+            await write_served(connection, batch.served)
+            await self._upsert(connection, schema.sighting, ("mac", "address"), sighting_rows(batch.sightings))
             await self._write_events(connection, events)
 
     async def _write_fetches(self, connection: AsyncConnection, batch: _Batch) -> None:
         rows = [_fetch_row(record) for _, record in sorted(batch.fetches.items())]
-        await self._upsert(connection, schema.last_fetch, ("mac", "file"), rows)
+        await in_bulk(connection, self._keep_fetch, rows)
         firmware = {row["mac"]: row["firmware"] for row in rows if row["firmware"]}
-        device = schema.device.c
-        changed = (
-            update(schema.device)
-            .where(device.mac == bindparam("the_mac"), device.firmware != bindparam("version"))
-            .values(firmware=bindparam("version"))
-        )
-        if firmware:
-            pairs = [{"the_mac": mac, "version": version} for mac, version in sorted(firmware.items())]
-            await connection.execute(changed, pairs)
+        pairs = [{"the_mac": mac, "version": version} for mac, version in sorted(firmware.items())]
+        await in_bulk(connection, self._keep_firmware, pairs)
 
     async def _write_bodies(self, connection: AsyncConnection, bodies: Mapping[tuple[str, str], FetchRecord]) -> None:
         """Compress and seal only what is not stored yet: in a storm nearly every file is the one of last time."""
@@ -276,11 +310,14 @@ class Recorder:
     async def _upsert(
         self, connection: AsyncConnection, table: Table, key: tuple[str, ...], rows: list[dict[str, Any]]
     ) -> None:
-        if not rows:
-            return
+        if rows:
+            await connection.execute(self._upserting(table, key), rows)
+
+    def _upserting(self, table: Table, key: tuple[str, ...]) -> Insert:
         query = self._insert(table)
         others = {column.name: query.excluded[column.name] for column in table.c if column.name not in key}
-        await connection.execute(query.on_conflict_do_update(index_elements=list(key), set_=others), rows)
+        upsert: Insert = query.on_conflict_do_update(index_elements=list(key), set_=others)
+        return upsert
 
 
 async def _tell_workers(connection: AsyncConnection, macs: Iterable[str]) -> None:
@@ -291,6 +328,13 @@ async def _tell_workers(connection: AsyncConnection, macs: Iterable[str]) -> Non
     ).scalar_one()
     rows = [{"revision": number, "scope": Scope.DEVICE.value, "key": mac} for mac in macs]
     await connection.execute(insert(schema.change), rows)
+
+
+def _firmware() -> Update:
+    """Only where it is another one: a row that stays as it is costs no page of the log."""
+    device = schema.device.c
+    other = (device.mac == bindparam("the_mac")) & (device.firmware != bindparam("version"))
+    return update(schema.device).where(other).values(firmware=bindparam("version"))
 
 
 async def _write_modern(connection: AsyncConnection, macs: Iterable[str]) -> None:
@@ -305,8 +349,19 @@ def _chunks(items: list[T]) -> Iterator[list[T]]:
 
 
 def _fetch_row(one: FetchRecord) -> dict[str, Any]:
-    row = {name: getattr(one, name) for name in schema.last_fetch.c.keys()}  # noqa: SIM118  # a ColumnCollection, not a dict
-    return row | {"proof": one.proof.value, "listener": one.listener.value}
+    """Plain values only: SQLite's driver looks for an adapter for each that is of a class of ours."""
+    return {
+        "mac": str(one.mac),
+        "file": one.file,
+        "at": one.at,
+        "status": one.status,
+        "size": one.size,
+        "digest": one.digest,
+        "proof": one.proof.value,
+        "listener": one.listener.value,
+        "tls_version": one.tls_version,
+        "firmware": one.firmware,
+    }
 
 
 def _seen_row(mac: str, one: _Seen) -> dict[str, Any]:

@@ -95,6 +95,8 @@ device = Table(
     Column("allow_expired", Boolean, nullable=False, server_default=true()),
     Column("digest_secret", LargeBinary),
     Column("created", Float, nullable=False),
+    Column("served", BigInteger),  # NULL until it has fetched a configuration
+    Column("changed", BigInteger, nullable=False, server_default="0"),
     sqlite_with_rowid=False,  # one B-tree descent instead of two on the boot path
 )
 
@@ -209,10 +211,29 @@ event = Table(
     Column("actor", Text, nullable=False),
     Column("audit", Boolean, nullable=False),
     Column("details", Text, nullable=False),
+    Column("named", Text, nullable=False, server_default=""),
+    Column("claimed", Text, nullable=False, server_default=""),
     Index("ix_event_audit_id", "audit", "id"),
     Index("ix_event_mac_id", "mac", "id"),
     Index("ix_event_kind_id", "kind", "id"),
 )
+"""``named`` and ``claimed``: of an event of nobody proven, the Mac in the path and another one in the subject."""
+
+for _name in ("named", "claimed"):
+    _TOLD = text(f"{_name} <> ''")
+    Index(f"ix_event_{_name}_id", event.c[_name], event.c.id, sqlite_where=_TOLD, postgresql_where=_TOLD)
+
+sighting = Table(
+    "sighting",
+    metadata,
+    Column("mac", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("day", Integer, nullable=False),
+    PrimaryKeyConstraint("mac", "address"),
+    Index("ix_sighting_address", "address"),
+    sqlite_with_rowid=False,
+)
+"""Where a known device has proven itself, and on which day (Unix time / 86,400 s) the last time."""
 
 seen = Table(
     "seen",
@@ -242,3 +263,13 @@ change = Table(
     Column("key", Text, nullable=False),
     PrimaryKeyConstraint("revision", "scope", "key"),
 )
+
+touched = Table(
+    "touched",
+    metadata,
+    Column("scope", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    PrimaryKeyConstraint("scope", "key"),
+)
+"""The last change of each layer that devices share, kept for ever; a device's own change stands in its row."""

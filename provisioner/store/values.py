@@ -52,7 +52,11 @@ def pack_layer(layer: ConfigLayer, box: SecretBox) -> tuple[str, bytes | None]:
 
 
 def _seal(value: object, name: str, row: str, box: SecretBox) -> Any:
-    return {_SEALED: b64encode(box.seal(json.dumps(to_json(value)).encode(), "layer", row, name)).decode()}
+    return _sealed(json.dumps(to_json(value)).encode(), name, row, box)
+
+
+def _sealed(plain: bytes, name: str, row: str, box: SecretBox) -> Any:
+    return {_SEALED: b64encode(box.seal(plain, "layer", row, name)).decode()}
 
 
 def unpack_layer(scope: Scope, key: str, entries: str, raw: bytes | None, box: SecretBox) -> ConfigLayer:
@@ -67,8 +71,31 @@ def unpack_layer(scope: Scope, key: str, entries: str, raw: bytes | None, box: S
         raise StoreFailed(f"layer {row} is damaged: {type(error).__name__}") from error
 
 
+def reseal_layer(
+    scope: str, key: str, entries: str, raw: bytes | None, box: SecretBox
+) -> tuple[str, bytes | None] | None:
+    """The columns of a row with every secret sealed by the newest key; None when they are so already."""
+    row = f"{scope}/{key}"
+    try:
+        stored = json.loads(entries)
+        old = {name: b64decode(one[_SEALED]) for name, one in stored.items() if _is_sealed(one)}
+        old = {name: sealed for name, sealed in old.items() if not box.is_current(sealed)}
+        if not old and (raw is None or box.is_current(raw)):
+            return None
+        for name, sealed in old.items():
+            stored[name] = _sealed(box.open(sealed, "layer", row, name), name, row, box)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise StoreFailed(f"layer {row} is damaged: {type(error).__name__}") from error
+    fresh = raw if raw is None else box.seal(box.open(raw, "layer", row, "raw"), "layer", row, "raw")
+    return json.dumps(stored, sort_keys=True), fresh
+
+
+def _is_sealed(stored: Any) -> bool:
+    return stored.__class__ is dict and _SEALED in stored
+
+
 def _unpack(stored: Any, name: str, row: str, box: SecretBox) -> object:
-    if stored.__class__ is dict and _SEALED in stored:
+    if _is_sealed(stored):
         value = json.loads(box.open(b64decode(stored[_SEALED]), "layer", row, name))
         return Secret(value) if isinstance(value, str) else from_json(value)
     return from_json(stored)

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from provisioner.errors import StoreFailed
 from provisioner.layers import Merged, merge
 from provisioner.model import BootView, ConfigLayer, Device, Line, Mac, Scope
 from provisioner.store import schema
+from provisioner.store.crowds import Crowds
 from provisioner.store.database import Store
 from provisioner.store.devices import state_of
 from provisioner.store.engine import failing_clearly, is_sqlite, plain_sql, read_only, reading
@@ -38,6 +39,11 @@ _SEPARATOR: Final = "/"
 
 Rows = Sequence[Sequence[Any]]
 _Layers = dict[tuple[str, str], ConfigLayer | StoreFailed]
+_Touched = Mapping[tuple[str, str], int]
+"""The last change of each layer that devices share."""
+_Dated = Callable[[Device], int]
+"""The last change of any layer below a device's own."""
+_DEFAULTS: Final = ("defaults", "")
 
 
 def _boot_select() -> Select[Any]:
@@ -50,6 +56,7 @@ def _boot_select() -> Select[Any]:
     columns = (
         _D.vendor, _D.model, _D.account, _D.site, _D.revoked, pin.c.spki, _D.firmware, _D.seen_modern,
         _D.allow_token, _D.allow_digest, _D.allow_expired, _D.digest_secret, layer.c.entries, layer.c.raw, uploads,
+        _D.served, _D.changed,
         binding.c.line, binding.c.label, _E.id, _E.number, _E.auth_user, _E.secret, _E.display_name,
         select(schema.revision.c.value).scalar_subquery(),
     )  # fmt: skip
@@ -63,20 +70,20 @@ def _boot_select() -> Select[Any]:
     return select(*columns).select_from(joined).where(_D.mac == bindparam("mac"))
 
 
-_DEVICE: Final = slice(0, 15)
-_LINE: Final = slice(15, 22)
-_AT: Final = 22
+_DEVICE: Final = slice(0, 17)
+_LINE: Final = slice(17, 24)
+_AT: Final = 24
 """Column of the revision that the rows were read at."""
 
 
-def boot_view_of(mac: Mac, rows: Rows, box: SecretBox) -> BootView | None:
+def boot_view_of(mac: Mac, rows: Rows, box: SecretBox, dated: _Dated) -> BootView | None:
     """Build the frozen values; StoreFailed when a row or a secret in it is damaged."""
     if not rows:
         return None
     try:
-        bound = sorted((row[_LINE] for row in rows if row[15] is not None), key=itemgetter(0))
+        bound = sorted((row[_LINE] for row in rows if row[17] is not None), key=itemgetter(0))
         lines = tuple([_line(row, box) for row in bound])
-        return _view(mac, rows[0], lines, box)
+        return _view(mac, rows[0], lines, box, dated)
     except (TypeError, ValueError, AttributeError) as error:
         raise StoreFailed(f"the row of device {mac} is damaged: {type(error).__name__}") from error
 
@@ -94,7 +101,7 @@ def _checked(kind: type[int], value: Any) -> int:
     return int(value)
 
 
-def _view(mac: Mac, row: Sequence[Any], lines: tuple[Line, ...], box: SecretBox) -> BootView:
+def _view(mac: Mac, row: Sequence[Any], lines: tuple[Line, ...], box: SecretBox, dated: _Dated) -> BootView:
     (
         vendor,
         model,
@@ -111,6 +118,8 @@ def _view(mac: Mac, row: Sequence[Any], lines: tuple[Line, ...], box: SecretBox)
         entries,
         raw,
         names,
+        served,
+        changed,
     ) = row[_DEVICE]
     device = Device(
         mac,
@@ -129,7 +138,21 @@ def _view(mac: Mac, row: Sequence[Any], lines: tuple[Line, ...], box: SecretBox)
     )
     layer = None if entries is None else unpack_layer(Scope.DEVICE, mac, entries, raw, box)
     uploads = frozenset(names.split(_SEPARATOR * 2)) if names else frozenset()
-    return BootView(device, lines, layer, uploads, row[_AT])
+    last = dated(device)
+    return BootView(
+        device, lines, layer, uploads, row[_AT], -1 if served is None else served, last if last > changed else changed
+    )
+
+
+def _below(device: Device) -> tuple[tuple[str, str], ...]:
+    """The layers below a device's own, in the order in which they are merged."""
+    return (
+        _DEFAULTS,
+        ("vendor", device.vendor),
+        ("model", f"{device.vendor}/{device.model}"),
+        ("account", device.account),
+        ("site", device.site),
+    )
 
 
 class Views:
@@ -141,7 +164,10 @@ class Views:
         self._store = store
         self._built_in = built_in
         self._reader: _Reader = _SqliteReader(store.url) if is_sqlite(store.url) else _EngineReader(store)
+        self._crowds = Crowds(store)
         self._layers: _Layers = {}
+        self._touched: _Touched = {}
+        self._dates: dict[tuple[str, str, str, str], int] = {}
         self._merged: OrderedDict[tuple[str, ...], Merged] = OrderedDict()
         self._following = asyncio.Lock()
         """One reload at a time: what a slow one has read must not come over what a later one knows."""
@@ -167,22 +193,32 @@ class Views:
             rows = await self._reader.boot_rows(mac)
             while rows and rows[0][_AT] > self.generation and await self._follow():
                 rows = await self._reader.boot_rows(mac)
-        return boot_view_of(mac, rows, self._store.box)
+        return boot_view_of(mac, rows, self._store.box, self._last_change)
+
+    def _last_change(self, device: Device) -> int:
+        place = device.vendor, device.model, device.account, device.site
+        found = self._dates.get(place)
+        if found is None:
+            if len(self._dates) >= MERGED_KEPT:
+                self._dates.clear()
+            found = self._dates[place] = max(self._touched.get(key, 0) for key in _below(device))
+        return found
+
+    def weights(self) -> Mapping[str, int]:
+        """Address (IPv4, or IPv6 /64) -> known devices that have proven themselves there; replaced as a whole."""
+        return self._crowds.weights
+
+    def populations(self) -> tuple[Mapping[str, int], Mapping[str, int]]:
+        """Devices of each site and of each account; new mappings when they change."""
+        return self._crowds.sites, self._crowds.accounts
+
+    async def learn(self) -> None:
+        """Bring weights and populations up to date where it is time to; call it every few seconds."""
+        await self._crowds.learn(self.generation)
 
     def shared(self, device: Device) -> Merged:
         """The layers below the device's own, merged; StoreFailed when one of them is damaged."""
-        model = f"{device.vendor}/{device.model}"
-        path = [
-            key
-            for key in (
-                ("defaults", ""),
-                ("vendor", device.vendor),
-                ("model", model),
-                ("account", device.account),
-                ("site", device.site),
-            )
-            if key in self._layers
-        ]
+        path = [key for key in _below(device) if key in self._layers]
         wanted = (device.vendor, *(word for key in path for word in key))
         merged = self._merged.get(wanted)
         if merged is None:
@@ -229,9 +265,8 @@ class Views:
         changes = await self._reader.changes(self.generation)
         numbers = {number for number, _, _ in changes}
         if numbers and numbers == set(range(self.generation + 1, max(numbers) + 1)):
-            await self._reload_some(
-                {(scope, key) for _, scope, key in changes if scope != Scope.DEVICE.value}, max(numbers)
-            )
+            shared = {(scope, key): number for number, scope, key in changes if scope != Scope.DEVICE.value}
+            await self._reload_some(shared, max(numbers))
         else:  # too far behind, or the database was put back from a backup
             await self._reload()
         return True
@@ -239,20 +274,23 @@ class Views:
     async def _reload(self) -> None:
         revision = await self._reader.revision()
         layers = {(row[0], row[1]): self._unpack(*row) for row in await self._reader.layers()}
-        self._take_up(layers, revision)
+        touched = {(row[0], row[1]): int(row[2]) for row in await self._reader.touched()}
+        self._take_up(layers, touched, revision)
 
-    async def _reload_some(self, keys: Collection[tuple[str, str]], revision: int) -> None:
+    async def _reload_some(self, shared: _Touched, revision: int) -> None:
         layers = dict(self._layers)
-        for scope, key in keys:
+        for scope, key in shared:
             layers.pop((scope, key), None)
             for row in await self._reader.layer(scope, key):
                 layers[scope, key] = self._unpack(*row)
-        self._take_up(layers if keys else self._layers, revision)
+        if shared:
+            self._take_up(layers, {**self._touched, **shared}, revision)
+        else:
+            self.generation = revision
 
-    def _take_up(self, layers: _Layers, revision: int) -> None:
+    def _take_up(self, layers: _Layers, touched: _Touched, revision: int) -> None:
         """All at once and after the last read: a read that fails or lasts leaves what was known, whole."""
-        if layers is not self._layers:
-            self._layers, self._merged = layers, OrderedDict()
+        self._layers, self._merged, self._touched, self._dates = layers, OrderedDict(), touched, {}
         self.generation = revision
 
     def _unpack(self, scope: str, key: str, entries: str, raw: bytes | None) -> ConfigLayer | StoreFailed:
@@ -280,6 +318,8 @@ _LAYER: Final = select(_L.scope, _L.key, _L.entries, _L.raw).where(
     _L.scope == bindparam("scope"), _L.key == bindparam("key")
 )
 _REVISION: Final = select(schema.revision.c.value)
+_T: Final = schema.touched.c
+_TOUCHED: Final = select(_T.scope, _T.key, _T.revision)
 _C: Final = schema.change.c
 _CHANGES: Final = select(_C.revision, _C.scope, _C.key).where(_C.revision > bindparam("revision")).order_by(_C.revision)
 
@@ -292,6 +332,7 @@ class _SqliteReader:
     _CHANGES = plain_sql(_CHANGES)
     _LAYERS = plain_sql(_LAYERS)
     _LAYER = plain_sql(_LAYER)
+    _TOUCHED = plain_sql(_TOUCHED)
 
     def __init__(self, url: URL) -> None:
         self._url = url
@@ -334,6 +375,9 @@ class _SqliteReader:
     async def layer(self, scope: str, key: str) -> Rows:
         return self._execute(self._LAYER, {"scope": scope, "key": key})
 
+    async def touched(self) -> Rows:
+        return self._execute(self._TOUCHED, {})
+
 
 class _EngineReader:
     """Any other database, over the store's pool; each read is one round trip."""
@@ -367,6 +411,9 @@ class _EngineReader:
 
     async def layer(self, scope: str, key: str) -> Rows:
         return await self._execute(_LAYER, {"scope": scope, "key": key})
+
+    async def touched(self) -> Rows:
+        return await self._execute(_TOUCHED, {})
 
 
 _Reader = _SqliteReader | _EngineReader

@@ -1,10 +1,11 @@
 """What strangers and second keys try: to outlive a pin, to drown an alarm, to leave something behind."""
 
 import asyncio
+import socket
 import time
 from datetime import UTC, datetime, timedelta
 
-from house import SECRET, VVX, administer, ask, events, soon
+from house import OTHER_VVX, SECRET, VVX, administer, ask, events, raw, soon
 from test_device_files import _dated
 
 from provisioner.model import Mac
@@ -93,3 +94,26 @@ def test_a_token_is_in_no_event_wherever_a_stranger_puts_it(house):
 def test_an_encoded_upload_is_refused(house, vvx):
     sent = house.get(f"/{VVX}-app.log", vvx, method="PUT", body=b"x" * 40, Content_Encoding="gzip")
     assert sent[0] == 400
+
+
+def test_neither_host_nor_server_name_decides_what_is_served(house, vvx):
+    """The certificate does, on each request: also for another Host or server name, and on a resumed session."""
+    context = house.context(vvx)
+    context.check_hostname = False
+
+    def ask(path, host, name, session=None):
+        with (
+            socket.create_connection(("127.0.0.1", house.ports["device"]), timeout=10) as plain,
+            context.wrap_socket(plain, server_hostname=name, session=session) as phone,
+        ):
+            answer = raw(phone, f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
+            return answer.partition(b"\r\n\r\n")[::2], phone.session
+
+    own, other = f"/{VVX}-user.cfg", f"/{OTHER_VVX}-user.cfg"
+    (head, body), session = ask(own, "localhost", "localhost")
+    assert head.startswith(b"HTTP/1.1 200") and body
+    names = [("localhost", "other.example"), ("other.example", "localhost"), ("192.0.2.7:1", None), ("", "a.example")]
+    for host, name in names:
+        for held in (None, session):
+            assert ask(own, host, name, held)[0] == (head, body)
+            assert ask(other, host, name, held)[0][0].startswith(b"HTTP/1.1 403")

@@ -29,7 +29,8 @@ from provisioner.store.views import Views
 
 MAC = Mac("0004f2aabb01")
 NAME = "0004f2aabb01-phone.cfg"
-STRANGER = "x" * 22
+STRANGER = "x" * 21 + "A"
+"""What a token may look like."""
 
 
 @pytest_asyncio.fixture
@@ -251,7 +252,7 @@ async def test_a_token_is_found_by_its_index(acme: Fleet, store: Store) -> None:
     await book.spend(STRANGER, 101.0)
     assert book._reader is not None
     book._reader.set_trace_callback(sent.append)
-    await book.spend(STRANGER, 101.0)
+    await book.spend(STRANGER, 201.0)  # what was unknown a moment ago is not asked again
     [query] = sent
     [step] = [row[3] for row in book._reader.execute("EXPLAIN QUERY PLAN " + query)]
     assert step.startswith("SEARCH token USING INDEX")

@@ -146,7 +146,7 @@ async def main(url, key, data):
         wal = Path(url.partition("///")[2] + "-wal").stat().st_size
         limit(wal)
         proof, listener = Proof.CERTIFICATE, ListenerKind.DEVICE
-        recorder.fetch(FetchRecord(mac, "a.cfg", 1.0, 200, 3, "d", proof, listener, "", "", b"abc"))
+        recorder.fetch(FetchRecord(mac, "a.cfg", 1.0, 200, 3, "d", proof, listener, "", "", body=b"abc"))
         for _ in range(3):
             await recorder.flush()
         told["flush"], told["waiting"] = dict(counted), recorder.waiting()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, text
@@ -110,3 +112,34 @@ def test_a_password_in_the_address_is_not_told(tmp_path: Path) -> None:
         migrations.upgrade("postgresql://tester:canary-4711@localhost/x?host=/nowhere/at/all")
     assert "canary" not in failed.value.cause
     assert "canary" not in str(make_url("postgresql://tester:canary-4711@localhost/x"))
+
+
+def test_events_that_were_there_before_are_found_by_name(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'p.db'}"
+    engine = create_engine(url, poolclass=NullPool)
+    with engine.begin() as connection:
+        config = migrations._config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0002")
+    rows = [
+        ("", {"path": "/0004F2AABB01-phone.cfg", "subject": "CN=0004F2AABB02"}),
+        ("0004f2aabb03", {"path": "/0004f2aabb01.cfg"}),
+        ("", {"path": "/", "reason": "0004f2aabb01"}),
+    ]
+    insert = text(
+        "INSERT INTO event (at, kind, mac, severity, actor, audit, details)"
+        " VALUES (1, 'x', :mac, 'info', '', false, :text)"
+    )
+    with engine.begin() as connection:
+        for _ in range(2000):
+            connection.execute(insert, [{"mac": mac, "text": json.dumps(details)} for mac, details in rows])
+    migrations.upgrade(url)
+    with engine.connect() as connection:
+        found = connection.execute(
+            text("SELECT mac, named, claimed, count(*) FROM event GROUP BY 1, 2, 3 ORDER BY 1, 2")
+        )
+        assert [tuple(row) for row in found] == [
+            ("", "", "", 2000),
+            ("", "0004f2aabb01", "0004f2aabb02", 2000),
+            ("0004f2aabb03", "", "", 2000),
+        ]

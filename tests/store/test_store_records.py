@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -12,11 +13,13 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from sqlalchemy import select, text
+from sqlalchemy.event import listen, remove
 
 from provisioner.fleet import Fleet
 from provisioner.model import Event, FetchRecord, ListenerKind, Mac, Proof, Scope
 from provisioner.store import records, schema
 from provisioner.store.database import Store
+from provisioner.store.engine import is_sqlite
 from provisioner.store.records import Recorder
 from provisioner.store.views import Views
 
@@ -303,3 +306,43 @@ async def every_byte(store: Store) -> bytes:
 
 def read_file(name: str) -> bytes:
     return Path(name).read_bytes()
+
+
+async def test_refusals_in_a_devices_name_are_found_by_an_index_alone(
+    acme: Fleet, store: Store, make_recorder: Make
+) -> None:
+    recorder = make_recorder()
+    colons = "00:04:F2:AA:BB:01"
+    for path, subject in (
+        (f"/{MAC}-phone.cfg", ""),
+        (f"/spa{MAC.upper()}.xml", ""),
+        ("/x.cfg", f"CN={colons},O=Someone"),
+        (f"/{OTHER}.cfg", f"CN={MAC}"),
+        (f"/{OTHER}.cfg", ""),
+        (f"/{MAC}0a.cfg", "CN=nobody"),
+    ):
+        recorder.event(Event("not_identified", 1.0, details={"path": path, "subject": subject}))
+    recorder.event(Event("not_yours", 2.0, MAC, details={"path": f"/{OTHER}.cfg"}))
+    await recorder.flush()
+    found = await acme.events(mac=MAC, named=True)
+    assert [one.details.get("path") for one in found if not one.actor] == [
+        f"/{MAC}-phone.cfg", f"/spa{MAC.upper()}.xml", "/x.cfg", f"/{OTHER}.cfg", f"/{OTHER}.cfg",
+    ]  # fmt: skip
+    assert [one.kind for one in await acme.events(mac=OTHER, named=True)].count("not_identified") == 2
+    assert [one.id for one in await acme.events(mac=MAC, named=True, limit=2)] == [one.id for one in found[-2:]]
+    assert [one.kind for one in await acme.events(mac=MAC)] == ["device_added", "not_yours"]
+    asked: list[tuple[str, object]] = []
+
+    def hear(_c: object, _cursor: object, statement: str, parameters: object, *_: object) -> None:
+        asked.append((statement, parameters))
+
+    listen(store.engine.sync_engine, "before_cursor_execute", hear)
+    await acme.events(mac=MAC, named=True)
+    remove(store.engine.sync_engine, "before_cursor_execute", hear)
+    queries = [one for one in asked if "FROM event" in one[0]]
+    assert len(queries) == 3
+    if is_sqlite(store.url):
+        async with store.reading() as connection:
+            for statement, parameters in queries:
+                plan = (await connection.exec_driver_sql("EXPLAIN QUERY PLAN " + statement, parameters)).all()
+                assert [bool(re.search(r"SEARCH event USING INDEX ix_event_\w+_id", row[-1])) for row in plan] == [True]
