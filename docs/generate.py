@@ -9,6 +9,9 @@ from pathlib import Path
 import click
 
 from provisioner.cli import cli
+from provisioner.counters import BUCKETS, GAUGES, HELP, SUMS, TIMES
+from provisioner.events import KINDS
+from provisioner.http.fleet_state import FLEET
 from provisioner.model import Model
 from provisioner.neutral import SETTINGS
 from provisioner.preview import written
@@ -136,11 +139,55 @@ def _placed(name: str) -> str:
     return name.format(mac="{mac}", MAC="{MAC}", code="NN", part="{part}")
 
 
+def events_page() -> Iterator[str]:
+    """Every kind of event."""
+    yield "# Events\n"
+    yield "What `provisioner events --kind KIND` takes. Refusals carry the reason, the verdict and what TLS showed;"
+    yield "changes by administrators say who made them and are kept. A repeated refusal is told once a minute.\n"
+    yield from table(("kind", "says"), ((f"`{kind}`", says) for kind, says in KINDS.items()))
+
+
+def metrics_page() -> Iterator[str]:
+    """Every metric of the admin edge."""
+    yield "# Metrics\n"
+    yield "What `http://127.0.0.1:8081/metrics` answers (`admin.host`, `admin.port`), in the text format of Prometheus,"
+    yield "over all workers. Every name begins with `provisioner_`. A metric has at most 200 combinations of labels;"
+    yield "what is beyond is counted as `other`. `/storm` draws them, `/storm.json` is the same for programs.\n"
+    yield "Workers write twice a second: a worker that is killed takes the last half second along.\n"
+    yield "## Counters\n"
+    counters = [(f"`{name}_total`", ", ".join(one.labels), one.text) for name, one in HELP.items()]
+    counters += [(f"`{name}_total`", "", text) for name, text in SUMS.items()]
+    yield from table(("name", "labels", "what"), iter(counters))
+    yield "\n## Histograms\n"
+    yield f"In seconds, with the bounds {', '.join(f'{one:g}' for one in BUCKETS)}.\n"
+    yield from table(("name", "what"), ((f"`{name}_seconds`", text) for name, text in TIMES.items()))
+    yield "\n## Gauges\n"
+    gauges = [(f"`{name}`", ", ".join(one.labels), _MODES[one.mode], one.text) for name, one in GAUGES.items()]
+    gauges += [(f"`{name}`", ", ".join(labels), "", text) for name, (text, labels) in FLEET.items()]
+    yield from table(("name", "labels", "of the workers", "what"), iter(gauges))
+    yield "\n## Useful questions\n"
+    yield from table(("question", "expression"), iter(_QUESTIONS))
+
+
+_MODES = {"livesum": "sum", "livemax": "highest"}
+_QUESTIONS = (
+    ("CPU of one boot, s", "`provisioner_busy_cpu_seconds_total / provisioner_busy_boots_total`"),
+    ("boots a second", "`sum(rate(provisioner_boots_total[1m]))`"),
+    ("wait of the slowest hundredth, s", "`histogram_quantile(0.99, rate(provisioner_gate_delay_seconds_bucket[1m]))`"),
+    ("share of callers dropped before TLS",
+     "`sum(rate(provisioner_gate_dropped_total[1m])) / (sum(rate(provisioner_gate_dropped_total[1m])) + "
+     "sum(rate(provisioner_gate_begun_total[1m])))`"),
+    ("alarm: a storm", "`provisioner_storm_mode == 1`"),
+)  # fmt: skip
+
+
 PAGES = {
+    "events.md": events_page,
     "settings.md": settings_page,
     "command-line.md": command_page,
     "models.md": models_page,
     "file-names.md": files_page,
+    "metrics.md": metrics_page,
 }
 
 

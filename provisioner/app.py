@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import random
 import resource
 import socket
 import sys
@@ -16,31 +17,37 @@ from contextlib import AsyncExitStack, ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import Final
 
 from OpenSSL import SSL
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from provisioner.admission import Admission
 from provisioner.children import REFUSED, Lifeline
-from provisioner.counters import Counters, bury
+from provisioner.contradictions import require_consistent
+from provisioner.counters import Counters, bury, totals
 from provisioner.delivery import Delivery
 from provisioner.digest import Digest
 from provisioner.errors import ProvisionerError, StoreFailed, Unusable
 from provisioner.events import EventLog
 from provisioner.firmware import FirmwareShelf
+from provisioner.gate import Storm
 from provisioner.http.bootstrap import BootstrapEdge
 from provisioner.http.device import DeviceEdge, Handler
 from provisioner.http.listener import Listener, http_limits
 from provisioner.http.server import QuietServer
 from provisioner.http.tls import make_context
 from provisioner.identity import Identifier
-from provisioner.model import Count, ListenerKind
+from provisioner.metered import Metered
+from provisioner.model import Count, ListenerKind, Model, Observe
 from provisioner.ports import bind, shown
 from provisioner.run_directory import RunDirectory
 from provisioner.settings import Settings
 from provisioner.store import engine as engines
 from provisioner.store import schema
+from provisioner.store.census import Group, take_census
 from provisioner.store.database import Store, key_path
 from provisioner.store.migrations import require_current
 from provisioner.store.records import Recorder
@@ -57,6 +64,10 @@ from provisioner.vendors import drivers
 
 log: Final = logging.getLogger("provisioner.server")
 
+_LEARN: Final = 5.0
+"""s between looks at whether devices, or where they are, have to be counted again."""
+_PRUNE: Final = 3600.0
+"""s between clearances of what is too old."""
 _LOOK: Final = 0.2
 """s between looks at whether a retired worker's last connection has gone."""
 _LOG_FORMAT: Final = "%(asctime)s %(levelname)s [%(process)d] %(message)s"
@@ -82,6 +93,7 @@ def run(settings: Settings) -> int:
     """Serve until SIGTERM; the exit code. Unusable when this installation cannot be served as it is."""
     logging.basicConfig(stream=sys.stderr, level=settings.log_level.upper(), format=_LOG_FORMAT)
     logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells how it looks, not what it finds
+    require_consistent(settings)
     _set_limits()
     run_directory = RunDirectory(settings.data)
     with ExitStack() as stack:
@@ -189,12 +201,20 @@ async def serve_worker(sockets: Sockets, equipment: Equipment, line: Lifeline) -
         stack.push_async_callback(_contained, "flush", recorder.flush, count)
         _every(stack, settings.store_poll, "refresh", views.refresh, count)
         _every(stack, settings.store_flush, "flush", recorder.flush, count)
-        handlers = _handlers(sockets, equipment, store, views, recorder, count)
-        listeners = [
-            _listener(stack, kind, sockets[kind], handler, settings, equipment.contexts.get(kind), count)
-            for kind, handler in handlers.items()
-        ]
-        tenure = await stack.enter_async_context(Tenure(line, partial(_measure, counters, listeners), log.debug))
+        storm = Storm(settings.gate_target, settings.gate_interval, settings.gate_calm)
+        await _contained("learn", views.learn, count)
+        _every(stack, _LEARN, "learn", partial(_in_calm, storm, views.learn), count)
+        _every(stack, _PRUNE, "prune", partial(_in_calm, storm, recorder.prune), count)
+        admission = Admission(settings, storm, count, random.uniform, _models(equipment.drivers))
+        handlers = _handlers(sockets, equipment, store, views, recorder, admission, count, counters.observe)
+        listeners = []
+        for kind, handler in handlers.items():
+            server = QuietServer(handler, count, eager=True, **http_limits(settings))
+            context, told = equipment.contexts.get(kind), storm if kind is ListenerKind.DEVICE else None
+            one = Listener(kind, sockets[kind], context, server, settings, count, storm=told, observe=counters.observe)
+            listeners.append(_started(stack, one, server))
+        measure = partial(_measure, counters, listeners, views, storm)
+        tenure = await stack.enter_async_context(Tenure(line, measure, log.debug))
         await tenure.until_told_to_leave()
         for one in listeners:
             one.stop_accepting()
@@ -204,10 +224,18 @@ async def serve_worker(sockets: Sockets, equipment: Equipment, line: Lifeline) -
 
 
 def _handlers(
-    sockets: Sockets, equipment: Equipment, store: Store, views: Views, recorder: Recorder, count: Count
+    sockets: Sockets,
+    equipment: Equipment,
+    store: Store,
+    views: Views,
+    recorder: Recorder,
+    admission: Admission,
+    count: Count,
+    observe: Observe,
 ) -> Mapping[ListenerKind, Handler]:
     """What answers on each listening socket."""
-    settings, vendors = equipment.settings, equipment.drivers
+    settings = equipment.settings
+    vendors = {name: Metered(driver, count, observe) for name, driver in equipment.drivers.items()}
     base_urls = {kind: _base_url(settings, sockets[kind]) for kind in equipment.contexts}
     shelf = FirmwareShelf(settings.data / "firmware")
     delivery = Delivery(
@@ -220,6 +248,7 @@ def _handlers(
         digest=equipment.digest,
         settings=settings,
         base_urls=base_urls,
+        admission=admission,
     )
     identifier = Identifier(
         equipment.trust.anchors,
@@ -237,6 +266,17 @@ def _handlers(
     return handlers
 
 
+def _models(drivers: Mapping[str, VendorDriver]) -> Iterator[Model]:
+    for one in drivers.values():
+        yield from one.manifest.models.values()
+
+
+async def _in_calm(storm: Storm, action: Callable[[], Awaitable[object]]) -> None:
+    """Work that can wait until a storm is over."""
+    if not storm.on:
+        await action()
+
+
 def _base_url(settings: Settings, sock: socket.socket, scheme: str = "https") -> str:
     """Where phones fetch from: the name in the certificate, the port that is really bound."""
     host = f"[{settings.server_name}]" if ":" in settings.server_name else settings.server_name
@@ -249,17 +289,7 @@ def _authority(settings: Settings) -> str:
     return path.read_text("ascii") if path.is_file() else ""
 
 
-def _listener(
-    stack: AsyncExitStack,
-    kind: ListenerKind,
-    sock: socket.socket,
-    handler: Handler,
-    settings: Settings,
-    context: SSL.Context | None,
-    count: Count,
-) -> Listener:
-    server = QuietServer(handler, count, eager=kind is not ListenerKind.ADMIN, **http_limits(settings))
-    listener = Listener(kind, sock, context, server, settings, count)
+def _started(stack: AsyncExitStack, listener: Listener, server: QuietServer) -> Listener:
     stack.push_async_callback(server.shutdown, 0)
     stack.callback(listener.close)
     listener.start()
@@ -303,10 +333,20 @@ async def _contained(name: str, action: Callable[[], Awaitable[object]], count: 
         log.exception("%s failed because of a fault in the program", name)
 
 
-def _measure(counters: Counters, listeners: Sequence[Listener], lag: float) -> None:
-    counters.loop_lag(lag)
+def _measure(counters: Counters, listeners: Sequence[Listener], views: Views, storm: Storm, lag: float) -> None:
+    """At each beat: tell what the listeners are at, and tell the gates what the store has learnt of sites."""
+    counters.gauge("storm_mode", storm.on)
+    counters.gauge("storm_seconds", monotonic() - storm.since if storm.on else 0.0)
     for one in listeners:
         counters.connections(one.kind, len(one))
+        if one.kind in (ListenerKind.DEVICE, ListenerKind.LEGACY):
+            one.know(views.weights())
+            state = one.state
+            counters.gauge("gate_waiting", state.waiting, one.kind)
+            counters.gauge("gate_delay_now_seconds", state.delay, one.kind)
+            counters.gauge("gate_capacity", state.capacity, one.kind)
+            counters.gauge("gate_backlog", state.backlog, one.kind)
+    counters.loop_lag(lag)
 
 
 async def _all_gone(listeners: Sequence[Listener]) -> None:
@@ -323,18 +363,30 @@ def admin_main(settings: Settings, sock: socket.socket, line: Lifeline) -> int:
 
 
 async def serve_admin(settings: Settings, sock: socket.socket, line: Lifeline) -> None:
-    """Health and metrics until told to leave."""
-    from provisioner.http.admin import Health, admin_handler  # device workers load no admin code
+    """Health, metrics and the storm view until told to leave."""
+    from provisioner.http.admin import AdminEdge, Health  # device workers load no admin code
+    from provisioner.http.fleet_state import FleetState
+    from provisioner.http.storm_watch import StormWatch
 
     url = engines.parse_url(settings.database_url)
+    metrics = RunDirectory(settings.data).metrics
     async with AsyncExitStack() as stack:
         engine = engines.make_engine(url)
         stack.push_async_callback(engine.dispose)
-        health = Health(certificate_files(settings), partial(_ping, engine))
-        handler = admin_handler(health, RunDirectory(settings.data).metrics)
-        _listener(stack, ListenerKind.ADMIN, sock, handler, settings, None, _uncounted)
-        tenure = await stack.enter_async_context(Tenure(line, _unmeasured, health.told))
+        fleet = FleetState(partial(_census, engine))
+        watch = StormWatch(partial(totals, metrics), fleet)
+        _every(stack, 1.0, "storm view", watch.look, _uncounted)
+        _every(stack, 1.0, "census", watch.count_fleet, _uncounted)
+        edge = AdminEdge(Health(certificate_files(settings), partial(_ping, engine)), metrics, fleet, watch)
+        server = QuietServer(edge.handle, _uncounted, **http_limits(settings))
+        _started(stack, Listener(ListenerKind.ADMIN, sock, None, server, settings, _uncounted), server)
+        tenure = await stack.enter_async_context(Tenure(line, _unmeasured, edge.health.told))
         await tenure.until_told_to_leave()
+
+
+async def _census(engine: AsyncEngine, since: float) -> Sequence[Group]:
+    async with engines.reading(engine) as connection:
+        return await take_census(connection, since)
 
 
 async def _ping(engine: AsyncEngine) -> str:

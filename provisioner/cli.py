@@ -19,6 +19,7 @@ from provisioner.cli_records import db, events, firmware
 from provisioner.cli_server import demo, doctor, init, serve
 from provisioner.cli_session import INTERNAL, Nouns, shared_options, telling_usage
 from provisioner.cli_simulate import simulate
+from provisioner.cli_storm import storm
 
 SCRIPT_READS: Final = "provisioner.script_reads"
 SECTIONS = {
@@ -26,6 +27,7 @@ SECTIONS = {
     "Inventory": (account, site, user, extension, device, token),
     "Configuration": (layer, render, diff),
     "What happened": (events,),
+    "Overload": (storm,),
     "Trying it out": (demo, simulate),
 }
 

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal, NamedTuple
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest, values
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
+from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
 from prometheus_client.values import MultiProcessValue, MutexValue
 
 log = logging.getLogger("provisioner.server")
@@ -24,46 +28,91 @@ _MOST_LABELS: Final = 200
 _OTHER: Final = "other"
 _FILE: Final = 1024 * 1024
 """bytes of one file: more than 4,000 series."""
+BOOTS: Final = "boots"
+BUCKETS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
+"""s: from one rendered file to more than any phone waits."""
+_BUSY: Final = 5
+"""Boots between two beats from which on a boot's CPU can be told from what a worker needs to be awake."""
 
-HELP: Final[Mapping[str, str]] = {
-    "answers": "Answers given to devices, by status",
-    "refusals": "Requests refused, by reason",
-    "verdicts": "Certificates judged, by verdict",
-    "connections": "Connections by what became of them: opened, closed, over_cap, time-outs, resets, alerts",
-    "tls_done": "TLS handshakes completed, by version and whether a session was resumed",
-    "tls_refused": "Connections that never became TLS, by what was wrong with them",
-    "http_refused": "Requests that were no HTTP, by what was wrong with them",
-    "store_dropped": "Records of the boot path given up, by kind: the database was too slow for them",
-    "store_flush_failed": "Batches of records that could not be written, by whether they are tried again",
-    "bootstrap": "Answers of the plain HTTP listener, by kind of file",
-    "background": "Background tasks that failed once and went on, by task",
+
+class Told(NamedTuple):
+    """What people read of a counter: its text, and the names of its labels, whose values are joined by ``_``."""
+
+    text: str
+    labels: tuple[str, ...] = ("reason",)
+
+
+class GaugeTold(NamedTuple):
+    """What people read of a gauge, its label, and how the workers' values become one: ``livesum`` or ``livemax``."""
+
+    text: str
+    mode: Literal["livesum", "livemax"]
+    labels: tuple[str, ...] = ()
+
+
+HELP: Final[Mapping[str, Told]] = {
+    "answers": Told("Answers given to devices, by status"),
+    "files": Told("Answers to requests for a file that is known by name", ("vendor", "kind", "status")),
+    BOOTS: Told("Boots: a device's own configuration was sent, or is what it has", ("vendor",)),
+    "renders": Told("Files made from settings and templates, by what came of it", ("vendor", "outcome")),
+    "refusals": Told("Requests refused, by reason"),
+    "verdicts": Told("Certificates judged, by verdict"),
+    "connections": Told("Connections by what became of them: opened, closed, over_cap, time-outs, resets, alerts"),
+    "tls_done": Told("TLS handshakes completed, by version and whether a session was resumed"),
+    "tls_refused": Told("Connections that never became TLS, by what was wrong with them"),
+    "gate_begun": Told("Connections whose handshake was begun, by how well their address is known"),
+    "gate_dropped": Told("Connections closed before any cryptography: gone, late, full, scanner, name and others"),
+    "admissions": Told("Decisions about identified devices", ("stage", "reason", "class", "outcome")),
+    "http_refused": Told("Requests that were no HTTP, by what was wrong with them"),
+    "store_dropped": Told("Records of the boot path given up, by kind: the database was too slow for them"),
+    "store_flush_failed": Told("Batches of records that could not be written, by whether they are tried again"),
+    "bootstrap": Told("Answers of the plain HTTP listener, by kind of file"),
+    "background": Told("Background tasks that failed once and went on, by task"),
 }
-"""Texts for the metrics that people look at first; any other is described by its own name."""
+"""Counters that people look at first; any other is described by its own name."""
+
+TIMES: Final[Mapping[str, str]] = {
+    "gate_delay": "Time a connection waited for its handshake to begin",
+    "render": "Time to make one file from settings and templates",
+}
+"""Histograms; their names end in ``_seconds``."""
+
+GAUGES: Final[Mapping[str, GaugeTold]] = {
+    "open_connections": GaugeTold("Connections open now, by listener", "livesum", ("listener",)),
+    "loop_lag_seconds": GaugeTold("Delay of the slowest worker's event loop at its last beat", "livemax"),
+    "storm_mode": GaugeTold("1 while any worker is in storm mode", "livemax"),
+    "storm_seconds": GaugeTold("How long storm mode has lasted, 0 while calm", "livemax"),
+    "gate_waiting": GaugeTold("Connections accepted and waiting for their handshake", "livesum", ("listener",)),
+    "gate_delay_now_seconds": GaugeTold("Queue delay of the slowest worker at its last beat", "livemax", ("listener",)),
+    "gate_capacity": GaugeTold("Handshakes a second that can be begun, as measured", "livesum", ("listener",)),
+    "gate_backlog": GaugeTold("Callers that the kernel holds at most, meanwhile", "livemax", ("listener",)),
+}
+
+SUMS: Final[Mapping[str, str]] = {
+    "worker_cpu_seconds": "CPU time of the workers",
+    "busy_cpu_seconds": "CPU time of the workers in those half seconds in which each of them served 5 boots or more",
+    "busy_boots": "Boots served in those half seconds: busy_cpu_seconds / busy_boots is the cost of a boot",
+}
+"""Counters of other things than happenings."""
 
 
 class Counters:
-    """One worker's metrics. ``count`` is the ``Count`` that the rooms are given."""
+    """One worker's metrics. ``count`` is the ``Count`` that the rooms are given, ``observe`` the ``Observe``."""
 
-    def __init__(self, directory: Path, slot: int) -> None:
+    def __init__(self, directory: Path, slot: int, cpu: Callable[[], float] = time.process_time) -> None:
         _own_files(directory, slot)
         self._registry = CollectorRegistry()
         self._known: dict[tuple[str, str], Callable[[float], None]] = {}
         self._pending: dict[tuple[str, str], int] = {}
         self._metrics: dict[str, Counter] = {}
         self._labels: dict[str, int] = {}
-        self._connections = Gauge(
-            "provisioner_open_connections",
-            "Connections open now, by listener",
-            ["listener"],
-            registry=self._registry,
-            multiprocess_mode="livesum",
-        )
-        self._lag = Gauge(
-            "provisioner_loop_lag_seconds",
-            "Delay of the slowest worker's event loop at its last beat",
-            registry=self._registry,
-            multiprocess_mode="livemax",
-        )
+        self._times: dict[str, _Times] = {name: _Times(name, text, self._registry) for name, text in TIMES.items()}
+        self._gauges = {name: _gauge(name, told, self._registry) for name, told in GAUGES.items()}
+        self._sums = {
+            name: Counter(f"provisioner_{name}", text, registry=self._registry) for name, text in SUMS.items()
+        }
+        self._cpu = cpu
+        self._cpu_before = cpu()
 
     def count(self, metric: str, label: str) -> None:
         """One happening more; a dozen times a boot, so the file hears of it later (``flush``)."""
@@ -72,35 +121,91 @@ class Counters:
             key = self._admitted(metric, label)
         self._pending[key] = self._pending.get(key, 0) + 1
 
+    def observe(self, metric: str, seconds: float) -> None:
+        """One duration more, in the histogram of that name in TIMES; written with the next beat, too."""
+        found = self._times[metric]
+        found.pending[bisect_left(BUCKETS, seconds)] += 1
+        found.total += seconds
+
+    def gauge(self, name: str, value: float, listener: str = "") -> None:
+        """What this worker measures now of one of GAUGES; ``listener`` for those that are told by listener."""
+        found = self._gauges[name]
+        (found.labels(listener) if listener else found).set(value)
+
     def flush(self) -> None:
         """Write what was counted since the last time; at every beat, and when the worker ends."""
         pending, self._pending = self._pending, {}
         for key, number in pending.items():
             self._known[key](number)
+        for one in self._times.values():
+            one.flush()
+        self._spend(sum(number for (metric, _), number in pending.items() if metric == BOOTS))
 
     def connections(self, listener: str, number: int) -> None:
         """How many connections a listener of this worker holds."""
-        self._connections.labels(listener).set(number)
+        self.gauge("open_connections", number, listener)
 
     def loop_lag(self, seconds: float) -> None:
         """How late this worker's loop was at its last beat."""
-        self._lag.set(seconds)
+        self.gauge("loop_lag_seconds", seconds)
         self.flush()
+
+    def _spend(self, boots: int) -> None:
+        """Book the CPU time since the last beat."""
+        now = self._cpu()
+        spent, self._cpu_before = now - self._cpu_before, now
+        self._sums["worker_cpu_seconds"].inc(spent)
+        if boots >= _BUSY:
+            self._sums["busy_cpu_seconds"].inc(spent)
+            self._sums["busy_boots"].inc(boots)
 
     def _admitted(self, metric: str, label: str) -> tuple[str, str]:
         """The series to count in, made when it is new."""
         if self._labels.get(metric, 0) >= _MOST_LABELS:
             label = _OTHER  # not kept under the label asked for, which would grow without bound
         if (metric, label) not in self._known:
-            self._known[metric, label] = self._metric(metric).labels(label).inc
+            names = _told(metric).labels
+            parts = label.split("_", len(names) - 1)
+            parts += [""] * (len(names) - len(parts))
+            self._known[metric, label] = self._metric(metric).labels(*parts).inc
             self._labels[metric] = self._labels.get(metric, 0) + 1
         return metric, label
 
     def _metric(self, name: str) -> Counter:
         if (found := self._metrics.get(name)) is None:
-            text = HELP.get(name, f"Happenings of {name.replace('_', ' ')}, by reason")
-            found = self._metrics[name] = Counter(f"provisioner_{name}", text, ["reason"], registry=self._registry)
+            told = _told(name)
+            found = Counter(f"provisioner_{name}", told.text, told.labels, registry=self._registry)
+            self._metrics[name] = found
         return found
+
+
+class _Times:
+    """One histogram, added to in memory and written in one go."""
+
+    __slots__ = ("_written", "pending", "total")
+
+    def __init__(self, name: str, text: str, registry: CollectorRegistry) -> None:
+        self._written = Histogram(f"provisioner_{name}_seconds", text, buckets=BUCKETS, registry=registry)
+        self.pending = [0] * (len(BUCKETS) + 1)
+        self.total = 0.0
+
+    def flush(self) -> None:
+        """The package offers no way to observe many at once but one by one."""
+        if not any(self.pending):
+            return
+        for bucket, number in zip(self._written._buckets, self.pending, strict=True):
+            if number:
+                bucket.inc(number)
+        self._written._sum.inc(self.total)
+        self.pending, self.total = [0] * (len(BUCKETS) + 1), 0.0
+
+
+def _gauge(name: str, told: GaugeTold, registry: CollectorRegistry) -> Gauge:
+    return Gauge(f"provisioner_{name}", told.text, told.labels, registry=registry, multiprocess_mode=told.mode)
+
+
+def _told(name: str) -> Told:
+    return HELP.get(name) or Told(f"Happenings of {name.replace('_', ' ')}, by reason")
 
 
 def _own_files(directory: Path, slot: int) -> None:
@@ -108,7 +213,8 @@ def _own_files(directory: Path, slot: int) -> None:
 
     They are memory-mapped: a page that the disk has no room for would kill the worker at some later count.
     """
-    files = [directory / f"{kind}_{slot}.db" for kind in ("counter", "gauge_livesum", "gauge_livemax")]
+    kinds = ("counter", "histogram", "gauge_livesum", "gauge_livemax")
+    files = [directory / f"{kind}_{slot}.db" for kind in kinds]
     try:
         for path in files:
             with path.open("ab") as file:
@@ -124,11 +230,28 @@ def _own_files(directory: Path, slot: int) -> None:
     values.ValueClass = MultiProcessValue(lambda: slot)  # type: ignore[no-untyped-call]  # the package is half typed
 
 
-def exposition(directory: Path) -> bytes:
-    """All workers' metrics in the text format of Prometheus."""
+def _collected(directory: Path) -> Iterable[Metric]:
+    collector = MultiProcessCollector(None, str(directory))  # type: ignore[no-untyped-call]  # the package is half typed
+    found: Iterable[Metric] = collector.collect()  # type: ignore[no-untyped-call]  # the package is half typed
+    return found
+
+
+def exposition(directory: Path, *others: Collector) -> bytes:
+    """All workers' metrics, and what ``others`` know, in the text format of Prometheus."""
     registry = CollectorRegistry()
     MultiProcessCollector(registry, str(directory))  # type: ignore[no-untyped-call]  # the package is half typed
+    for one in others:
+        registry.register(one)
     return generate_latest(registry)
+
+
+def totals(directory: Path) -> Mapping[tuple[str, str], float]:
+    """All workers' samples by name (without ``provisioner_``) and label values, joined in the order of their names."""
+    return {
+        (sample.name.removeprefix("provisioner_"), "_".join(sample.labels.values())): sample.value
+        for family in _collected(directory)
+        for sample in family.samples
+    }
 
 
 def bury(directory: Path, slot: int) -> None:

@@ -13,6 +13,8 @@ from provisioner.fleet_layers import Layers
 from provisioner.fleet_people import Accounts, People
 from provisioner.model import Mac
 from provisioner.store import journal, uploads
+from provisioner.store.census import Group, take_census
+from provisioner.store.rotation import Rotated, Rotation
 from provisioner.store.rows import Fetch, Seen, StoredEvent, Upload
 
 
@@ -50,6 +52,15 @@ class Fleet(Accounts, People, Lines, Access, Layers):
         async with self._store.reading() as connection:
             await device_of(connection, mac)
             return await uploads.list_uploads(connection, mac)
+
+    async def rotate_key(self, *, revoke_tokens: bool = False) -> Rotated:
+        """Seal everything with a new master key; token URLs opened under the old one are closed, or keep it."""
+        return await Rotation(self._store, self._actor).run(revoke_tokens=revoke_tokens)
+
+    async def census(self, since: float) -> list[Group]:
+        """Devices by vendor and state, and how many of them have fetched anything since a time."""
+        async with self._store.reading() as connection:
+            return await take_census(connection, since)
 
     async def note_revealed(self, mac: Mac) -> None:
         """Write down that the secrets of a device's files are about to be shown."""

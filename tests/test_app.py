@@ -20,7 +20,7 @@ import pytest
 from house import House, ask
 from prometheus_client.parser import text_string_to_metric_families
 
-from provisioner import app, pki, ports, settings, shipped, trust
+from provisioner import app, installation, pki, ports, settings, shipped, trust
 from provisioner.errors import Unusable
 
 VVX, T46S = "0004f2000001", "001565000002"
@@ -255,6 +255,7 @@ def test_an_expired_server_certificate_is_one_line_and_exit_code_2(
     said = refused(house)
     assert "server-rsa.pem" in said
     assert "not now" in said
+    assert "`provisioner certs renew-server` makes new ones" in said
 
 
 def unusable(house: House, **changes: object) -> str:
@@ -272,6 +273,26 @@ def test_a_key_file_that_others_can_read(house: House) -> None:
 def test_a_missing_server_certificate(house: House) -> None:
     (house.data / "tls" / "server-ec.pem").unlink()
     assert "server-ec.pem" in unusable(house)
+
+
+def _parted(path: Path) -> tuple[bytes, bytes]:
+    """A PEM file's certificates and its key."""
+    blocks = path.read_bytes().replace(b"-----\n-----", b"-----\n\n-----").split(b"\n\n")
+    certificates = [one for one in blocks if b"CERTIFICATE" in one]
+    return b"\n".join(certificates) + b"\n", b"\n".join(one for one in blocks if one not in certificates) + b"\n"
+
+
+@pytest.mark.parametrize("content", [None, b"", b"garbage", b"key only", b"certificate only", b"another key"])
+def test_a_broken_server_certificate_names_the_command_that_mends_it(house: House, content: bytes | None) -> None:
+    """And that command does."""
+    broken, other = (house.data / "tls" / f"server-{key}.pem" for key in ("ec", "rsa"))
+    certificates, key = _parted(broken)
+    made = {b"key only": key, b"certificate only": certificates, b"another key": _parted(other)[1] + certificates}
+    broken.unlink() if content is None else broken.write_bytes(made.get(content, content))
+    said = unusable(house)
+    assert "server-ec.pem" in said and "`provisioner certs renew-server`" in said
+    installation.renew_server_certificates(settings.load(house.data, {}))
+    app.prepare(settings.load(house.data, {}))
 
 
 def test_a_forged_file_of_the_operators_trust(house: House) -> None:

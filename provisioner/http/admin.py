@@ -1,4 +1,4 @@
-"""Health and metrics, and nothing else; in a process of its own, on loopback unless the settings say otherwise."""
+"""Health, metrics and the storm view; in a process of its own, on loopback unless the settings say otherwise."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +16,9 @@ from cryptography import x509
 
 from provisioner import __version__
 from provisioner.counters import exposition
+from provisioner.http import storm_page
+from provisioner.http.fleet_state import FleetState
+from provisioner.http.storm_watch import StormWatch
 from provisioner.http.wire import Wire, as_response
 
 log: Final = logging.getLogger("provisioner.server")
@@ -83,25 +87,36 @@ def _certificate(path: Path) -> Mapping[str, Any]:
     }
 
 
-def admin_handler(health: Health, metrics: Path) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
-    """The low-level aiohttp handler: GET and HEAD of /health and /metrics."""
+@dataclass(frozen=True, slots=True)
+class AdminEdge:
+    """What the admin edge shows. GET and HEAD only: nothing can be changed here."""
 
-    async def handle(request: web.BaseRequest) -> web.StreamResponse:
-        wire = await _answer(request, health, metrics)
-        return as_response(wire)
+    health: Health
+    metrics: Path
+    fleet: FleetState
+    watch: StormWatch
 
-    return handle
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """The low-level aiohttp handler."""
+        return as_response(await self._answer(request))
 
+    async def _answer(self, request: web.BaseRequest) -> Wire:
+        if request.method not in ("GET", "HEAD") or request.body_exists:
+            return Wire(405, headers="Allow: GET, HEAD\r\n", close=True)
+        status, body, headers = await self._shown(request)
+        return Wire(status, b"" if request.method == "HEAD" else body, headers, size=len(body))
 
-async def _answer(request: web.BaseRequest, health: Health, metrics: Path) -> Wire:
-    if request.method not in ("GET", "HEAD") or request.body_exists:
-        return Wire(405, headers="Allow: GET, HEAD\r\n", close=True)
-    match request.path:
-        case "/health":
-            status, document = await health.report()
-            body, headers = json.dumps(document, indent=2).encode() + b"\n", _JSON
-        case "/metrics":
-            status, body, headers = 200, exposition(metrics), _TEXT
-        case _:
-            status, body, headers = 404, b"", ""
-    return Wire(status, b"" if request.method == "HEAD" else body, headers, size=len(body))
+    async def _shown(self, request: web.BaseRequest) -> tuple[int, bytes, str]:
+        match request.path:
+            case "/health":
+                status, document = await self.health.report()
+                return status, json.dumps(document, indent=2).encode() + b"\n", _JSON
+            case "/metrics":
+                return 200, exposition(self.metrics, self.fleet), _TEXT
+            case "/storm":
+                minutes = storm_page.minutes_of(request.query.get("minutes", ""))
+                return 200, storm_page.page(self.watch.view(), self.watch.samples, minutes), storm_page.HEADERS
+            case "/storm.json":
+                return 200, storm_page.document(self.watch.view(), self.watch.samples), _JSON
+            case _:
+                return 404, b"", ""

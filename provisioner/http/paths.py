@@ -22,7 +22,6 @@ def clean(target: str) -> str:
         raise BadPath(f"a path of {len(path)} characters")
     if not _CLEAN.fullmatch(path):
         raise BadPath("characters, escapes or slashes that no phone sends")
-    segments = path[1:].split("/")
-    if any(segment.strip(".") == "" for segment in segments):
+    if "/." in path and any(segment.strip(".") == "" for segment in path[1:].split("/")):
         raise BadPath("a segment of dots")
     return path[1:]

@@ -16,8 +16,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from provisioner import __version__
-from provisioner.http.admin import Health, Ping, admin_handler
+from provisioner.http.admin import AdminEdge, Health, Ping
+from provisioner.http.fleet_state import FleetState
 from provisioner.http.server import QuietServer
+from provisioner.http.storm_watch import StormWatch
+from provisioner.model import DeviceState
+from provisioner.store.census import Group
 
 STATE = {"workers": [11, 12], "wanted": 2, "generation": 3, "started": 1000.0, "stopping": False}
 
@@ -50,13 +54,20 @@ async def stuck() -> str:
     return ""
 
 
+async def census(_since: float) -> list[Group]:
+    return [Group("poly", DeviceState.ASSIGNED, 30, 20), Group("poly", DeviceState.REVOKED, 2, 0)]
+
+
 @asynccontextmanager
 async def admin(tmp_path: Path, state: object = STATE, ping: Ping = fine, days: float = 90.5) -> AsyncIterator[str]:
     health = Health([certificate(tmp_path / "server.pem", days)], ping)
     health.told(json.dumps(state))
     metrics = tmp_path / "metrics"
     metrics.mkdir()
-    server = QuietServer(admin_handler(health, metrics), ignore)
+    fleet = FleetState(census)
+    await fleet.refresh(storm=False)
+    edge = AdminEdge(health, metrics, fleet, StormWatch(dict, fleet))
+    server = QuietServer(edge.handle, ignore)
     listening = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
     try:
         yield f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
@@ -111,10 +122,13 @@ async def test_metrics_and_nothing_else(tmp_path: Path) -> None:
         async with session.get(f"{url}/metrics") as response:
             assert response.status == 200
             assert response.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+            text = await response.text()
+            assert 'provisioner_devices{state="assigned",vendor="poly"} 30.0' in text
+            assert 'provisioner_devices_active{state="assigned",vendor="poly"} 20.0' in text
         async with session.head(f"{url}/health") as response:
             assert response.status == 200
             assert int(response.headers["Content-Length"]) > 100
-        for path in ("/", "/health/", "/metrics/../health/x", "/admin", "/000000000000.cfg"):
+        for path in ("/", "/health/", "/storm/", "/metrics/../health/x", "/admin", "/000000000000.cfg"):
             async with session.get(f"{url}{path}") as response:
                 assert response.status == 404
                 assert await response.read() == b""

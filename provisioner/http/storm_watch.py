@@ -1,0 +1,204 @@
+"""What the admin process sees of a storm: the workers' metrics looked at each second, the last half hour kept.
+
+It tells the log when storm mode begins and ends. All differences are taken on a clock that does not jump.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from provisioner.http.fleet_state import FleetState
+from provisioner.shaping import time_left
+
+log: Final = logging.getLogger("provisioner.server")
+
+KEPT: Final = 1800
+"""Samples, one a second."""
+_ENOUGH: Final = 20
+"""Boots from which on connections a boot can be told."""
+
+_REMIND: Final = 60.0
+"""s between two lines in the log."""
+
+Totals = Mapping[tuple[str, str], float]
+
+
+class Sample(NamedTuple):
+    """One second."""
+
+    at: float
+    """Unix time, for people."""
+    begun: float
+    """Handshakes begun a second."""
+    dropped: float
+    """Callers closed before any cryptography, a second."""
+    delay: float
+    """s that the caller has waited who has waited longest."""
+    boots: float
+    """Configurations that arrived, a second: the goodput."""
+    waiting: int
+    storm: bool
+    back: int
+    """Boots since the storm began; 0 while calm."""
+
+
+@dataclass(frozen=True, slots=True)
+class StormView:
+    """What is shown now."""
+
+    storm: bool
+    since: float
+    """Unix time of the begin of this storm, or of the calm; 0 while not known."""
+    lasted: float
+    """s."""
+    capacity: float
+    """Boots a second, as measured; 0 while not known."""
+    connections: float
+    """Handshakes a second that can be begun; 0 while not known."""
+    waiting: int
+    delay: float
+    fleet: int | None
+    """Devices that may come back; None before they were counted."""
+    back: int
+    left: float
+    """s until everybody is back, at most; 0 while calm, infinite while no capacity is known."""
+
+
+class StormWatch:
+    """Looks when told to; ``fleet`` says how many there are to come back."""
+
+    def __init__(
+        self,
+        read: Callable[[], Totals],
+        fleet: FleetState,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._read = read
+        self._fleet = fleet
+        self._clock = clock
+        self._wall = wall
+        self._before: tuple[float, Totals] | None = None
+        self._now: Totals = {}
+        self._storm = False
+        self._turned = 0.0
+        self._turned_at = 0.0
+        self._at_turn: Totals = {}
+        self._told = -math.inf
+        self._share = 1.0
+        """Boots a connection, from when there were last enough of them."""
+        self.samples: deque[Sample] = deque(maxlen=KEPT)
+
+    async def look(self) -> None:
+        """One sample more; once a second."""
+        self.sample()
+
+    async def count_fleet(self) -> None:
+        """Count the devices when it is due; apart from ``look``, because a slow database must not make it blind."""
+        await self._fleet.refresh(storm=self._storm)
+
+    def sample(self) -> None:
+        """Read what the workers have written, and notice when storm mode turns."""
+        now, totals = self._clock(), self._read()
+        self._now = totals
+        storm = totals.get(("storm_mode", ""), 0) > 0
+        if storm != self._storm:
+            self._turn(storm, now, totals)
+        elif storm:
+            self._remind(now)
+        if self._before is not None and now > self._before[0]:
+            self.samples.append(self._difference(now, totals))
+        self._before = (now, totals)
+
+    def _remind(self, now: float) -> None:
+        """Once the end can be reckoned, and each minute from then on."""
+        view = self.view()
+        if math.isfinite(view.left) and now - self._told >= _REMIND:
+            self._told = now
+            log.warning("storm mode, %.0f s: %s", view.lasted, told(view))
+
+    def _difference(self, now: float, totals: Totals) -> Sample:
+        assert self._before is not None
+        then, before = self._before
+        seconds = now - then
+
+        def rate(name: str) -> float:
+            return round((_sum(totals, name) - _sum(before, name)) / seconds, 2)
+
+        return Sample(
+            self._wall(),
+            rate("gate_begun_total"),
+            rate("gate_dropped_total"),
+            round(_most(totals, "gate_delay_now_seconds"), 3),
+            rate("boots_total"),
+            int(_sum(totals, "gate_waiting")),
+            self._storm,
+            self._back(),
+        )
+
+    def _turn(self, storm: bool, now: float, totals: Totals) -> None:
+        """Storm mode began or ended; a storm met under way began as long ago as the workers say."""
+        lasted, back = now - self._turned, self._back()
+        known = totals.get(("storm_seconds", ""), 0.0) if storm else 0.0
+        self._storm, self._turned, self._turned_at = storm, now - known, self._wall() - known
+        self._at_turn = totals if self._before is None else self._before[1]
+        if storm:
+            view = self.view()
+            self._told = now if math.isfinite(view.left) else -math.inf
+            log.warning("storm mode: %s", told(view))
+        else:
+            log.warning("storm mode ended after %.0f s; %d boots meanwhile", lasted, back)
+
+    def _back(self) -> int:
+        return int(_sum(self._now, "boots_total") - _sum(self._at_turn, "boots_total")) if self._storm else 0
+
+    def _capacity(self) -> tuple[float, float]:
+        """Boots and connections a second: a phone with a connection for each file takes several."""
+        connections = _sum(self._now, "gate_capacity")
+        boots = _sum(self._now, "boots_total") - _sum(self._at_turn, "boots_total")
+        begun = _sum(self._now, "gate_begun_total") - _sum(self._at_turn, "gate_begun_total")
+        if boots >= _ENOUGH and begun > 0:
+            self._share = min(1.0, boots / begun)
+        return connections * self._share, connections
+
+    def view(self) -> StormView:
+        """The state of things at the last sample."""
+        capacity, connections = self._capacity()
+        back, fleet = self._back(), self._fleet.size
+        left = math.inf if fleet is None else time_left(fleet, back, capacity)
+        return StormView(
+            storm=self._storm,
+            since=self._turned_at,
+            lasted=self._clock() - self._turned if self._turned_at else 0.0,
+            capacity=capacity,
+            connections=connections,
+            waiting=int(_sum(self._now, "gate_waiting")),
+            delay=_most(self._now, "gate_delay_now_seconds"),
+            fleet=fleet,
+            back=back,
+            left=left if self._storm else 0.0,
+        )
+
+
+def told(view: StormView) -> str:
+    """A storm in one line."""
+    left = f"at most {view.left:.0f} s" if math.isfinite(view.left) else "not known before capacity is measured"
+    fleet = "uncounted" if view.fleet is None else view.fleet
+    return (
+        f"{view.waiting} waiting, the longest for {view.delay:.1f} s; {view.connections:.0f} connections/s can be "
+        f"begun; {fleet} devices, {view.back} back; time until all are back: {left}"
+    )
+
+
+def _sum(totals: Totals, name: str) -> float:
+    return sum(value for (metric, _), value in totals.items() if metric == name)
+
+
+def _most(totals: Totals, name: str) -> float:
+    return max((value for (metric, _), value in totals.items() if metric == name), default=0.0)

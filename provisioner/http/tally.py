@@ -1,0 +1,24 @@
+"""What became of each file that was asked for, and which answer completes a boot."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from provisioner.counters import BOOTS
+from provisioner.delivery import Visit
+from provisioner.model import Count, FileKind
+
+_ARRIVED: Final = frozenset({200, 304})
+
+
+def tally(count: Count, visit: Visit, status: int) -> None:
+    """Count the file of the request just answered, if it got as far as being a known one.
+
+    A device asks once a boot for the file that is its own configuration, so that one stands for the boot.
+    """
+    file, visit.file = visit.file, None
+    if file is None:
+        return
+    count("files", f"{file.vendor}_{file.kind}_{status}")
+    if file.kind is FileKind.DEVICE and status in _ARRIVED:
+        count(BOOTS, file.vendor)
