@@ -350,12 +350,15 @@ class Factory:
         signer: Signer | None = None,
         curve: ec.EllipticCurve | None = None,
         purposes: Sequence[x509.ObjectIdentifier] | None = (ExtendedKeyUsageOID.CLIENT_AUTH,),
+        key: Key | None = None,
     ) -> tuple[bytes, bytes, bytes]:
         """A device's certificate, its key and the CAs between it and the root, as PEM each.
 
-        ``algorithm`` is sha256, sha1 or md5; ``generic`` leaves the Mac out; ``curve`` makes an EC key.
+        ``algorithm`` is sha256, sha1 or md5; ``generic`` leaves the Mac out; ``curve`` makes an EC key;
+        ``key`` is one that is there already.
         """
-        key: Key = ec.generate_private_key(curve) if curve else rsa.generate_private_key(65537, bits)
+        if key is None:
+            key = ec.generate_private_key(curve) if curve else rsa.generate_private_key(65537, bits)
         by = signer or self.issuing
         now = datetime.now(UTC)
         builder = _builder(

@@ -372,6 +372,23 @@ def test_database_version(asked: Asked, data: Path, run: Run) -> None:
     assert asked("db", "status")["version"] == asked("db", "status")["needed"]
 
 
+def test_the_master_key_is_exchanged(asked: Asked, run: Run, data: Path, office: None) -> None:
+    key = data / "master.key"
+    old = key.read_text()
+    done = run("db", "rotate-key")
+    assert "made a new key; " in done.stdout and "the old key is gone" in done.stdout
+    assert key.read_text() != old and len(key.read_text().split()) == 1
+    assert old.strip() not in done.output and key.read_text().strip() not in done.output
+    run("device", "allow", MAC, "--token")
+    run("token", "open", MAC)
+    told = run("db", "rotate-key", code=1)
+    assert "token URLs opened before still work: 1, the last until 20" in told.stdout
+    assert any("2 keys" in one["says"] for one in asked("doctor") if one["check"] == "key" and one["state"] == "warn")
+    ended = asked("db", "rotate-key", "--revoke-tokens")
+    assert ended["finished"] and not ended["new_key"] and ended["unreadable"] == []
+    run("extension", "reveal", "1001")
+
+
 def test_firmware_is_listed_with_its_hash(asked: Asked, run: Run, tmp_path: Path) -> None:
     image = tmp_path / "3111-48450-001.sip.ld"
     image.write_bytes(b"image")

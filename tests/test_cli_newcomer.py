@@ -16,8 +16,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from provisioner.cli import cli
-from provisioner.model import ListenerKind
+from provisioner.events import KINDS
+from provisioner.model import Event, ListenerKind
 from provisioner.run_directory import RunDirectory
+from provisioner.store.database import event_row
 
 Run = Callable[..., Result]
 Asked = Callable[..., Any]
@@ -141,12 +143,24 @@ def test_digest_that_is_off_is_warned_of(run: Run, data: Path, office: None) -> 
 
 def test_events_of_a_mac_find_who_came_in_its_name(asked: Asked, run: Run, data: Path, office: None) -> None:
     details = {"reason": "unknown issuer", "verdict": "untrusted", "path": f"{MAC.upper()}.cfg", "issuer": "CN=Evil"}
+    row = event_row(Event("not_identified", 2000.0, severity="warning", actor="device", details=details), audit=False)
     with contextlib.closing(sqlite3.connect(data / "provisioner.db")) as database, database:
-        database.execute(
-            "INSERT INTO event (at, kind, mac, severity, actor, audit, details)"
-            " VALUES (2000, 'not_identified', '', 'warning', 'device', 0, ?)",
-            (json.dumps(details),),
-        )
+        columns = ", ".join(row)
+        database.execute(f"INSERT INTO event ({columns}) VALUES ({', '.join('?' * len(row))})", tuple(row.values()))
     assert "not_identified" in {one["kind"] for one in asked("events", "--mac", MAC)}
     assert "not_identified" not in {one["kind"] for one in asked("events", "--mac", "0004f2000009")}
     assert "issued by CN=Evil" in run("events", "--mac", MAC).stdout
+
+
+def test_events_of_an_unknown_kind_are_refused_with_the_kinds_there_are(
+    run: Run, asked: Asked, data: Path, office: None
+) -> None:
+    refused = run("events", "--kind", "pin_mismach", code=1)
+    assert "'pin_mismach' is no kind of event; did you mean pin_mismatch? Kinds: " in refused.stderr
+    assert all(kind in refused.stderr for kind in KINDS) and "line_bound" in KINDS
+    assert json.loads(run("events", "--kind", "x", "--json", code=1).stderr)["error"]["field"] == "kind"
+    assert asked("events", "--kind", "pin_mismatch") == []
+    assert [one["kind"] for one in asked("events", "--kind", "line_bound")] == ["line_bound"]
+    with contextlib.closing(sqlite3.connect(data / "provisioner.db")) as database, database:
+        database.execute("UPDATE event SET kind = 'of_an_older_version' WHERE kind = 'line_bound'")
+    assert len(asked("events", "--kind", "of_an_older_version")) == 1

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 
 from provisioner.errors import Invalid, ProvisionerError
@@ -28,6 +28,16 @@ class GaveUp(ProvisionerError):
     kind = "gave_up"
 
 
+class Link(Protocol):
+    """A connection to one origin."""
+
+    async def exchange(self, method: str, target: str, headers: Mapping[str, str], body: bytes = b"") -> Answer:
+        """Send one request and read its answer; NoAnswer otherwise."""
+
+    async def close(self) -> None:
+        """End it."""
+
+
 @dataclass(slots=True)
 class Result:
     """What a vendor's sequence made of the files it got."""
@@ -44,7 +54,9 @@ class Result:
 class Walk:
     """The requests of one boot against one provisioning URL."""
 
-    def __init__(self, phone: Phone, url: str, flash: Flash, seen: TlsSeen) -> None:
+    def __init__(
+        self, phone: Phone, url: str, flash: Flash, seen: TlsSeen, connect: Callable[[Origin], Link] | None = None
+    ) -> None:
         parts = split_url(url)
         self.phone = phone
         self.flash = flash
@@ -55,8 +67,8 @@ class Walk:
         self.agent = ""
         self.steps: list[Step] = []
         self.notes: list[str] = []
-        self._seen = seen
-        self._wires: dict[Origin, Wire] = {}
+        self._connect = connect or (lambda origin: Wire(origin, phone, flash, seen))
+        self._links: dict[Origin, Link] = {}
         self._credentials = Credentials(
             phone.user or unquote(parts.username or ""),
             phone.password or unquote(parts.password or ""),
@@ -65,8 +77,8 @@ class Walk:
 
     async def close(self) -> None:
         """End every connection."""
-        for wire in self._wires.values():
-            await wire.close()
+        for link in self._links.values():
+            await link.close()
 
     async def get(self, name: str, types: tuple[str, ...] = (), note: str = "") -> Answer:
         """GET a name relative to the provisioning URL, or a whole URL. GaveUp when no answer comes."""
@@ -149,13 +161,11 @@ class Walk:
 
     async def _once(self, method: str, name: str, body: bytes) -> Answer:
         origin, target = self.resolve(name)
-        wire = self._wires.get(origin) or self._wires.setdefault(
-            origin, Wire(origin, self.phone, self.flash, self._seen)
-        )
+        link = self._links.get(origin) or self._links.setdefault(origin, self._connect(origin))
         # Credentials are for the provisioning server alone, wherever a file list points.
         proof = self._credentials.header(method, target) if origin == self.origin else ""
         headers = {"User-Agent": self.agent, "Accept": "*/*", "Authorization": proof}
-        answer = await wire.exchange(method, target, headers, body)
+        answer = await link.exchange(method, target, headers, body)
         size = len(body) if method in ("PUT", "POST") else len(answer.body)
         digest = hashlib.sha256(answer.body).hexdigest() if answer.body else ""
         self.steps.append(Step(method, self._shown(name), answer.status, size, fault=answer.fault, sha256=digest))
@@ -165,7 +175,9 @@ class Walk:
         """Server and request target of a name; NoAnswer when a phone could not ask for it."""
         try:
             parts = urlsplit(name if "://" in name else urljoin(self.url, f"./{quote(name.lstrip('/'), _AS_SENT)}"))
-            origin = Origin.of(parts)
+            # Nearly always the provisioning server itself; a crowd of phones asks this a lot.
+            own = (parts.scheme, parts.netloc) == (self.origin.scheme, self.origin.authority)
+            origin = self.origin if own else Origin.of(parts)
         except (Invalid, ValueError) as error:
             raise NoAnswer(f"the phone cannot ask for that name: {error}", final=True) from error
         target = quote(parts.path or "/", _AS_SENT)

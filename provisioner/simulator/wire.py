@@ -151,7 +151,7 @@ class Wire:
         """Send one request and read its answer within the phone's patience; NoAnswer otherwise."""
         try:
             async with asyncio.timeout(self._patience):
-                return await self._exchange(method, _request(self._origin, method, target, headers, body))
+                return await self._exchange(method, request_of(self._origin, method, target, headers, body))
         except TimeoutError:
             self._abort()
             raise NoAnswer(f"no whole answer within {self._patience:g} s") from None
@@ -236,7 +236,8 @@ class Wire:
         return self._origin.host, self._origin.port, str(self._phone.certificate)
 
 
-def _request(origin: Origin, method: str, target: str, headers: Mapping[str, str], body: bytes) -> bytes:
+def request_of(origin: Origin, method: str, target: str, headers: Mapping[str, str], body: bytes) -> bytes:
+    """Head and body as they go out; control characters do not."""
     told = {"Host": origin.authority, **headers}
     if body or method in ("PUT", "POST"):
         told["Content-Length"] = str(len(body))

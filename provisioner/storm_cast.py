@@ -1,0 +1,260 @@
+"""Who plays in a simulated storm: an account of its own with as many devices as wanted, and a certificate for each.
+
+What an earlier storm has left is used again. Leaves are signed by the demonstration's factories over a few keys:
+making two thousand RSA keys would take minutes, and no server looks whether two phones share one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+from provisioner.errors import Invalid, Unusable
+from provisioner.fleet import Fleet
+from provisioner.installation import ca_file
+from provisioner.model import Device, DeviceState, ListenerKind, Mac, Scope
+from provisioner.pki import Factory, make_factory
+from provisioner.run_directory import read_addresses
+from provisioner.settings import Settings
+from provisioner.simulator.storm_plan import StormPhone, places
+from provisioner.store.database import Store
+from provisioner.store.rows import Extension
+from provisioner.store.together import together
+from provisioner.vendors import drivers
+
+ACCOUNT: Final = "Storm"
+PERSON: Final = "Storm"
+SIP_SERVER: Final = "pbx.storm.example"
+KEYS: Final = 32
+"""Key pairs that all certificates share."""
+MOST: Final = 65_536
+"""Phones: what the last four digits of their Macs can count."""
+_FIRST_NUMBER: Final = 200_000
+_BATCH: Final = 250
+"""Devices added in one transaction: other writers wait for it for a second or so."""
+_MODELS: Final = (
+    ("poly", "VVX 411", "0004f25d"),
+    ("yealink", "T46S", "0015655d"),
+    ("poly", "VVX 250", "0004f25e"),
+    ("yealink", "T54W", "805ec05d"),
+)
+"""Vendor, model and the first eight digits of the Macs; phones are these in turn."""
+VENDORS: Final = frozenset(vendor for vendor, _, _ in _MODELS)
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Extra:
+    """One phone before it has a certificate and a place."""
+
+    number: int
+    vendor: str
+    model: str
+    mac: Mac
+
+    @property
+    def extension(self) -> str:
+        """What is on its first line."""
+        return str(_FIRST_NUMBER + self.number)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Where the storm happens and who is in it."""
+
+    phones: tuple[StormPhone, ...]
+    url: str
+    address: str
+    trust: Path
+
+
+def extras(count: int) -> list[Extra]:
+    """The first ``count`` phones; always the same ones."""
+    if not 1 <= count <= MOST:
+        raise Invalid("phones", f"must be 1 to {MOST}")
+    chosen = []
+    for number in range(count):
+        vendor, model, stem = _MODELS[number % len(_MODELS)]
+        chosen.append(Extra(number, vendor, model, Mac(f"{stem}{number:04x}")))
+    return chosen
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """How many are wanted, and where they stand."""
+
+    phones: int
+    sites: int
+    nat: int
+    """Of the phones, how many stand behind the first site's address."""
+
+
+async def prepare(configured: Settings, call: Call, say: Say) -> Stage:
+    """Everything that a storm against the running server of this installation takes; Unusable says what is missing."""
+    wanted = extras(call.phones)
+    stands = places(call.phones, call.sites, call.nat)
+    host, port = _server(configured)
+    factories = _factories(configured.data, sorted({one.vendor for one in wanted}))
+    fresh = _burn_in(configured.data, factories, wanted, say)
+    users = await _enlist(configured, wanted, fresh, say)
+    made = [
+        StormPhone(
+            one.mac,
+            one.vendor,
+            one.model,
+            _leaf_file(configured.data, one),
+            _key_file(configured.data, one.number),
+            site,
+            users[one.mac],
+        )
+        for one, site in zip(wanted, stands, strict=True)
+    ]
+    return Stage(tuple(made), f"https://{configured.server_name}:{port}/", host, ca_file(configured.data))
+
+
+def _server(configured: Settings) -> tuple[str, int]:
+    """The address of the device edge; sources in 127.0.0.0/8 reach nothing but IPv4's loopback."""
+    addresses = read_addresses(configured.data)
+    if ListenerKind.DEVICE not in addresses:
+        raise Unusable(
+            f"no server runs on {configured.data}: start one in another terminal (`make run`, or "
+            f"`provisioner demo --data {configured.data}`) and leave it running"
+        )
+    host, port = addresses[ListenerKind.DEVICE]
+    host = {"0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}.get(host, host)  # noqa: S104  # read, not bound
+    if not host.startswith("127."):
+        raise Unusable(
+            f"the server listens on {host} only, and simulated sites have addresses in 127.0.0.0/8: "
+            "set server.host to 127.0.0.1 or 0.0.0.0 for the storm"
+        )
+    return host, port
+
+
+def _factories(data: Path, names: Sequence[str]) -> Mapping[str, Factory]:
+    for vendor in names:
+        if not (data / "demo" / vendor / "cas.pem").is_file():
+            raise Unusable(
+                f"{data} has no demo factory for {vendor}, so nobody can sign the phones' certificates: "
+                f"`make run` or `provisioner demo --data {data}` makes and trusts one"
+            )
+    return {vendor: make_factory(vendor, data / "demo" / vendor) for vendor in names}
+
+
+# --- certificates ---------------------------------------------------------------------------------------
+
+
+def _directory(data: Path) -> Path:
+    return data / "demo" / "storm"
+
+
+def _key_file(data: Path, number: int) -> Path:
+    return _directory(data) / f"key-{number % KEYS:02}.pem"
+
+
+def _leaf_file(data: Path, one: Extra) -> Path:
+    return _directory(data) / f"{one.mac}.pem"
+
+
+def _burn_in(data: Path, factories: Mapping[str, Factory], wanted: Sequence[Extra], say: Say) -> set[Mac]:
+    """Sign what is not there yet; the Macs that have a new certificate."""
+    _directory(data).mkdir(mode=0o700, exist_ok=True)
+    keys = _keys(data)
+    missing = [one for one in wanted if one.number % KEYS in keys.fresh or not _leaf_file(data, one).is_file()]
+    if missing:
+        say(f"signing {len(missing)} certificates ...")
+    for one in missing:
+        leaf, _, chain = factories[one.vendor].leaf(one.mac, key=keys.pairs[one.number % KEYS])
+        _leaf_file(data, one).write_bytes(leaf + chain)
+    return {one.mac for one in missing}
+
+
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    pairs: tuple[rsa.RSAPrivateKey, ...]
+    fresh: frozenset[int]
+
+
+def _keys(data: Path) -> _Keys:
+    pairs, fresh = [], set()
+    for number in range(KEYS):
+        path = _key_file(data, number)
+        if not path.is_file():
+            fresh.add(number)
+            path.touch(mode=0o600)
+            made = rsa.generate_private_key(65537, 2048)
+            path.write_bytes(made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        # Proving 32 of our own keys prime again would take longer than all the signing.
+        key = load_pem_private_key(path.read_bytes(), None, unsafe_skip_rsa_key_validation=True)
+        if not isinstance(key, rsa.RSAPrivateKey):
+            raise Unusable(f"{path} is no RSA key: remove {path.parent}, it is made anew")
+        pairs.append(key)
+    return _Keys(tuple(pairs), frozenset(fresh))
+
+
+# --- the administrator's part ---------------------------------------------------------------------------
+
+
+async def _enlist(configured: Settings, wanted: Sequence[Extra], fresh: set[Mac], say: Say) -> Mapping[Mac, str]:
+    """Account, devices, extensions and bindings, by the use-cases an administrator has; who each must register as."""
+    known = {one.manifest.name: one for one in drivers(configured.data / "templates")}
+    async with Store.of(configured) as store:
+        fleet = Fleet(store, known, actor="storm")
+        account = await _account(fleet)
+        devices = {one.mac: one for one in await fleet.devices(account=account, limit=MOST + 1)}
+        extensions = {one.number: one for one in await fleet.extensions(account)}
+        lacking = [one for one in wanted if _lacks(one, devices.get(one.mac), extensions, fresh)]
+        if lacking:
+            say(f"adding {len(lacking)} phones to account {ACCOUNT} ...")
+        for first in range(0, len(lacking), _BATCH):
+            if first:
+                say(f"  {first} added")
+            async with together(store, "storm", time.time()) as transaction:
+                desk = Fleet(transaction, known, actor="storm")
+                for one in lacking[first : first + _BATCH]:
+                    await _add(desk, account, one, devices.get(one.mac), extensions)
+        told = {one.number: one.auth_user for one in await fleet.extensions(account)}
+    return {one.mac: told[one.extension] for one in wanted}
+
+
+async def _account(fleet: Fleet) -> str:
+    for one in await fleet.accounts():
+        if one.name == ACCOUNT:
+            return one.id
+    account = (await fleet.add_account(ACCOUNT)).id
+    await fleet.set_layer(Scope.ACCOUNT, account, {"sip.server": SIP_SERVER, "sip.transport": "tls"}, {})
+    await fleet.add_user(PERSON, account=account)
+    return account
+
+
+def _lacks(one: Extra, device: Device | None, extensions: Mapping[str, Extension], fresh: set[Mac]) -> bool:
+    if device is None or device.state is not DeviceState.ASSIGNED or one.extension not in extensions:
+        return True
+    return bool(device.pinned) and one.mac in fresh
+
+
+async def _add(
+    fleet: Fleet, account: str, one: Extra, device: Device | None, extensions: Mapping[str, Extension]
+) -> None:
+    """What this phone lacks. A key that is pinned from an earlier storm is forgotten with the old certificate."""
+    if device is None:
+        await fleet.add_device(one.mac, vendor=one.vendor, model=one.model, account=account)
+    elif device.state is DeviceState.REVOKED:
+        await fleet.restore_device(one.mac)
+    if device is not None and device.pinned:
+        await fleet.forget_pin(one.mac)
+    if one.extension not in extensions:
+        await fleet.add_extension(one.extension, account=account, user=PERSON, display_name=f"Storm {one.number}")
+    if device is None or not await fleet.bindings(one.mac, active=True):
+        await fleet.bind(one.mac, 1, extension=one.extension)
