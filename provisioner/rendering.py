@@ -32,12 +32,18 @@ class Block(str):
 def block(lines: Sequence[str]) -> Block:
     """Lines as one value: the same check as for each of them, paid once."""
     text = "\n".join(lines)
-    # Deleting from bytes is what CPython does fastest; only other scripts and refusals take the second way.
-    plain = text.isascii() and len(text.encode().translate(None, _CONTROL_BYTES)) == len(text)
-    if not plain or text.count("\n") != max(len(lines) - 1, 0):
+    if not is_plain(text) or text.count("\n") != max(len(lines) - 1, 0):
         for line in lines:
             one_line(line)
     return Block(text)
+
+
+def is_plain(text: str) -> bool:
+    """Whether all is ASCII that ``one_line`` lets pass, or a newline; False means that it has to be asked.
+
+    Deleting from bytes is what CPython does fastest; only other scripts and refusals take the second way.
+    """
+    return text.isascii() and len(text.encode().translate(None, _CONTROL_BYTES)) == len(text)
 
 
 def one_line(value: object) -> object:

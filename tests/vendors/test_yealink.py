@@ -6,6 +6,7 @@ import re
 import time
 import tomllib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -199,6 +200,10 @@ def test_an_operator_s_template_may_add(tmp_path: Path) -> None:
         WHOLE + "account.1.enable = 0\n",
         WHOLE + "  static.wui.http_enable=1",
         WHOLE.replace("{{ accounts }}", "x = {{ accounts }}"),
+        WHOLE.replace("{{ accounts }}", "{{ accounts }} # ours"),
+        WHOLE.replace("{{ accounts }}", "{{ accounts | upper }}"),
+        WHOLE.replace("{{ settings }}", "{{ keys }}").replace("{{ keys }}\n", "{{ settings }}\n"),
+        WHOLE + "{{ accounts }}\n",
         WHOLE + "{{ missing }}",
         WHOLE + "{% if %}",
     ],
@@ -207,6 +212,36 @@ def test_a_template_that_changes_the_meaning_fails(tmp_path: Path, template: str
     with pytest.raises(RenderFailed) as caught:
         device_file("T46U", LINE, driver=with_template(tmp_path, template))
     assert LINE.secret not in str(caught.value)
+
+
+def test_what_is_kept_of_a_template_holds_nothing_of_a_device(tmp_path: Path) -> None:
+    """A template is laid out once a shape, whatever it does with what it is given."""
+    driver = with_template(tmp_path, WHOLE + "# {{ accounts[:-9] | replace('\\n', ' ') }}\n")
+    others = Line(1, "2002", "u2002", "0ther-secret", "Kitchen")
+    first, second = device_file("T46U", LINE, driver=driver), device_file("T46U", others, driver=driver)
+    assert (last(first, "account.1.password"), last(second, "account.1.password")) == (LINE.secret, others.secret)
+    assert LINE.secret not in second
+    assert (
+        first.replace("2001", "2002").replace("Reception", "Kitchen").replace("S3cr-et-2002", others.secret) == second
+    )
+    assert device_file("T46U", driver=driver).count("account.1.") == 1, "a device without lines has another shape"
+
+
+def test_each_device_s_boot_file_names_its_own_file(tmp_path: Path) -> None:
+    (tmp_path / "boot.j2").write_text(
+        '#!version:1.0.0.1\n{% for file in files %}\n# {{ file }}\ninclude:config "{{ file }}"\n{% endfor %}\n'
+    )
+    driver = Yealink(Templates([tmp_path, shipped("templates") / "yealink"]))
+    for mac in (MAC, Mac("805ec0aabbcd"), Mac("805ec0aabbcc")):
+        file = driver.match(f"{mac}.boot", "")
+        assert file is not None
+        text = driver.render(file, replace(config(), mac=mac)).decode()
+        names = ["y000000000108.cfg", f"{mac}.cfg"]
+        assert text.splitlines() == ["#!version:1.0.0.1", *(one for n in names for one in (f"# {n}", include(n)))]
+
+
+def include(name: str) -> str:
+    return f'include:config "{name}"'
 
 
 # --- raw -------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from provisioner.errors import Invalid
@@ -26,35 +27,39 @@ _OBI_AGENT: Final = re.compile(
 
 
 class _Form(NamedTuple):
-    """One kind of name: its pattern over the last path segment, and what such a file is."""
+    """What a file with a Mac in its name is."""
 
-    pattern: re.Pattern[str]
     kind: FileKind
     upload: bool = False
     secret: bool = True
     media_type: str = _XML
 
 
-_M: Final = r"(?P<mac>[0-9a-f]{12})"
+_MAC: Final = re.compile(r"[0-9a-f]{12}")
 _ZERO: Final = "0" * 12
-_FORMS: Final = (
-    _Form(re.compile(_M + r"\.cfg"), FileKind.MASTER, secret=False),
-    _Form(re.compile(_M + r"-user\.cfg"), FileKind.DEVICE),
-    _Form(re.compile(_M + r"\.xml"), FileKind.DEVICE),
-    _Form(re.compile(_M + r"-(?:phone|web|flk)\.cfg"), FileKind.OVERRIDES, upload=True),
-    _Form(re.compile(_M + r"-license\.cfg"), FileKind.LICENSE),
-    _Form(re.compile(_M + r"-directory\.xml"), FileKind.DIRECTORY, upload=True),
-    _Form(re.compile(_M + r"-calls\.xml"), FileKind.CALLS, upload=True),
-    _Form(
-        re.compile(_M + r"-(?:app|boot|now|[0-9]{1,6}-?[a-z]{0,8})\.log"),
-        FileKind.LOG,
-        upload=True,
-        media_type="text/plain; charset=utf-8",
-    ),
-    _Form(re.compile(_M + r"-core[a-z0-9._-]{0,24}\.tar\.gz"), FileKind.LOG, upload=True, media_type=_BYTES),
-    _Form(re.compile(_M + r"-ca\.pem"), FileKind.RESOURCE, secret=False, media_type="application/x-pem-file"),
+_OVERRIDES: Final = _Form(FileKind.OVERRIDES, upload=True)
+_ENDS: Final = MappingProxyType(
+    {
+        ".cfg": _Form(FileKind.MASTER, secret=False),
+        "-user.cfg": _Form(FileKind.DEVICE),
+        ".xml": _Form(FileKind.DEVICE),
+        "-phone.cfg": _OVERRIDES,
+        "-web.cfg": _OVERRIDES,
+        "-flk.cfg": _OVERRIDES,
+        "-license.cfg": _Form(FileKind.LICENSE),
+        "-directory.xml": _Form(FileKind.DIRECTORY, upload=True),
+        "-calls.xml": _Form(FileKind.CALLS, upload=True),
+        "-ca.pem": _Form(FileKind.RESOURCE, secret=False, media_type="application/x-pem-file"),
+    }
 )
-"""Names with a Mac; twelve zeros in its place make the file everybody's."""
+"""What follows the Mac; twelve zeros in its place make the file everybody's."""
+_OTHER_ENDS: Final = (
+    (
+        re.compile(r"-(?:app|boot|now|[0-9]{1,6}-?[a-z]{0,8})\.log"),
+        _Form(FileKind.LOG, upload=True, media_type="text/plain; charset=utf-8"),
+    ),
+    (re.compile(r"-core[a-z0-9._-]{0,24}\.tar\.gz"), _Form(FileKind.LOG, upload=True, media_type=_BYTES)),
+)
 _FIRMWARE: Final = re.compile(
     r"(?:[0-9]{4}-[0-9]{5}-[0-9]{3}\.)?(?:sip|dect|bootblock|updater)\.(?:ld|ver)|[a-z0-9][a-z0-9._-]{0,60}\.fw"
 )
@@ -99,6 +104,8 @@ def _mac(text: str | None) -> Mac | None:
 def match(path: str, agent: AgentClaim, folders: Mapping[str, str]) -> DeviceFile | None:
     """The file that a clean relative path names. ``folders``: lower-case ``<model>.xml`` -> its spelling, for OBi."""
     last = path.rpartition("/")[2].lower()
+    if "/" not in path and (with_mac := _of_mac(last, agent)) is not None:  # nearly every request
+        return with_mac
     if (found := _firmware(path, last)) is not None:
         return DeviceFile("poly", FileKind.FIRMWARE, found, secret=False, media_type=_BYTES, agent=agent)
     if _RESOURCE.fullmatch(path):
@@ -110,7 +117,7 @@ def match(path: str, agent: AgentClaim, folders: Mapping[str, str]) -> DeviceFil
         return DeviceFile("poly", FileKind.COMMON, last, secret=False, media_type=_XML, agent=agent)
     if last in folders:
         return DeviceFile("poly", FileKind.BOOT, folders[last], secret=False, media_type=_XML, agent=agent)
-    return _of_mac(last, agent)
+    return None
 
 
 def _firmware(path: str, last: str) -> str | None:
@@ -122,14 +129,12 @@ def _firmware(path: str, last: str) -> str | None:
 
 
 def _of_mac(last: str, agent: AgentClaim) -> DeviceFile | None:
-    for form in _FORMS:
-        if not (found := form.pattern.fullmatch(last)):
-            continue
-        if found["mac"] != _ZERO:
-            return DeviceFile(
-                "poly", form.kind, last, Mac(found["mac"]), form.upload, form.secret, form.media_type, agent
-            )
-        if form.kind not in _EVERYBODY:
-            return None
-        return DeviceFile("poly", form.kind, last, secret=False, media_type=form.media_type, agent=agent)
-    return None
+    mac, end = last[:12], last[12:]
+    form = _ENDS.get(end) or next((form for pattern, form in _OTHER_ENDS if pattern.fullmatch(end)), None)
+    if form is None or not _MAC.fullmatch(mac):
+        return None
+    if mac != _ZERO:
+        return DeviceFile("poly", form.kind, last, Mac(mac), form.upload, form.secret, form.media_type, agent)
+    if form.kind not in _EVERYBODY:
+        return None
+    return DeviceFile("poly", form.kind, last, secret=False, media_type=form.media_type, agent=agent)

@@ -6,7 +6,6 @@ each time its values are new. Attributes that parse in one element parse in ever
 from __future__ import annotations
 
 import html
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Final, NamedTuple
@@ -14,9 +13,9 @@ from typing import Final, NamedTuple
 from lxml import etree
 
 from provisioner.errors import RenderFailed
-from provisioner.rendering import Templates, one_line, parse_xml
+from provisioner.rendering import Templates, is_plain, one_line, parse_xml
 
-_SPECIAL: Final = re.compile(r"""[&<>"]""")
+_SPECIAL: Final = '&<>"'
 _VALUES: Final = etree.XPath("@*", smart_strings=False)
 """All attribute values of an element in one pass; asking for them one by one takes time with their square."""
 
@@ -40,16 +39,29 @@ def section(name: str, values: Mapping[str, str]) -> Section:
     if not values:
         return Section(name, values, "")
     joined = "".join(values.values())
-    if not joined.isprintable():
+    if not is_plain(joined) or "\n" in joined:
         one_line(joined)  # refuses control characters, which a parser would turn into blanks
-    if _SPECIAL.search(joined) is None:
-        text = " ".join([f'{key}="{value}"' for key, value in values.items()])
-    else:
-        text = " ".join([f'{key}="{html.escape(value)}"' for key, value in values.items()])
-    element = parse_xml(f"<s {text}/>".encode())
-    if element.keys() != [*values] or _VALUES(element) != [*values.values()] or len(element):
+    pairs: Iterable[tuple[str, str]] = values.items()
+    if any(map(joined.__contains__, _SPECIAL)):
+        pairs = [(key, html.escape(value)) for key, value in pairs]
+    text = '" '.join(map('="'.join, pairs)) + '"'
+    if not _reads_as(text, values):
         raise RenderFailed(f"section {name}: the phone would not read what was meant")
     return Section(name, values, text)
+
+
+def _reads_as(text: str, values: Mapping[str, str]) -> bool:
+    """Whether a parser takes the attributes for these names and values, in this order, and nothing else.
+
+    A parsed element that is written again as the same text was read as it was meant, for every value has one spelling
+    only and none of them holds a quote: that costs a third less than asking for each, 15 µs of a full VVX file. What
+    has another spelling too (an apostrophe, other scripts) is asked for.
+    """
+    whole = f"<s {text}/>".encode()
+    element = parse_xml(whole)
+    if etree.tostring(element) == whole and text.count('="') == len(values) == len(element.attrib):
+        return True
+    return element.keys() == [*values] and _VALUES(element) == [*values.values()] and not len(element)
 
 
 class Frame(NamedTuple):

@@ -4,8 +4,9 @@ after a gap some releases register nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -36,11 +37,16 @@ class Service(NamedTuple):
     hotline: str
 
 
-def services(config: ResolvedConfig) -> list[Service]:
-    """One for each line in the order of ``config.lines``; worked out once where no line differs."""
-    if not any(name.startswith("line.") for name in config.values):
-        return [_service(config, 1)] * len(config.lines)
-    return [_service(config, line.number) for line in config.lines]
+def services(config: ResolvedConfig) -> tuple[Service, ...]:
+    """One for each line in the order of ``config.lines``; a single one for all of them where none differs."""
+    if "/line." not in "/".join(("", *config.values)):
+        return (_service(config, 1),)
+    return tuple([_service(config, line.number) for line in config.lines])
+
+
+def each(served: tuple[Service, ...], lines: int) -> tuple[Service, ...]:
+    """The services of so many lines, a single one repeated."""
+    return served if len(served) == lines else served * lines
 
 
 def _service(config: ResolvedConfig, number: int) -> Service:
@@ -67,11 +73,11 @@ def registrations(config: ResolvedConfig) -> Iterable[Section]:
         extension = line.extension
         who += (extension, line.auth_user, line.secret, line.display_name or extension, line.label or extension)
     values = dict(zip(_names(_WHO, len(lines)), who, strict=True))
-    for index, line in enumerate(lines, 1):
-        if served[index - 1].voicemail:
+    for index, (line, one) in enumerate(zip(lines, each(served, len(lines)), strict=True), 1):
+        if one.voicemail:
             values[f"msg.mwi.{index}.subscribe"] = line.extension
     yield section("lines", values or {"reg.1.address": ""})  # an empty address switches the first line off
-    yield service(tuple(served))
+    yield service(served, len(lines))
 
 
 _WHO: Final = ("reg.N.address", "reg.N.auth.userId", "reg.N.auth.password", "reg.N.displayName", "reg.N.label")
@@ -93,10 +99,10 @@ def _check(model: Model, line: Line) -> None:
 
 
 @lru_cache(_KEPT)
-def service(served: tuple[Service, ...]) -> Section:
+def service(served: tuple[Service, ...], lines: int) -> Section:
     """Where the registrations go; holds no secret and is the same for all phones of a site with as many lines."""
     values: dict[str, str] = {}
-    for index, one in enumerate(served, 1):
+    for index, one in enumerate(each(served, lines), 1):
         values |= _registration(index, one)
     return section("service", values)
 
@@ -154,8 +160,7 @@ def keys(config: ResolvedConfig) -> Iterable[Section]:
     values = dict(zip(_names(_WATCH, len(watched)), told, strict=True))
     yield watching(tuple([key.kind for key in watched]))
     if config.model.dialect == "ucs":
-        indices = {line.number: index for index, line in enumerate(config.lines, 1)}
-        yield positions(tuple(_places(wanted, indices)))
+        yield positions(tuple(map(_SPOT, wanted)), tuple([line.number for line in config.lines]))
         yield section("keys", values | _macros(dialled))
     else:
         yield section("keys", values | _soft_keys(dialled))
@@ -172,33 +177,37 @@ def watching(kinds: tuple[str, ...]) -> Section:
     return section("watching", values)
 
 
-def _places(wanted: tuple[LineKey, ...], indices: Mapping[int, int]) -> Iterable[tuple[int, str, int]]:
+_SPOT: Final = attrgetter("position", "kind", "line")
+"""What of a key says where it stands and what it shows."""
+
+
+def _places(spots: Sequence[tuple[int, str, int]], indices: Mapping[int, int]) -> Iterable[tuple[int, str, int]]:
     """Position, category and index of each key; a line without a key of its own keeps its position.
 
     Watched users are taken from their list in order, macros by their number.
     """
-    taken = {key.position for key in wanted}
-    shown = {key.line for key in wanted if key.kind == "line"}
+    taken = {position for position, _, _ in spots}
+    shown = {line for _, kind, line in spots if kind == "line"}
     for number in sorted(indices.keys() - shown - taken):
         yield number, "Line", indices[number]
     dialled = 0
-    for key in wanted:
-        if key.kind in _WATCHED:
-            yield key.position, "BLF", 0
-        elif key.kind == "speed_dial":
+    for position, kind, line in spots:
+        if kind in _WATCHED:
+            yield position, "BLF", 0
+        elif kind == "speed_dial":
             dialled += 1
-            yield key.position, "EFK", dialled
-        elif key.kind == "line" and key.line in indices:
-            yield key.position, "Line", indices[key.line]
+            yield position, "EFK", dialled
+        elif kind == "line" and line in indices:
+            yield position, "Line", indices[line]
         else:
-            yield key.position, "Unassigned", 0
+            yield position, "Unassigned", 0
 
 
 @lru_cache(_KEPT)
-def positions(places: tuple[tuple[int, str, int], ...]) -> Section:
+def positions(spots: tuple[tuple[int, str, int], ...], lines: tuple[int, ...]) -> Section:
     """What stands at which key; the same for all phones of one layout."""
     values = {"lineKey.reassignment.enabled": "1"}
-    for position, category, index in places:
+    for position, category, index in _places(spots, {number: index for index, number in enumerate(lines, 1)}):
         values[f"lineKey.{position}.category"] = category
         values[f"lineKey.{position}.index"] = str(index)
     return section("positions", values)

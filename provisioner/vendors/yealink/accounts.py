@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import Final, NamedTuple
 
 from provisioner import neutral
 from provisioner.model import Line, ResolvedConfig
 from provisioner.neutral import CODECS, HostPort
+from provisioner.rendering import Block
+from provisioner.vendors.yealink.grammar import lay_out
 
+_KEPT: Final = 1024
+"""What devices have alike, remembered for so many different shapes of it."""
 _TRANSPORTS: Final = {"udp": "0", "tcp": "1", "tls": "2"}
 _PORTS: Final = {"udp": "5060", "tcp": "5060", "tls": "5061"}
 _SRTP: Final = {"off": "0", "optional": "1", "required": "2"}
@@ -55,52 +61,74 @@ def _how(config: ResolvedConfig, number: int) -> _How:
     )
 
 
-def accounts(config: ResolvedConfig) -> dict[str, str]:
-    """The parameters of all bound lines; what a model has no line for is left out."""
-    own = {name.split(".", 2)[1] for name in config.values if name.startswith("line.")}
-    model, shared = config.model, _how(config, 0)
+def _hows(config: ResolvedConfig, numbers: tuple[int, ...]) -> tuple[_How, ...]:
+    """One for each line, a single one for all of them where none differs."""
+    if "/line." not in "/".join(("", *config.values)):
+        return (_how(config, 0),)
+    return tuple([_how(config, number) for number in numbers])
+
+
+def accounts(config: ResolvedConfig) -> Block:
+    """The parameters of all bound lines; what a model has no line for is left out.
+
+    Laid out for each device is who the lines are; how they register is alike for many devices and kept.
+    """
+    lines = [line for line in config.lines if line.number <= config.model.lines]
+    if not lines:
+        return Block()
+    numbers = tuple([line.number for line in lines])
+    columns = [
+        _each(_names("account", numbers, _PERSON), [_person(line) for line in lines]),
+        _registrations(config.model.dialect, numbers, _hows(config, numbers)),
+    ]
+    if config.model.dect:
+        columns.append(_each(_names("handset", numbers, _HANDSET), [_handset(line) for line in lines]))
+    return Block("\n".join(chain.from_iterable(zip(*columns, strict=True))))
+
+
+_PERSON: Final = ("enable", "label", "display_name", "auth_name", "user_name", "password")
+_HANDSET: Final = ("name", "incoming_lines", "dial_out_lines")
+
+
+def _person(line: Line) -> tuple[str, ...]:
+    shown = line.label or line.extension
+    return "1", shown, line.display_name or line.extension, line.auth_user, line.extension, line.secret
+
+
+def _handset(line: Line) -> tuple[str, ...]:
+    """The handset of the same number rings and dials with this line (inferred: H is the handset's slot)."""
+    return line.label or line.extension, str(line.number), str(line.number)
+
+
+@lru_cache(_KEPT)
+def _names(stem: str, numbers: tuple[int, ...], ends: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(f"{stem}.{number}.{end}" for number in numbers for end in ends)
+
+
+def _each(names: tuple[str, ...], told: Sequence[tuple[str, ...]]) -> Sequence[str]:
+    """The parameters of all lines, laid out and read back in one go, then cut into the text of each line."""
+    rows = lay_out(dict(zip(names, chain.from_iterable(told), strict=True))).split("\n")
+    size = len(told[0])
+    return ["\n".join(rows[start : start + size]) for start in range(0, len(rows), size)]
+
+
+@lru_cache(_KEPT)
+def _registrations(dialect: str, numbers: tuple[int, ...], hows: tuple[_How, ...]) -> Sequence[str]:
+    """Where and how each line registers; no secret, and the same for all devices of a site with the same lines."""
     # Bases with many lines keep servers once, in a template that accounts point to; lines with equal ones share it.
     templates: dict[tuple[object, ...], int] = {}
-    found: dict[str, str] = {}
-    for line in config.lines:
-        if line.number > model.lines:
-            continue
-        how = _how(config, line.number) if str(line.number) in own else shared
-        template = templates.setdefault(how[:5], len(templates) + 1) if model.dialect == "dect" else 0
-        prefix = f"account.{line.number}."
-        found |= _person(line, prefix)
-        for name, value in _registration(model.dialect, how, template).items():
-            found[prefix + name] = value
-        found[f"voice_mail.number.{line.number}"] = how.voicemail
-        if template:
-            found |= _template(template, how)
-        if model.dect:
-            found |= _handset(line)
-    return found
+    found: list[str] = []
+    for number, how in zip(numbers, hows if len(hows) == len(numbers) else hows * len(numbers), strict=True):
+        known = len(templates)
+        template = templates.setdefault(how[:5], known + 1) if dialect == "dect" else 0
+        values = {f"account.{number}.{name}": value for name, value in _registration(dialect, how, template).items()}
+        values[f"voice_mail.number.{number}"] = how.voicemail
+        if template > known:
+            values |= _template(template, how)
+        found.append(lay_out(values))
+    return tuple(found)
 
 
-def _person(line: Line, prefix: str) -> dict[str, str]:
-    return {
-        f"{prefix}enable": "1",
-        f"{prefix}label": line.label or line.extension,
-        f"{prefix}display_name": line.display_name or line.extension,
-        f"{prefix}auth_name": line.auth_user,
-        f"{prefix}user_name": line.extension,
-        f"{prefix}password": line.secret,
-    }
-
-
-def _handset(line: Line) -> dict[str, str]:
-    """The handset of the same number rings and dials with this line (inferred: H is the handset's slot)."""
-    number = str(line.number)
-    return {
-        f"handset.{number}.name": line.label or line.extension,
-        f"handset.{number}.incoming_lines": number,
-        f"handset.{number}.dial_out_lines": number,
-    }
-
-
-@lru_cache(maxsize=256)
 def _registration(dialect: str, how: _How, template: int) -> dict[str, str]:
     """All that lines with the same settings have alike, without the prefix that numbers the line."""
     if dialect == "dect":
@@ -187,7 +215,7 @@ def _codecs_80(codecs: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-@lru_cache(maxsize=256)
+@lru_cache(_KEPT)
 def unused(lines: int, line_keys: int, bound: tuple[int, ...], taken: tuple[int, ...]) -> dict[str, str]:
     """Lines switched off and keys without function: those of a model that a device does not use."""
     found = {f"account.{number}.enable": "0" for number in range(1, lines + 1) if number not in bound}

@@ -28,7 +28,15 @@ from provisioner.vendor import Manifest, load_models
 from provisioner.vendors.yealink import grammar
 from provisioner.vendors.yealink.accounts import accounts, idle, keys
 from provisioner.vendors.yealink.agents import claim, tokens
-from provisioner.vendors.yealink.parameters import CUSTOM_CA, LANGUAGES, bootstrap, in_80, settings, upgrade
+from provisioner.vendors.yealink.parameters import (
+    CUSTOM_CA,
+    LANGUAGES,
+    LONGEST_RETRY,
+    bootstrap,
+    in_80,
+    settings,
+    upgrade,
+)
 
 NAME: Final = "yealink"
 REDIRECT: Final = "yealink.cfg"
@@ -59,6 +67,11 @@ _SYNCED: Final = ("{mac}-local.cfg", "{mac}-contact.xml")
 _AGENTS_KEPT: Final = 1024
 _COMMONS_KEPT: Final = 64
 """Common files remembered: they have few inputs, and no secret or token among them."""
+_FRAMES_KEPT: Final = 256
+_ANY_MAC: Final = "[the Mac]"
+"""What stands for the device's own in the boot file of a model."""
+_OWN: Final = ("unused", "accounts", "keys", "raw")
+"""Sections of the device file beside its settings."""
 _COMMON: Final = "y{code:0>12}.cfg"
 _PEM: Final = "application/x-pem-file"
 _PLAIN: Final = "text/plain; charset=utf-8"
@@ -81,9 +94,12 @@ class Yealink:
                 "dect": ("{mac}.boot", _COMMON, "{mac}.cfg", *_SYNCED),
             },
             languages=LANGUAGES,
+            ceilings={neutral.RETRY_DELAY.name: LONGEST_RETRY},
         )
         self._templates = templates
+        self._frame = lru_cache(_FRAMES_KEPT)(partial(grammar.frame, templates))
         self._common_of = lru_cache(_COMMONS_KEPT)(self._make_common)
+        self._includes = lru_cache(_FRAMES_KEPT)(self._make_includes)
         # A phone says the same with each request of its boot.
         self._claim = lru_cache(_AGENTS_KEPT)(partial(claim, known=tokens(rows)))
         self._makers: Mapping[FileKind, Callable[[DeviceFile, ResolvedConfig], bytes]] = {
@@ -156,15 +172,17 @@ class Yealink:
 
     def _boot(self, file: DeviceFile, config: ResolvedConfig) -> bytes:
         if file.mac is None:
-            return self._includes([REDIRECT])
+            return self._includes((REDIRECT,))
         if config.model.dialect == "v80":
             raise NoSuchFile(f"{file.name}: firmware up to 80 has no boot files")
         common = [_COMMON.format(code=config.model.code)] if config.model.code else []
-        return self._includes([*common, f"{config.mac}.cfg"])
+        # Rendered and read back once a model: at the first file of a boot none of Jinja's code is in the CPU's cache.
+        laid = self._includes((*common, f"{_ANY_MAC}.cfg"))
+        return laid.replace(_ANY_MAC.encode(), config.mac.encode())
 
-    def _includes(self, names: list[str]) -> bytes:
+    def _make_includes(self, names: tuple[str, ...]) -> bytes:
         out = self._templates.lines("boot.j2", files=names)
-        included = re.findall(r'^include:config "([^"]+)"$', out.decode("utf-8"), re.MULTILINE)
+        included = tuple(re.findall(r'^include:config "([^"]+)"$', out.decode("utf-8"), re.MULTILINE))
         if included != names or not out.startswith(grammar.HEADER.encode()):
             raise RenderFailed(f"the boot file would include {included}, not {names}")
         return out
@@ -179,27 +197,23 @@ class Yealink:
         return self._common_of(tuple(meant.items()))
 
     def _make_common(self, meant: tuple[tuple[str, str], ...]) -> bytes:
-        return self._checked("common.j2", {"settings": grammar.lay_out_shared(meant)}, dict(meant))
+        return self._checked("common.j2", {"settings": grammar.lay_out_shared(meant)})
 
     def _device(self, file: DeviceFile, config: ResolvedConfig) -> bytes:
         del file
         general = upgrade(config) if config.upgrade_only else settings(config)
         if config.model.dialect == "v80":
             general = in_80(general)
-        meant = dict(general)
         sections = {"settings": grammar.lay_out_shared(tuple(general.items()))}
         own = {} if config.upgrade_only else _own(config)
-        for name in ("unused", "accounts", "keys", "raw"):
-            part = own.get(name, {})
-            meant |= part
-            shared = name == "unused"
-            sections[name] = grammar.lay_out_shared(tuple(part.items())) if shared else grammar.lay_out(part)
-        return self._checked("device.j2", sections, meant)
+        for name in _OWN:
+            sections[name] = own.get(name, Block())
+        return self._checked("device.j2", sections)
 
-    def _checked(self, template: str, sections: Mapping[str, Block], meant: Mapping[str, str]) -> bytes:
-        out = self._templates.lines(template, **sections)
-        grammar.check_around(out.decode("utf-8"), {name: text for name, text in sections.items() if text}, meant)
-        return out
+    def _checked(self, template: str, sections: Mapping[str, Block]) -> bytes:
+        present = tuple([name for name, text in sections.items() if text])
+        laid = self._frame(template, present, tuple([name for name, text in sections.items() if not text]))
+        return grammar.assemble(laid, [text for text in sections.values() if text]).encode()
 
 
 def _spoken(firmware: str, usual: str) -> str:
@@ -215,9 +229,14 @@ def _spoken(firmware: str, usual: str) -> str:
     return "v81" if usual == "v80" else usual
 
 
-def _own(config: ResolvedConfig) -> dict[str, dict[str, str]]:
+def _own(config: ResolvedConfig) -> dict[str, Block]:
     """Lines and keys of this device, what it does not use, and raw parameters, which come last and so win."""
-    return {"unused": idle(config), "accounts": accounts(config), "keys": keys(config), "raw": _raw(config)}
+    return {
+        "unused": grammar.lay_out_shared(tuple(idle(config).items())),
+        "accounts": accounts(config),
+        "keys": grammar.lay_out(keys(config)),
+        "raw": grammar.lay_out(_raw(config)),
+    }
 
 
 def _raw(config: ResolvedConfig) -> dict[str, str]:

@@ -7,12 +7,13 @@ would need either is refused instead of guessed; whatever is written reads the s
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import Final
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 from provisioner.errors import Invalid, RenderFailed
-from provisioner.rendering import Block, block
+from provisioner.rendering import Block, Templates, block
 
 HEADER: Final = "#!version:1.0.0.1"
 NULL: Final = "%NULL%"
@@ -36,6 +37,8 @@ def lay_out(meant: Mapping[str, str]) -> Block:
 
     Keys are identities, so that a password's user stands behind a blank.
     """
+    if not meant:
+        return Block()
     names, values = [*meant], [value or NULL for value in meant.values()]
     if keyed := " " in "".join(names):
         names = [name.partition(" ")[0] for name in names]
@@ -54,30 +57,41 @@ def lay_out_shared(meant: tuple[tuple[str, str], ...]) -> Block:
     return lay_out(dict(meant))
 
 
-def check_around(text: str, sections: Mapping[str, Block], meant: Mapping[str, str]) -> None:
-    """RenderFailed unless the template kept every section and what it adds changes nothing that was meant."""
+class Frame(NamedTuple):
+    """What a template wrote around the sections, without anything of a device: rendered and read once."""
+
+    pieces: tuple[str, ...]
+    """Before the first section, between each two, after the last."""
+    extras: Mapping[str, str]
+    """Parameters that an operator's template adds."""
+
+
+def frame(templates: Templates, template: str, present: tuple[str, ...], empty: tuple[str, ...]) -> Frame:
+    """Render the template with a mark for each section; RenderFailed unless each stands once, as a line, in order."""
+    marks = {name: block([f"[the section {name}]"]) for name in present}
+    text = templates.lines(template, **marks, **dict.fromkeys(empty, "")).decode("utf-8")
     if not text.startswith(HEADER):
         raise RenderFailed(f"a Yealink file must begin with {HEADER}")
-    rest, at = "", 0
-    for name, section in sections.items():
-        begin = _place(text, section, at)
-        if begin < 0:
+    pieces, rest = [], f"{text}\n"
+    for name, mark in marks.items():
+        before, found, rest = rest.partition(f"\n{mark}\n")
+        if not found or text.count(mark) != 1:
             raise RenderFailed(f"the template leaves out the section {name!r}, moves it or puts something beside it")
-        rest += text[at:begin]
-        at = begin + len(section)
-    for name, value in read(rest + text[at:]).items():
-        if meant.get(name, value) != value:
-            raise RenderFailed(f"{name}: the template gives another value than is meant")
+        pieces.append(f"{before}\n")
+        rest = f"\n{rest}"
+    pieces.append(rest[:-1])
+    return Frame(tuple(pieces), MappingProxyType(read("".join(pieces))))
 
 
-def _place(text: str, section: Block, at: int) -> int:
-    """Where the section stands as whole lines, or -1; its begin is sought first, which is much less to search for."""
-    begin = text.find(section[:80], at)
-    if not text.startswith(section, begin):
-        begin = text.find(section, at)
-    end = begin + len(section)
-    whole = begin > 0 and text[begin - 1] == "\n" and text[end : end + 1] in {"\n", ""}
-    return begin if whole else -1
+def assemble(laid: Frame, sections: Iterable[Block]) -> str:
+    """The file: sections are whole lines that read as they are meant, and what the frame adds contradicts none."""
+    first, *others = laid.pieces
+    if laid.extras:
+        meant = read("\n".join(sections))
+        for name, value in laid.extras.items():
+            if meant.get(name, value) != value:
+                raise RenderFailed(f"{name}: the template gives another value than is meant")
+    return first + "".join([text for both in zip(sections, others, strict=True) for text in both])
 
 
 def read(text: str) -> dict[str, str]:

@@ -39,7 +39,7 @@ LANGUAGES: Final = tuple(_LANGUAGES)
 _DAY: Final = 86400
 _LEAST_VERBOSE: Final = 6
 """static.syslog.level ends at 6, informational (inferred)."""
-_LONGEST_RETRY: Final = 300
+LONGEST_RETRY: Final = 300
 """Seconds (inferred)."""
 _TOKEN: Final = re.compile(r"t/[^/]+/$")
 
@@ -98,7 +98,7 @@ def _provisioning(config: ResolvedConfig) -> dict[str, str]:
         "static.auto_provision.dhcp_option.enable": "0",
         "static.auto_provision.attempt_before_failed": str(config.get(neutral.RETRY_ATTEMPTS)),
         "static.auto_provision.retry_delay_after_file_transfer_failed": str(
-            min(config.get(neutral.RETRY_DELAY), _LONGEST_RETRY)
+            min(config.get(neutral.RETRY_DELAY), LONGEST_RETRY)
         ),
         # What users change on the phone is theirs: kept here and not overwritten (upload_method 0 is PUT).
         "static.auto_provision.custom.protect": "1",
