@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format types contracts docs docs-check check packages bench-boot bench-parts bench-render bench-idle bench-million clean
+.PHONY: help run test lint format types contracts docs docs-check check packages bench-boot bench-parts bench-render bench-idle bench-million bench-storm clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ bench-idle: $(VENV)/developing ## memory of 10,000 idle connections, and boots m
 
 bench-million: $(VENV)/developing ## 1,000,000 devices against 1,000, and a change of a shared default (3 min)
 	@$(BIN)/python bench/million.py
+
+bench-storm: $(VENV)/developing packages ## power cuts against ours, nginx and aiohttp: goals, plots (25 min; a quiet machine)
+	@$(BIN)/python bench/storm.py
 
 packages: $(VENV)/packages
 

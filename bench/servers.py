@@ -83,34 +83,41 @@ def ours(data: Path, program: tuple[str, ...] = ("-m", "provisioner"), **environ
             **environment,
         },
     )
-    with _stopping(process):
+    with stopping(process):
         addresses = data / "run" / "addresses.json"
-        _until(process, addresses.exists)  # written once every worker serves, removed at the end
+        until(process, addresses.exists)  # written once every worker serves, removed at the end
         port = int(json.loads(addresses.read_text())["device"]["port"])
-        _until(process, lambda: _answers(port))
+        until(process, lambda: answers(port))
         yield Server("ours", port, _only_child(process))
 
 
 @contextlib.contextmanager
-def nginx(scratch: Path, fleet: fleet_of.Installation, files: Mapping[str, bytes]) -> Iterator[Server]:
-    """nginx at its best: files known and open, 404s remembered, no log of any kind."""
+def nginx(
+    scratch: Path,
+    fleet: fleet_of.Installation,
+    files: Mapping[str, bytes],
+    port: int = 0,
+    **more: str,
+) -> Iterator[Server]:
+    """nginx at its best: files known and open, 404s remembered, no log of any kind; ``more`` lines for http, server."""
     root = scratch / "root"
     for name, body in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(body)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    if not port:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
     (scratch / "trusted.pem").write_bytes(fleet.trusted)
     (scratch / "named.pem").write_bytes(fleet.roots)
-    (scratch / "nginx.conf").write_text(_configuration(scratch, root, port, fleet))
+    (scratch / "nginx.conf").write_text(_configuration(scratch, root, port, fleet, more))
     process = subprocess.Popen(["nginx", "-c", str(scratch / "nginx.conf"), "-p", str(scratch)])
-    with _stopping(process):
-        _until(process, lambda: bool(children(process.pid)) and _answers(port))
+    with stopping(process):
+        until(process, lambda: bool(children(process.pid)) and answers(port))
         yield Server("nginx", port, _only_child(process))
 
 
-def _configuration(scratch: Path, root: Path, port: int, fleet: fleet_of.Installation) -> str:
+def _configuration(scratch: Path, root: Path, port: int, fleet: fleet_of.Installation, more: Mapping[str, str]) -> str:
     user = "user root;" if os.geteuid() == 0 else ""
     temporary = " ".join(
         f"{kind}_temp_path {scratch}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -122,8 +129,9 @@ http {{
   access_log off; log_not_found off; sendfile on; tcp_nodelay on; keepalive_requests 1000000;
   keepalive_timeout 60s; default_type application/xml; {temporary}
   open_file_cache max=10000 inactive=1h; open_file_cache_valid 1h; open_file_cache_errors on;
+  {more.get("http", "")}
   server {{
-    listen 127.0.0.1:{port} ssl backlog=512; root {root};
+    listen 127.0.0.1:{port} ssl backlog=512; root {root}; {more.get("server", "")}
     ssl_certificate {fleet.rsa}; ssl_certificate_key {fleet.rsa};
     ssl_certificate {fleet.ec}; ssl_certificate_key {fleet.ec};
     ssl_protocols TLSv1.2 TLSv1.3; ssl_ciphers {EC_CIPHER}:{RSA_CIPHER}; ssl_prefer_server_ciphers on;
@@ -148,13 +156,15 @@ def _only_child(process: subprocess.Popen[bytes]) -> int:
     return worker
 
 
-def _answers(port: int) -> bool:
+def answers(port: int) -> bool:
+    """Whether somebody listens there."""
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
         return True
     return False
 
 
-def _until(process: subprocess.Popen[bytes], ready: Callable[[], bool]) -> None:
+def until(process: subprocess.Popen[bytes], ready: Callable[[], bool]) -> None:
+    """Wait for it to be ready; SystemExit when it has left or takes too long."""
     name = " ".join(str(one) for one in process.args)
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
@@ -167,7 +177,8 @@ def _until(process: subprocess.Popen[bytes], ready: Callable[[], bool]) -> None:
 
 
 @contextlib.contextmanager
-def _stopping(process: subprocess.Popen[bytes]) -> Iterator[None]:
+def stopping(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """End it at the end, by its pid."""
     try:
         yield
     finally:

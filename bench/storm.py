@@ -1,0 +1,263 @@
+"""A power cut ends: ours, nginx and aiohttp on a small share of one core, the phones on the other; goals and results.
+
+Parts: calibration, goodput, storms (side by side and with parts of ours switched off), attacks, cost, headline.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import record
+import storm_page
+import storm_share
+import storm_stage
+from idle import raise_files
+from storm_runs import Calibration, Run, Times, calibrate, rate, say, storms
+from storm_stage import ALL_OFF, BASES, COMPARED, NGINX_RICH, OURS, PARTS_OFF, Kind, Stage
+
+from provisioner.errors import ProvisionerError
+from provisioner.storm_cast import Call
+
+PARTS = ("goodput", "storms", "attacks", "cost", "headline")
+_FIRST_SHARE = 0.3
+_PROTECTED, _BARE = 0, 1
+
+
+@dataclass(frozen=True)
+class Dial:
+    """How large and how long everything is."""
+
+    phones: int = 2000
+    sites: int = 30
+    nat: int = 500
+    scaled: Times = field(default_factory=lambda: Times(4.0))
+    halved: Times = field(default_factory=lambda: Times(2.0))
+    """For steady rates: 20 times the capacity must be within what the client can do."""
+    whole: Times = field(default_factory=Times)
+    capacity: float = 60.0
+    """Boots a second that each server shall be able to do in scaled storms."""
+    steady: float = 20.0
+    """The same at a steady rate, and for the cost."""
+    slow: float = 15.0
+    """The same in the headline run."""
+    calibration: float = 10.0
+    rate: float = 14.0
+    paired: float = 10.0
+    """s of each run for the cost."""
+    longest: float = 5.0
+    """x the ideal: then ours is stopped."""
+    others: float = 2.2
+    """The same for the servers that are compared, and for ours with parts off."""
+    pairs: int = 4
+    loads: tuple[float, ...] = (0.8, 2.0, 5.0, 10.0, 20.0)
+    """x the capacity."""
+    others_loads: tuple[float, ...] = (2.0, 10.0)
+    compared: tuple[Kind, ...] = COMPARED
+    parts_off: tuple[Kind, ...] = (*PARTS_OFF, ALL_OFF)
+    silent: int = 10_000
+    garbage: float = 500.0
+    """A second on a whole core; less by the server's share."""
+
+
+QUICK = Dial(
+    phones=120, sites=8, nat=30, scaled=Times(4.0, 8, 12, 10), halved=Times(4.0), whole=Times(4.0, 8, 12, 10),
+    capacity=30.0, steady=20.0, slow=20.0, calibration=2.0, rate=5.0, paired=2.0, longest=3.0, others=1.5, pairs=1,
+    silent=1000, loads=(5.0,), others_loads=(5.0,), compared=COMPARED[::2], parts_off=(ALL_OFF,),
+)  # fmt: skip
+
+
+@dataclass
+class Found:
+    """Everything that was measured."""
+
+    dial: Dial
+    share_by: str
+    calibrations: list[Calibration] = field(default_factory=list)
+    goodput: dict[str, list[Run]] = field(default_factory=dict)
+    storms: dict[str, Run] = field(default_factory=dict)
+    again: Run | None = None
+    """The second storm at the same server."""
+    fresh: Run | None = None
+    attacks: dict[str, Run] = field(default_factory=dict)
+    cost: list[tuple[float, float]] = field(default_factory=list)
+    """s of CPU a boot with the gate and without."""
+    headline: Run | None = None
+    seconds: float = 0.0
+    failed: list[str] = field(default_factory=list)
+    """Parts that came to nothing, and why."""
+
+    @property
+    def runs(self) -> list[Run]:
+        """All against ours, with everything on."""
+        some = [self.storms.get(OURS.name), self.again, self.fresh, self.headline, *self.attacks.values()]
+        return [one for one in some if one is not None] + self.goodput.get(OURS.name, [])
+
+    def kept(self) -> dict[str, object]:
+        """For the JSON."""
+        return {
+            "share_by": self.share_by,
+            "seconds": round(self.seconds),
+            "failed": self.failed,
+            "calibrations": [vars(one) for one in self.calibrations],
+            "goodput": {name: [one.kept() for one in runs] for name, runs in self.goodput.items()},
+            "storms": {name: one.kept() for name, one in self.storms.items()},
+            "again": self.again.kept() if self.again else None,
+            "fresh": self.fresh.kept() if self.fresh else None,
+            "attacks": {name: one.kept() for name, one in self.attacks.items()},
+            "cost": self.cost,
+            "headline": self.headline.kept() if self.headline else None,
+        }
+
+
+class Bench:
+    """The parts, in turn."""
+
+    def __init__(self, stage: Stage, dial: Dial, only: Iterable[str]) -> None:
+        self._stage, self._dial, self._only = stage, dial, set(only)
+        self.found = Found(dial, stage.share.how)
+        self._cpu: dict[str, float] = {}
+
+    def run(self) -> Found:
+        """All that was asked for."""
+        begun = time.monotonic()
+        parts: dict[str, Callable[[], None]] = {
+            "goodput": self._goodput,
+            "storms": self._storms,
+            "attacks": self._attacks,
+            "cost": self._cost,
+            "headline": self._headline,
+        }
+        for name, part in parts.items():
+            if name in self._only:
+                say(f"--- {name} ---")
+                self._play(name, part)
+        self.found.seconds = time.monotonic() - begun
+        return self.found
+
+    def _play(self, name: str, part: Callable[[], None]) -> None:
+        """A part that fails is told at the end: the others took their time."""
+        try:
+            part()
+        except (SystemExit, ProvisionerError, OSError) as error:
+            if isinstance(error, SystemExit) and isinstance(error.code, int):
+                raise  # told to stop
+            self.found.failed.append(f"{name}: {error}")
+            say(f"{name} failed: {error}")
+
+    def _share(self, kind: Kind, capacity: float) -> float:
+        """Of a core, for it to reach that."""
+        if kind.program not in self._cpu:
+            self._cpu[kind.program] = calibrate(
+                self._stage, kind, _FIRST_SHARE, max(self._dial.calibration / 3, 2.0)
+            ).cpu
+        return round(min(0.9, capacity * self._cpu[kind.program]), 3)
+
+    def _known(self, kind: Kind, capacity: float, share: float = 0.0) -> Calibration:
+        """Each server by its own; ours with parts off has ours, and nginx with a limit has that without."""
+        kind = self._dial.scaled.of(OURS) if kind.program == OURS.program else BASES[kind.program]
+        share = share or self._share(kind, capacity)
+        for one in self.found.calibrations:
+            if one.name == kind.name and one.share == share:
+                return one
+        made = calibrate(self._stage, kind, share, self._dial.calibration)
+        self.found.calibrations.append(made)
+        return made
+
+    def _goodput(self) -> None:
+        dial = self._dial
+        for kind in (OURS, *dial.compared):
+            known = self._known(kind, dial.steady)
+            self.found.goodput[kind.name] = [
+                rate(self._stage, kind, known, load, dial.halved, dial.rate)
+                for load in (dial.loads if kind is OURS else dial.others_loads)
+            ]
+
+    def _storms(self) -> None:
+        dial, found = self._dial, self.found
+        known, calm = self._known(OURS, dial.capacity), 60 / dial.scaled.scale
+        first, again = storms(self._stage, OURS, known, dial.scaled, dial.longest, number=2, calm=calm)
+        found.storms[OURS.name], found.again = first, again
+        data = self._stage.fresh
+        (found.fresh,) = storms(self._stage, OURS, known, dial.scaled, dial.longest, data=data)
+        rich = self._known(NGINX_RICH, dial.capacity, known.share)
+        (found.storms[NGINX_RICH.name],) = storms(self._stage, NGINX_RICH, rich, dial.scaled, dial.others)
+        for kind in (*dial.compared, *dial.parts_off):
+            known = self._known(kind, dial.capacity)
+            (found.storms[kind.name],) = storms(self._stage, kind, known, dial.scaled, dial.others)
+
+    def _attacks(self) -> None:
+        dial, found, stage = self._dial, self.found, self._stage
+        known = self._known(OURS, dial.capacity)
+        if OURS.name not in found.storms:
+            (found.storms[OURS.name],) = storms(stage, OURS, known, dial.scaled, dial.longest)
+        greedy = next(one.site for one in reversed(stage.phones) if one.site != stage.nat)
+        attacks: dict[str, dict[str, object]] = {
+            "greedy site": {"greedy": frozenset({greedy}), "nat": greedy},
+            "garbage hellos": {"attack": ("garbage", dial.garbage * known.share, 4000)},
+            "silent connections": {"attack": ("silent", dial.silent / (dial.phones / known.capacity), dial.silent)},
+        }
+        for name, given in attacks.items():
+            (found.attacks[name],) = storms(stage, OURS, known, dial.scaled, dial.longest, **given)  # type: ignore[arg-type]  # fields of a plan, or the attack
+
+    def _cost(self) -> None:
+        dial = self._dial
+        known = self._known(OURS, dial.steady)
+        for number in range(dial.pairs):
+            pair = [0.0, 0.0]
+            for index in (_PROTECTED, _BARE) if number % 2 else (_BARE, _PROTECTED):
+                kind = OURS if index == _PROTECTED else ALL_OFF
+                run = rate(self._stage, kind, known, 0.8, dial.scaled, dial.paired)
+                pair[index] = run.cpu / max(run.report.outcomes.get("back", 0), 1)
+            self.found.cost.append((pair[_PROTECTED], pair[_BARE]))
+            ratios = [on / off for on, off in self.found.cost]
+            say(f"the gate costs {statistics.median(ratios) - 1:+.1%} so far")
+
+    def _headline(self) -> None:
+        dial = self._dial
+        known = self._known(OURS, dial.slow)
+        runs = storms(self._stage, OURS, known, dial.whole, dial.longest)
+        self.found.headline = runs[0]
+
+
+def main() -> None:
+    """Run, print the table, keep the result, draw the plots."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--only", action="append", choices=PARTS, metavar="PART", help=f"one of {', '.join(PARTS)}")
+    parser.add_argument("--quick", action="store_true", help="a tiny storm of each kind: to see that it runs")
+    parser.add_argument("--rival", action="store_true", help="a busy rival instead of a CPU quota")
+    parser.add_argument("--output", type=Path, default=None, help="directory of the result; bench/results")
+    parser.add_argument("--page", type=Path, default=None, help="directory of the page and plots; docs")
+    args = parser.parse_args()
+    dial, versions = QUICK if args.quick else Dial(), record.versions(nginx=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # nothing that was started is left behind
+    raise_files(dial.silent + 2000)
+    with (
+        storm_share.limiting(rival=args.rival) as share,
+        tempfile.TemporaryDirectory(prefix="bench-storm-") as scratch,
+        storm_stage.build(Path(scratch), Call(dial.phones, dial.sites, dial.nat), share, say) as stage,
+    ):
+        found = Bench(stage, dial, args.only or PARTS).run()
+    command = "bench/storm.py" + " --quick" * args.quick + " --rival" * args.rival
+    command += "".join(f" --only {one}" for one in args.only or ())
+    told = storm_page.rows(found)
+    print(storm_page.table_text(told))
+    name = "storm-quick" if args.quick else "storm-part" if args.only else "storm"
+    kept = {"table": [vars(one) for one in told], **found.kept()}
+    record.keep(name, command, kept, args.output, versions=versions)
+    page = args.page or (Path(__file__).parent.parent / "docs" if name == "storm" else None)
+    if page is not None:
+        storm_page.write(page, found, told, command, versions, record.machine())
+    if found.failed:
+        raise SystemExit("\n".join(found.failed))
+
+
+if __name__ == "__main__":
+    main()
