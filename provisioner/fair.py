@@ -1,9 +1,13 @@
 """Turns among sites by weight: whoever has received least for its weight is next. Pure data, no clock.
 
-This is deficit round robin with the rounds taken apart: a site's turn stands on a clock that counts handshakes
-received by weight, so a site of 500 phones gets every second turn of two instead of 500 in a row, and no site is ever
-ahead of another by more than one handshake of its own. A site that comes back has saved nothing up (start-time fair
+This is deficit round robin with the rounds taken apart: a site's turn stands on a clock that counts handshakes received
+by weight, so a site of 500 phones gets every second turn of two instead of 500 in a row (after start-time fair
 queueing, Goyal, Vin and Cheng 1996).
+
+A round, in which each known phone could be served once, may last longer than a phone waits. So sites of few phones do
+not stand at its end but are spread over that part of it which can be served before the deadline, and a site that was
+turned away keeps its place: when its phone comes again, it is overdue and goes first. What is owed is never more than
+one handshake.
 """
 
 from __future__ import annotations
@@ -12,11 +16,17 @@ from collections import deque
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 from typing import Final, Generic, TypeVar
+from zlib import crc32
 
 T = TypeVar("T")
 
 _STALE: Final = 1024
 """Turns of sites without callers, before they are cleared away."""
+_PLACES: Final = 20_000
+"""Sites without callers whose place is kept; those that have been away longest lose it first."""
+_LOOKED_AT: Final = 16
+"""Sites looked at when a place has to be taken back."""
+_CRC: Final = float(1 << 32)
 
 
 @dataclass(slots=True, eq=False)
@@ -40,16 +50,28 @@ class Flow(Generic[T]):
     lane: Lane[T] = field(repr=False)
     turn: float = 0.0
     size: int = 0
-    level: int = 0
     place: int = 0
     """Which of its entries in the lane's heap counts."""
+    resumed: bool = False
+    """Its last turn went to somebody who resumes a session."""
     fresh: deque[Waiting[T]] = field(default_factory=deque, repr=False)
     resuming: deque[Waiting[T]] = field(default_factory=deque, repr=False)
 
-    def pick(self, *, newest: bool, resuming_first: bool = True) -> Waiting[T]:
-        """Take out the newest or the oldest who is still here; callers who resume a session before or after others."""
-        first, second = (self.resuming, self.fresh) if resuming_first else (self.fresh, self.resuming)
-        for places in (first, second):
+    def pick(self, *, newest: bool) -> Waiting[T]:
+        """Take out the newest or oldest who is still here; every second turn is for those who resume a session.
+
+        They are in the midst of a boot. But anybody can say so: those who lie get half of their own site's turns.
+        """
+        self.resumed = bool(self.resuming) and not self.resumed
+        return self._first(newest, (self.resuming, self.fresh) if self.resumed else (self.fresh, self.resuming))
+
+    def give_back(self, *, newest: bool) -> Waiting[T]:
+        """Take out whoever would be served last, of the more numerous kind."""
+        more = self.fresh if len(self.fresh) >= len(self.resuming) else self.resuming
+        return self._first(newest, (more, self.resuming if more is self.fresh else self.fresh))
+
+    def _first(self, newest: bool, kinds: tuple[deque[Waiting[T]], deque[Waiting[T]]]) -> Waiting[T]:
+        for places in kinds:
             while places:
                 waiting = places.pop() if newest else places.popleft()
                 if waiting.here:
@@ -65,20 +87,26 @@ class Flow(Generic[T]):
 
 
 class Lane(Generic[T]):
-    """The sites of one class, and whose turn is next."""
+    """The sites of one class, and whose turn is next.
 
-    __slots__ = ("_clock", "_count", "_flows", "_heap", "_levels", "_top", "size")
+    ``remembers``: a site keeps its place while it has no callers. Only for sites that nobody can invent: endless new
+    ones join at the end of the round instead, so that they cannot hold up an old one.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_at", "_clock", "_count", "_flows", "_heap", "_places", "_weight", "remembers", "size")
+
+    def __init__(self, *, remembers: bool) -> None:
+        self.remembers = remembers
         self.size = 0
         """Callers that wait."""
         self._flows: dict[str, Flow[T]] = {}
         self._heap: list[tuple[float, int, Flow[T]]] = []
+        self._places: dict[str, float] = {}
         self._clock = 0.0
-        self._levels: dict[int, dict[Flow[T], None]] = {}
-        """Sites by callers per weight, rounded down: where a place is taken back when all are taken."""
-        self._top = 0
+        self._weight = 0
+        """Of all sites with callers."""
         self._count = 0
+        self._at = 0
 
     def __len__(self) -> int:
         """Sites with callers."""
@@ -88,27 +116,33 @@ class Lane(Generic[T]):
         """The site's callers; its weight is at least 1 and may change at any time."""
         flow = self._flows.get(site)
         if flow is None:
-            flow = Flow(site, weight, self)
+            return Flow(site, weight, self)
+        self._weight += weight - flow.weight
         flow.weight = weight
         return flow
 
-    def put(self, waiting: Waiting[T]) -> None:
-        """Somebody waits. A site that had no callers takes its turn behind those who have waited for theirs.
-
-        So endless new sites cannot hold up an old one, and nothing need be remembered of a site without callers.
-        """
+    def put(self, waiting: Waiting[T], soon: int) -> None:
+        """Somebody waits; ``soon`` handshakes can be begun before the deadline."""
         flow = waiting.flow
         (flow.resuming if waiting.resumes else flow.fresh).append(waiting)
         if not flow.size:
             self._flows[flow.site] = flow
-            flow.turn = self._clock + 1.0 / flow.weight
+            self._weight += flow.weight
+            flow.turn = self._place_of(flow, soon)
             self._push(flow)
-        self._resized(flow, 1)
+        flow.size += 1
+        self.size += 1
 
     def leaves(self, waiting: Waiting[T]) -> None:
         """Somebody waits no longer; the place in its deque goes when that is looked at."""
         waiting.here = False
-        self._resized(waiting.flow, -1)
+        flow = waiting.flow
+        flow.size -= 1
+        self.size -= 1
+        if not flow.size:
+            del self._flows[flow.site]
+            self._weight -= flow.weight
+            self._remember(flow)
 
     def turn(self) -> Flow[T]:
         """The site whose turn it is; it stays its turn until ``served``. Only while somebody waits."""
@@ -118,18 +152,48 @@ class Lane(Generic[T]):
 
     def served(self, flow: Flow[T]) -> None:
         """The site whose turn it was has received a handshake."""
-        turn, _, first = heappop(self._heap)
-        assert first is flow, "only the site whose turn it is receives anything"
-        self._clock = turn
-        flow.turn = turn + 1.0 / flow.weight
+        self._clock = max(self._clock, flow.turn)
+        flow.turn += 1.0 / flow.weight
         if flow.size:
             self._push(flow)
+        else:
+            self._remember(flow)
 
-    def fullest(self) -> Flow[T]:
-        """A site with the most callers by weight. Only while somebody waits."""
-        while self._top not in self._levels:
-            self._top -= 1
-        return next(iter(self._levels[self._top]))
+    def fullest(self, newcomer: Flow[T] | None) -> Flow[T]:
+        """The site that holds most places beyond its share: of the newcomer's and the next few. Only while one waits.
+
+        Looking at all of them would cost more than the handshake that is saved; a greedy one is soon come upon, and
+        most newcomers are its own.
+        """
+        each = self.size / self._weight
+        best = self.turn() if newcomer is None else newcomer
+        most = best.size - best.weight * each
+        for _ in range(min(_LOOKED_AT, len(self._heap))):
+            self._at = (self._at + 1) % len(self._heap)
+            entry = self._heap[self._at]
+            if self._stands(entry) and (more := entry[2].size - entry[2].weight * each) > most:
+                best, most = entry[2], more
+        return best
+
+    def _place_of(self, flow: Flow[T], soon: int) -> float:
+        """Where it stands in the round: at the place it kept, overdue by one handshake at most; or a new one."""
+        step = 1.0 / flow.weight
+        if not self.remembers:
+            return self._clock + step
+        kept = self._places.pop(flow.site, None)
+        if kept is None:
+            return self._clock + step * min(1.0, soon / self._weight) * crc32(flow.site.encode()) / _CRC
+        return max(kept, self._clock - step)
+
+    def _remember(self, flow: Flow[T]) -> None:
+        """Where a site stands that has no callers; nobody is owed anything once nobody waits."""
+        if not self.size:
+            self._places.clear()
+        elif self.remembers:
+            self._places.pop(flow.site, None)
+            if len(self._places) >= _PLACES:
+                del self._places[next(iter(self._places))]
+            self._places[flow.site] = flow.turn
 
     def _push(self, flow: Flow[T]) -> None:
         self._count += 1  # of two with the same turn, who has stood there longer
@@ -143,18 +207,3 @@ class Lane(Generic[T]):
         """Whether this is still the site's place in the heap."""
         _, place, flow = entry
         return flow.size > 0 and flow.place == place
-
-    def _resized(self, flow: Flow[T], by: int) -> None:
-        self.size += by
-        if flow.size:
-            at = self._levels[flow.level]
-            del at[flow]
-            if not at:
-                del self._levels[flow.level]
-        flow.size += by
-        if not flow.size:
-            del self._flows[flow.site]
-            return
-        flow.level = flow.size // flow.weight
-        self._levels.setdefault(flow.level, {})[flow] = None
-        self._top = max(self._top, flow.level)

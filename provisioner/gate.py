@@ -33,7 +33,7 @@ _ORDER: Final = 4096
 """Places of callers who wait no longer, before they are cleared away."""
 
 
-class Rank(StrEnum):
+class SiteClass(StrEnum):
     """Classes of sites; a caller's class is settled when it comes."""
 
     KNOWN = "known"
@@ -157,9 +157,10 @@ class Gate(Generic[T]):
         """Known good phones of each site; whoever is not in it is unknown. Replaced as a whole."""
         self.capacity = 0.0
         """Handshakes begun a second while somebody waited; 0 until measured."""
-        self._lanes: dict[Rank, Lane[T]] = {rank: Lane() for rank in Rank}
-        self._ranks = {id(lane): rank for rank, lane in self._lanes.items()}
-        self._order: deque[Waiting[T]] = deque()
+        self._lanes: dict[SiteClass, Lane[T]] = {kind: Lane(remembers=kind is SiteClass.KNOWN) for kind in SiteClass}
+        self._kinds = {id(lane): kind for kind, lane in self._lanes.items()}
+        self._orders: dict[SiteClass, deque[Waiting[T]]] = {kind: deque() for kind in SiteClass}
+        """Each class in the order of coming."""
         self._credit = 0.0
         self._callers = Gcra(limits.unknown_rate, limits.unknown_burst, _ADDRESSES)
         self._failed = Gcra(limits.failures, limits.failures_burst, _ADDRESSES)
@@ -178,30 +179,39 @@ class Gate(Generic[T]):
         return min(self.limits.queue, max(_LEAST_QUEUE, int(self.capacity * self.limits.deadline)))
 
     def delay(self, now: float) -> float:
-        """How long the caller has waited who has waited longest, seconds."""
-        order = self._order
+        """How long the known caller has waited who has waited longest, seconds; while nobody is known, any caller.
+
+        Strangers, who wait by design, can so neither begin a storm nor turn the order of known callers.
+        """
+        return self._longest(SiteClass.KNOWN if self.weights or not self.limits.fair else SiteClass.UNKNOWN, now)
+
+    def pressed(self, kind: SiteClass, now: float) -> bool:
+        """Whether the newest of a class goes first."""
+        if self.limits.order != "adaptive":
+            return self.limits.order == "lifo"
+        return self._longest(kind, now) > self.limits.target
+
+    def _longest(self, kind: SiteClass, now: float) -> float:
+        order = self._orders[kind]
         while order and not order[0].here:
             order.popleft()
         return max(now - order[0].since, 0.0) if order else 0.0
 
-    def pressed(self, now: float) -> bool:
-        """Whether the newest goes first."""
-        if self.limits.order != "adaptive":
-            return self.limits.order == "lifo"
-        return self.delay(now) > self.limits.target
-
     def offer(self, item: T, site: str, since: float, now: float, *, resumes: bool = False) -> list[tuple[T, Drop]]:
         """Let a caller wait; who has to go for it: somebody of the site that holds the most places by its weight."""
-        rank, weight = self._class_of(site, now)
-        lane = self._lanes[rank]
+        kind, weight = self._standing(site, now)
+        lane = self._lanes[kind]
         waiting = Waiting(item, since, resumes, lane.flow(site if self.limits.fair else "", weight))
         if self._busy_since is None:
             self._busy_since, self._begun = now, 0
-        lane.put(waiting)
-        self._order.append(waiting)
-        if len(self._order) > _ORDER + 2 * len(self):
-            self._order = deque(one for one in self._order if one.here)
-        return [(self._evict(now), Drop.FULL) for _ in range(len(self) - self.bound)]
+        lane.put(waiting, self.bound)
+        order = self._orders[kind]
+        order.append(waiting)
+        if len(order) > _ORDER + 2 * len(self):
+            here = [one for one in order if one.here]
+            order.clear()
+            order.extend(here)
+        return [(self._evict(waiting, now), Drop.FULL) for _ in range(len(self) - self.bound)]
 
     def failed(self, site: str, now: float) -> None:
         """A handshake of this site came to nothing."""
@@ -212,17 +222,17 @@ class Gate(Generic[T]):
         """The caller whose handshake begins now, if any, and those who were found too late or gone on the way."""
         late: list[tuple[T, Drop]] = []
         found: Waiting[T] | None = None
-        newest = self.pressed(now)
-        while found is None and (lane := self._lane()) is not None:
+        while found is None and (kind := self._next_class()) is not None:
+            lane = self._lanes[kind]
             flow = lane.turn()
-            waiting = flow.pick(newest=newest)
+            waiting = flow.pick(newest=self.pressed(kind, now))
             if self._too_late(waiting, now):
                 late.append((waiting.item, Drop.LATE))
             elif self.limits.dead_check and not alive(waiting.item):
                 late.append((waiting.item, Drop.GONE))
             else:
                 lane.served(flow)
-                self._spend(lane)
+                self._spend(kind)
                 self._begun += 1
                 found = waiting
         self._measure(now)
@@ -231,69 +241,68 @@ class Gate(Generic[T]):
     def expire(self, now: float) -> list[tuple[T, Drop]]:
         """Let go all who are over the deadline."""
         late: list[tuple[T, Drop]] = []
-        order = self._order
-        while order and (not order[0].here or self._too_late(order[0], now)):
-            waiting = order.popleft()
-            if waiting.here:
-                waiting.flow.lane.leaves(waiting)
-                waiting.flow.trim()
-                late.append((waiting.item, Drop.LATE))
+        for order in self._orders.values():
+            while order and (not order[0].here or self._too_late(order[0], now)):
+                waiting = order.popleft()
+                if waiting.here:
+                    waiting.flow.lane.leaves(waiting)
+                    waiting.flow.trim()
+                    late.append((waiting.item, Drop.LATE))
         self._measure(now)
         return late
 
     def everybody(self) -> list[T]:
-        """All who wait, in the order in which they came."""
-        return [waiting.item for waiting in self._order if waiting.here]
+        """All who wait."""
+        return [waiting.item for order in self._orders.values() for waiting in order if waiting.here]
 
-    def rank_of(self, waiting: Waiting[T]) -> Rank:
+    def class_of(self, waiting: Waiting[T]) -> SiteClass:
         """The class in which a caller waited."""
-        return self._ranks[id(waiting.flow.lane)]
+        return self._kinds[id(waiting.flow.lane)]
 
     def _too_late(self, waiting: Waiting[T], now: float) -> bool:
         return self.limits.dead_check and now - waiting.since > self.limits.deadline
 
     # --- classes ----------------------------------------------------------------------------------
 
-    def _class_of(self, site: str, now: float) -> tuple[Rank, int]:
+    def _standing(self, site: str, now: float) -> tuple[SiteClass, int]:
         if not self.limits.fair:
-            return Rank.KNOWN, 1
+            return SiteClass.KNOWN, 1
         weight = self.weights.get(site, 0)
         if weight > 0:
-            return Rank.KNOWN, weight
+            return SiteClass.KNOWN, weight
         if self._failed.wait(site, now) or self._callers.take(site, now):
-            return Rank.SLOW, 1
-        return Rank.UNKNOWN, 1
+            return SiteClass.SLOW, 1
+        return SiteClass.UNKNOWN, 1
 
-    def _lane(self) -> Lane[T] | None:
+    def _next_class(self) -> SiteClass | None:
         """The class whose turn it is; while both wait, unknown sites collect their share of every handshake."""
-        known, unknown, slow = self._lanes.values()
-        if known.size and unknown.size:
-            return unknown if self._credit >= 1.0 else known
-        for lane in (known, unknown, slow):
-            if lane.size:
-                return lane
-        return None
+        known, unknown = self._lanes[SiteClass.KNOWN].size, self._lanes[SiteClass.UNKNOWN].size
+        if known and unknown:
+            return SiteClass.UNKNOWN if self._credit >= 1.0 else SiteClass.KNOWN
+        return next((kind for kind, lane in self._lanes.items() if lane.size), None)
 
-    def _spend(self, lane: Lane[T]) -> None:
-        """A handshake has gone to this class. What unknown sites have saved up is worth no more than one."""
-        if lane is self._lanes[Rank.UNKNOWN]:
+    def _spend(self, kind: SiteClass) -> None:
+        """A handshake has gone to this class. What unknown sites have saved up is worth no more than two."""
+        if kind is SiteClass.UNKNOWN:
             self._credit = max(self._credit - 1.0, 0.0)
-        if self._lanes[Rank.UNKNOWN].size:
+        if self._lanes[SiteClass.UNKNOWN].size:
             self._credit = min(self._credit + self.limits.unknown, 2.0)
 
-    def _evict(self, now: float) -> T:
+    def _evict(self, newcomer: Waiting[T], now: float) -> T:
         """Take a place back: from a class that holds more than its share, there from the site with most by its weight.
 
         Who goes is who would be served last: the oldest under pressure, otherwise the newest.
         """
         known, unknown, slow = self._lanes.values()
         if slow.size:
-            lane = slow
+            kind = SiteClass.SLOW
         elif unknown.size > self.limits.unknown * self.bound or not known.size:
-            lane = unknown
+            kind = SiteClass.UNKNOWN
         else:
-            lane = known
-        return lane.fullest().pick(newest=not self.pressed(now), resuming_first=False).item
+            kind = SiteClass.KNOWN
+        lane, flow = self._lanes[kind], newcomer.flow
+        flow = lane.fullest(flow if flow.lane is lane and newcomer.here else None)
+        return flow.give_back(newest=not self.pressed(kind, now)).item
 
     # --- capacity ---------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from provisioner.gate import Drop, Gate, GateLimits, Rank, Share, Storm, address_key
+from provisioner.gate import Drop, Gate, GateLimits, Share, SiteClass, Storm, address_key
 from provisioner.gcra import Gcra
 
 Item = tuple[str, int]
@@ -141,15 +141,15 @@ def test_failed_handshakes_make_an_unknown_address_slow_for_a_while_and_a_known_
     for _ in range(500):
         gate.failed("known", 0.0)
         gate.failed("bad", 0.0)
-    for now, rank in ((0.0, Rank.SLOW), (20.0, Rank.SLOW), (40.0, Rank.UNKNOWN)):
+    for now, kind in ((0.0, SiteClass.SLOW), (20.0, SiteClass.SLOW), (40.0, SiteClass.UNKNOWN)):
         gate.offer(("bad", 0), "bad", now, now)
         waiting, _ = gate.next(now, _alive)
         assert waiting is not None
-        assert gate.rank_of(waiting) is rank
+        assert gate.class_of(waiting) is kind
     gate.offer(("known", 0), "known", 0.0, 0.0)
     waiting, _ = gate.next(0.0, _alive)
     assert waiting is not None
-    assert gate.rank_of(waiting) is Rank.KNOWN
+    assert gate.class_of(waiting) is SiteClass.KNOWN
 
 
 # --- order within a site --------------------------------------------------------------------------------
@@ -301,7 +301,7 @@ def test_memory_stays_bounded_whoever_calls() -> None:
         gate.offer((site, number), site, number / 1000, number / 1000)
         gate.next(number / 1000, _alive)
         gate.failed(site, number / 1000)
-    assert len(gate._order) < 5_000
+    assert sum(len(order) for order in gate._orders.values()) < 5_000
     assert sum(len(lane) for lane in gate._lanes.values()) <= 100
     assert sum(len(lane._heap) for lane in gate._lanes.values()) < 2_000
     assert len(gate._callers) <= 20_000

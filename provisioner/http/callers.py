@@ -118,7 +118,7 @@ class Callers:
         if waiting is None:
             return False
         caller = waiting.item
-        self._count("gate_begun", self.gate.rank_of(waiting))
+        self._count("gate_begun", self.gate.class_of(waiting))
         self._observe("gate_delay", now - waiting.since)
         self._begin(caller.sock, caller.peername)
         return True
