@@ -7,18 +7,23 @@ kept by device, site and account, never by address: five hundred honest phones m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 from operator import itemgetter
 from typing import Final, NamedTuple, Protocol
 
-from provisioner.errors import Unusable
+from provisioner.errors import Busy, Deferred, Unusable
 from provisioner.gcra import Gcra
 from provisioner.model import BootView, Count, Device, FileKind, Mac, Model
 from provisioner.settings import Settings
 
 _LEASE: Final = 900.0
 """s after which a transfer of firmware no longer counts as under way, whatever became of it."""
+_AT_ONCE: Final = 2
+"""Uploads of one device under way: no phone is known to send more, and few certificates shall not fill a worker."""
+_RESERVE: Final = 4
+"""Uploads of the largest size for which there is room beyond upload.budget, for devices without configuration."""
 _TINY: Final = 1e-6
 """s: more than floating point is wrong by."""
 _UNKNOWABLE: Final = float("inf")
@@ -46,7 +51,7 @@ class Errand(StrEnum):
     REQUEST = "request"
     UPLOAD = "upload"
     FIRMWARE = "firmware"
-    """The beginning of a transfer; its later ranges are plain requests."""
+    """The beginning of a transfer; its later parts are plain requests (``Admission.goes_on``)."""
 
 
 class StormState(Protocol):
@@ -99,7 +104,7 @@ class _Over(NamedTuple):
     """A device's own limit, by more than a whole burst: one request after another, each of them held, owe no more."""
 
 
-class Crowds(Gcra):
+class Ceilings(Gcra):
     """Ceilings of sites or accounts: rate and burst follow from the number of devices there."""
 
     __slots__ = ("_files", "_floor", "_paces", "_sizes")
@@ -132,6 +137,14 @@ class Crowds(Gcra):
         interval = 1.0 / max(self._floor, size * self._files / 60.0)
         pace = self._paces[key] = interval, max(2.0 * size * self._files, 1.0) * interval
         return pace
+
+
+class _Begun(NamedTuple):
+    """An image that a device has begun to fetch."""
+
+    left: int
+    """Bytes that later parts of it may still have."""
+    until: float
 
 
 class Lease:
@@ -170,13 +183,24 @@ class Admission:
         self._handshakes = Gcra(settings.admission_handshakes / minute, settings.admission_handshakes_burst, many)
         self._uploads = Gcra(settings.admission_uploads / minute, settings.admission_uploads_burst, few)
         self._firmware = Gcra(settings.admission_firmware / hour, settings.admission_firmware_burst, few)
-        self._sites = Crowds(settings.admission_files, settings.admission_floor, few)
-        self._accounts = Crowds(settings.admission_files, settings.admission_floor, few)
+        self._sites = Ceilings(settings.admission_files, settings.admission_floor, few)
+        self._accounts = Ceilings(settings.admission_files, settings.admission_floor, few)
         self._leases: dict[str, set[Lease]] = {}
         self._known: Mapping[str, int] = {}
         self._fleet = 0
         self._back: set[str] = set()
         self._storm_seen = 0.0
+        self._begun: dict[str, _Begun] = {}
+        self._most_begun = few
+        self._sending: dict[Mac, int] = {}
+        self._bytes = 0
+        largest = max(settings.upload_log, settings.upload_overrides, settings.upload_directory)
+        self._reserve = _RESERVE * largest
+
+    @property
+    def back(self) -> int:
+        """Devices that have come back to this worker in the storm that is on."""
+        return len(self._back) if self._storm.on and self._storm_seen == self._storm.since else 0
 
     def __len__(self) -> int:
         """Keys remembered."""
@@ -223,6 +247,46 @@ class Admission:
         if not site:
             return None
         return Lease(self._under_way(site, now), now + _LEASE)
+
+    # --- parts of images, room for uploads ----------------------------------------------------------
+
+    def began(self, mac: Mac, name: str, size: int, now: float) -> None:
+        """From now on this device may fetch ``size`` bytes of this image in later parts."""
+        self._begun.pop(key := f"{mac} {name}", None)
+        if len(self._begun) >= self._most_begun:
+            del self._begun[next(iter(self._begun))]
+        self._begun[key] = _Begun(size, now + _LEASE)
+
+    def goes_on(self, mac: Mac, name: str, size: int, now: float) -> bool:
+        """Whether a part of ``size`` bytes belongs to what this device began here lately; otherwise it is a beginning.
+
+        It takes the bytes: who asks for the same part again and again begins anew before he has had two images.
+        """
+        found = self._begun.get(key := f"{mac} {name}")
+        if found is None or found.until <= now or found.left < size:
+            return False
+        self._begun[key] = found._replace(left=found.left - size)
+        return True
+
+    @contextmanager
+    def room(self, mac: Mac, rank: Rank, size: int) -> Iterator[None]:
+        """Memory for an upload, in either mode: Deferred for a device's third at once, Busy when there is none left."""
+        if self._sending.get(mac, 0) >= _AT_ONCE:
+            self._count("admissions", f"upload_parallel_{rank}_refused")
+            raise Deferred(
+                f"{mac}: {_AT_ONCE} uploads of this device are under way", retry_after=self._retry_after(0.0)
+            )
+        if self._bytes + size > self._settings.upload_budget + (self._reserve if rank is _P0 else 0):
+            raise Busy(f"{self._bytes} bytes of uploads are under way")
+        self._sending[mac] = self._sending.get(mac, 0) + 1
+        self._bytes += size
+        try:
+            yield
+        finally:
+            self._bytes -= size
+            self._sending[mac] -= 1
+            if not self._sending[mac]:
+                del self._sending[mac]
 
     # --- limits -----------------------------------------------------------------------------------
 

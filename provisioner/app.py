@@ -26,7 +26,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from provisioner.admission import Admission
 from provisioner.children import REFUSED, Lifeline
-from provisioner.contradictions import require_consistent
+from provisioner.contradictions import files_wanted, fitted, require_consistent
 from provisioner.counters import Counters, bury, totals
 from provisioner.delivery import Delivery
 from provisioner.digest import Digest
@@ -66,6 +66,8 @@ log: Final = logging.getLogger("provisioner.server")
 
 _LEARN: Final = 5.0
 """s between looks at whether devices, or where they are, have to be counted again."""
+_LEARN_IN_STORM: Final = 300.0
+"""s, whatever the weather: an address first met in a storm shall not stay unknown until it is over."""
 _PRUNE: Final = 3600.0
 """s between clearances of what is too old."""
 _LOOK: Final = 0.2
@@ -93,8 +95,9 @@ def run(settings: Settings) -> int:
     """Serve until SIGTERM; the exit code. Unusable when this installation cannot be served as it is."""
     logging.basicConfig(stream=sys.stderr, level=settings.log_level.upper(), format=_LOG_FORMAT)
     logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells how it looks, not what it finds
-    require_consistent(settings)
-    _set_limits()
+    files = _set_limits()
+    require_consistent(settings, files)
+    settings = _within_descriptors(settings, files)
     run_directory = RunDirectory(settings.data)
     with ExitStack() as stack:
         run_directory.claim()
@@ -154,12 +157,24 @@ def _watched(settings: Settings) -> Iterator[Path]:
     yield from (settings.data / "templates").rglob("*.*")
 
 
-def _set_limits() -> None:
-    """No core dump, which would hold keys and SIP secrets; as many open files as the system grants."""
+def _within_descriptors(settings: Settings, files: int) -> Settings:
+    """No more connections than open files, and a line that says so."""
+    chosen = fitted(settings, files)
+    if chosen.http_connections < settings.http_connections:
+        log.info(
+            "http.connections is %d instead of %d: a worker may have %d open files and would need %d",
+            chosen.http_connections, settings.http_connections, files, files_wanted(settings),
+        )  # fmt: skip
+    return chosen
+
+
+def _set_limits() -> int:
+    """No core dump, which would hold keys and SIP secrets; as many open files as the system grants: so many."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):  # some systems name a hard limit that they do not grant
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 # --- one worker -----------------------------------------------------------------------------------
@@ -203,7 +218,7 @@ async def serve_worker(sockets: Sockets, equipment: Equipment, line: Lifeline) -
         _every(stack, settings.store_flush, "flush", recorder.flush, count)
         storm = Storm(settings.gate_target, settings.gate_interval, settings.gate_calm)
         await _contained("learn", views.learn, count)
-        _every(stack, _LEARN, "learn", partial(_in_calm, storm, views.learn), count)
+        _learning(stack, storm, views.learn, count)
         _every(stack, _PRUNE, "prune", partial(_in_calm, storm, recorder.prune), count)
         admission = Admission(settings, storm, count, random.uniform, _models(equipment.drivers))
         handlers = _handlers(sockets, equipment, store, views, recorder, admission, count, counters.observe)
@@ -213,7 +228,7 @@ async def serve_worker(sockets: Sockets, equipment: Equipment, line: Lifeline) -
             context, told = equipment.contexts.get(kind), storm if kind is ListenerKind.DEVICE else None
             one = Listener(kind, sockets[kind], context, server, settings, count, storm=told, observe=counters.observe)
             listeners.append(_started(stack, one, server))
-        measure = partial(_measure, counters, listeners, views, storm)
+        measure = partial(_measure, counters, listeners, views, storm, admission)
         tenure = await stack.enter_async_context(Tenure(line, measure, log.debug))
         await tenure.until_told_to_leave()
         for one in listeners:
@@ -269,6 +284,12 @@ def _handlers(
 def _models(drivers: Mapping[str, VendorDriver]) -> Iterator[Model]:
     for one in drivers.values():
         yield from one.manifest.models.values()
+
+
+def _learning(stack: AsyncExitStack, storm: Storm, learn: Callable[[], Awaitable[object]], count: Count) -> None:
+    """Often while it is calm, seldom in a storm."""
+    _every(stack, _LEARN, "learn", partial(_in_calm, storm, learn), count)
+    _every(stack, _LEARN_IN_STORM, "learn", learn, count)
 
 
 async def _in_calm(storm: Storm, action: Callable[[], Awaitable[object]]) -> None:
@@ -333,9 +354,12 @@ async def _contained(name: str, action: Callable[[], Awaitable[object]], count: 
         log.exception("%s failed because of a fault in the program", name)
 
 
-def _measure(counters: Counters, listeners: Sequence[Listener], views: Views, storm: Storm, lag: float) -> None:
+def _measure(
+    counters: Counters, listeners: Sequence[Listener], views: Views, storm: Storm, admission: Admission, lag: float
+) -> None:
     """At each beat: tell what the listeners are at, and tell the gates what the store has learnt of sites."""
     counters.gauge("storm_mode", storm.on)
+    counters.gauge("storm_back", admission.back)
     counters.gauge("storm_seconds", monotonic() - storm.since if storm.on else 0.0)
     for one in listeners:
         counters.connections(one.kind, len(one))

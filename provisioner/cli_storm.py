@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import click
 
@@ -30,6 +31,9 @@ _FILE_COST = 0.00035
 _ACCEPT_COST = 0.0005
 """CPU seconds of a connection beside its handshake (assumed)."""
 
+_MOST = 1e9
+"""Of any number that is given: beyond it figures are no help, and far beyond none at all."""
+
 
 @click.group(cls=Nouns)
 def storm() -> None:
@@ -45,15 +49,29 @@ class Capacity:
     why: str
 
 
+class _Number(click.FloatRange):
+    """More than nothing, and no more than can be reckoned with; nan is in no range."""
+
+    def __init__(self, least: float) -> None:
+        super().__init__(least, _MOST)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """As click has it, without what is not a number."""
+        number = float(super().convert(value, param, ctx))
+        if math.isnan(number):
+            self.fail(f"{value} is not a number.", param, ctx)
+        return number
+
+
 @storm.command("plan")
-@click.option("--phones", type=click.IntRange(1), metavar="N", help="How many come back.  [default: all devices]")
-@click.option("--spread", type=click.FloatRange(0), default=60.0, show_default=True, metavar="S",
-              help="Seconds between the first and the last that has started.")  # fmt: skip
 @click.option(
-    "--patience", type=click.FloatRange(0.1), metavar="S", help="How long one waits.  [default: gate.patience]"
+    "--phones", type=click.IntRange(1, int(_MOST)), metavar="N", help="How many come back.  [default: all devices]"
 )
-@click.option("--capacity", type=click.FloatRange(0.01), metavar="C", help="Boots a second, where you know better.")
-@click.option("--boot-cost", type=click.FloatRange(0.001), metavar="MS", help="CPU of one boot in ms, instead.")
+@click.option("--spread", type=_Number(0.1), default=60.0, show_default=True, metavar="S",
+              help="Seconds between the first and the last that has started.")  # fmt: skip
+@click.option("--patience", type=_Number(0.1), metavar="S", help="How long one waits.  [default: gate.patience]")
+@click.option("--capacity", type=_Number(0.01), metavar="C", help="Boots a second, where you know better.")
+@click.option("--boot-cost", type=_Number(0.001), metavar="MS", help="CPU of one boot in ms, instead.")
 @click.option("--apply", is_flag=True, help="Set the values in the vendors' layers.")
 @with_fleet
 async def plan(

@@ -7,28 +7,77 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import combinations
 from typing import Final
 
+from provisioner.admission import answers_of
 from provisioner.errors import Unusable
 from provisioner.settings import Settings
 
+SPARE_FILES: Final = 200
+"""Descriptors a worker needs beside its connections: database, log, sockets to the control process."""
 _SHARE: Final = 0.4
 """Of a phone's patience for the queue; the rest is for handshake and first byte."""
 
 
-def contradictions(settings: Settings) -> tuple[str, ...]:
-    """What is wrong with these settings together; empty when a server can keep what they promise."""
-    return tuple(text for rule in _RULES for text in rule(settings))
+def contradictions(settings: Settings, files: int = -1) -> tuple[str, ...]:
+    """What is wrong with these settings together; empty when a server can keep what they promise.
+
+    ``files``: descriptors that a process may have; negative where there is no limit, or none is known.
+    """
+    return (*(text for rule in _RULES for text in rule(settings)), *_descriptors(settings, files))
 
 
-def require_consistent(settings: Settings) -> None:
+def require_consistent(settings: Settings, files: int = -1) -> None:
     """Unusable, with every contradiction in it, when there is one."""
-    found = contradictions(settings)
+    found = contradictions(settings, files)
     if len(found) == 1:
         raise Unusable(found[0])
     if found:
         raise Unusable("\n  ".join([f"{len(found)} contradictions in the settings:", *found]))
+
+
+def files_wanted(settings: Settings) -> int:
+    """Descriptors of a worker all of whose listeners are full."""
+    return settings.http_connections * _listeners(settings) + SPARE_FILES
+
+
+def fitted(settings: Settings, files: int) -> Settings:
+    """The same with no more connections than there are descriptors for.
+
+    Refusing to start would leave all phones without a server for a number that only a storm can reach. Without it a
+    storm would end in failing accepts: now callers beyond the lower number wait in the kernel, as they are meant to.
+    """
+    return replace(settings, http_connections=min(settings.http_connections, _room(settings, files)))
+
+
+def _listeners(settings: Settings) -> int:
+    """Of a worker; each may have http.connections."""
+    return 1 + (settings.legacy_port >= 0) + (settings.bootstrap_port >= 0)
+
+
+def _room(settings: Settings, files: int) -> int:
+    """Connections of each listener for which there are descriptors."""
+    return (files - SPARE_FILES) // _listeners(settings) if files >= 0 else settings.http_connections
+
+
+def _descriptors(settings: Settings, files: int) -> Iterator[str]:
+    room, queue, listeners = _room(settings, files), max(settings.gate_queue, 1), _listeners(settings)
+    if room < min(queue, settings.http_connections):
+        yield (
+            f"{files} open files - {SPARE_FILES} for the worker itself leave {max(room, 0)} connections for each of "
+            f"{listeners} listeners < gate.queue = {queue}: who waits is a connection too. Allow "
+            f"{queue * listeners + SPARE_FILES} open files at least (LimitNOFILE of the service; for "
+            f"http.connections = {settings.http_connections} it is {files_wanted(settings)}), or lower gate.queue"
+        )
+
+
+def _answers(settings: Settings) -> Iterator[str]:
+    try:
+        answers_of((), settings.admission_answers)
+    except Unusable as error:
+        yield error.cause
 
 
 def _workers(settings: Settings) -> Iterator[str]:
@@ -143,5 +192,5 @@ def _uploads(settings: Settings) -> Iterator[str]:
 
 
 _RULES: Final[tuple[Callable[[Settings], Iterator[str]], ...]] = (
-    _workers, _ports, _queue, _deadline, _hold, _names, _retries, _bursts, _uploads,
+    _workers, _ports, _queue, _deadline, _hold, _names, _retries, _bursts, _uploads, _answers,
 )  # fmt: skip

@@ -82,6 +82,7 @@ GAUGES: Final[Mapping[str, GaugeTold]] = {
     "loop_lag_seconds": GaugeTold("Delay of the slowest worker's event loop at its last beat", "livemax"),
     "storm_mode": GaugeTold("1 while any worker is in storm mode", "livemax"),
     "storm_seconds": GaugeTold("How long storm mode has lasted, 0 while calm", "livemax"),
+    "storm_back": GaugeTold("Devices back since storm mode began; counted in each worker that has met it", "livesum"),
     "gate_waiting": GaugeTold("Connections accepted and waiting for their handshake", "livesum", ("listener",)),
     "gate_delay_now_seconds": GaugeTold("Queue delay of the slowest worker at its last beat", "livemax", ("listener",)),
     "gate_capacity": GaugeTold("Handshakes a second that can be begun, as measured", "livesum", ("listener",)),

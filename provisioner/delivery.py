@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import Final, NamedTuple
 
-from provisioner.admission import GO, Admission, Errand
+from provisioner.admission import GO, Admission, Errand, Rank, rank_of
 from provisioner.digest import Digest
 from provisioner.errors import (
     Deferred,
@@ -74,6 +74,8 @@ class Visit:
     """What the request under way is about, once that is known; for the edge to count."""
     charged: bool = False
     """Its handshake was counted among the device's."""
+    refusals: int = 0
+    """Requests refused on it."""
 
 
 @dataclass(slots=True)  # not frozen: that would make building one, for each request, four times as dear
@@ -87,8 +89,10 @@ class Ask:
     authorization: str = field(default="", repr=False)
     target: str = ""
     """The request target as sent, which HTTP Digest signs."""
-    begins: bool = True
-    """Not the later part of a file whose first part was sent before."""
+    part: tuple[int, int] | None = None
+    """First and last byte, where one range is asked for that does not begin at the first."""
+    if_range: str = ""
+    """The entity tag for which that range is meant; empty for any."""
 
 
 class Answer(NamedTuple):
@@ -110,6 +114,7 @@ class Intake(NamedTuple):
     file: DeviceFile
     cap: int
     record: FetchRecord
+    rank: Rank
 
 
 class Proven(NamedTuple):
@@ -171,8 +176,8 @@ class Delivery:
             raise TooLarge(f"{size} bytes; a {file.kind} file may have {cap}")
         view = await self._view(visit, proven.mac, ask, file)
         self._check(visit, proven, view)
-        await self._admit(visit, proven, ask, file, view, Errand.UPLOAD)
-        return Intake(file, cap, self._record(visit, proven, file, ask))
+        view = await self._admit(visit, proven, ask, file, view, Errand.UPLOAD)
+        return Intake(file, cap, self._record(visit, proven, file, ask), rank_of(view, file.kind))
 
     async def keep(self, visit: Visit, intake: Intake, body: bytes) -> None:
         """Put an uploaded body in place of the device's earlier one, durable when it returns."""
@@ -351,11 +356,18 @@ class Delivery:
     async def _image(self, visit: Visit, proven: Proven, ask: Ask, file: DeviceFile, view: BootView) -> Answer:
         """Only the beginning of a transfer that there is counts as one: phones ask for images in vain at every boot."""
         image = self.firmware.find(file.vendor, file.name)
-        begins = image is not None and ask.begins and ask.method == "GET"
+        part = 0 if image is None else _part(ask, image)
+        begins = image is not None and ask.method == "GET" and not self._goes_on(proven.mac, image, part)
         view = await self._admit(visit, proven, ask, file, view, Errand.FIRMWARE if begins else Errand.REQUEST)
         if image is None:
             raise NoSuchFile(f"no firmware image {file.name}")
+        if begins:
+            self.admission.began(proven.mac, image.path.name, image.size - part, monotonic())
         return Answer("application/octet-stream", image=image, site=view.device.site)
+
+    def _goes_on(self, mac: Mac, image: Firmware, part: int) -> bool:
+        """A later part of a transfer that this worker knows."""
+        return part > 0 and self.admission.goes_on(mac, image.path.name, part, monotonic())
 
     def _record(
         self, visit: Visit, proven: Proven, file: DeviceFile, ask: Ask, digest: str = "", body: bytes = b""
@@ -380,6 +392,14 @@ class Delivery:
             revision=revision,
             body=body,
         )
+
+
+def _part(ask: Ask, image: Firmware) -> int:
+    """Bytes of a later part that is answered as one (RFC 9110 section 13.1.5); 0 for all that may bring the whole."""
+    if ask.part is None or ask.if_range not in ("", image.etag):
+        return 0
+    first, last = ask.part
+    return max(min(last + 1, image.size) - first, 0)
 
 
 def _same(shown: Mac | None, proven: Proven) -> Proven:

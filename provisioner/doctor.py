@@ -18,7 +18,7 @@ from jinja2 import Environment, TemplateSyntaxError
 
 from provisioner import settings as settings_module
 from provisioner import trust
-from provisioner.contradictions import contradictions
+from provisioner.contradictions import contradictions, files_wanted, fitted
 from provisioner.errors import ProvisionerError, RenderFailed, Unusable
 from provisioner.installation import SETTINGS_FILE, vendors
 from provisioner.layers import merge, resolve
@@ -34,8 +34,6 @@ from provisioner.store.database import key_path
 from provisioner.store.secretbox import SecretBox
 from provisioner.vendors import drivers
 
-_SPARE_FILES: Final = 200
-"""Descriptors a worker needs beside its connections: database, log, sockets to the control process."""
 _EARLIEST: Final = 1_790_000_000
 """Unix time, September 2026: a clock before it is wrong, the program is younger."""
 
@@ -107,7 +105,7 @@ def _fail(says: str) -> Finding:
 def check_settings(settings: Settings) -> Iterator[Finding]:
     """They can all be meant at once."""
     yield _ok(f"{settings.data / SETTINGS_FILE} is understood")
-    yield from map(_fail, contradictions(settings))
+    yield from map(_fail, contradictions(settings, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
 
 
 def check_directory(settings: Settings) -> Iterator[Finding]:
@@ -241,10 +239,11 @@ def check_capacity(settings: Settings) -> Iterator[Finding]:
     else:
         yield _ok(f"{workers} workers on {cores} cores")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = settings.http_connections + _SPARE_FILES
-    if hard != resource.RLIM_INFINITY and hard < wanted:
+    wanted, room = files_wanted(settings), fitted(settings, hard).http_connections
+    if room < settings.http_connections:
         yield _warn(
-            f"{hard} open files are allowed, http.connections wants {wanted}: raise LimitNOFILE in the service's unit"
+            f"{hard} open files are allowed, a worker with http.connections = {settings.http_connections} can want "
+            f"{wanted}: it will take {room} for each listener; raise LimitNOFILE in the service's unit, or lower it"
         )
     else:
         yield _ok(f"open files: {soft} now, {hard} at most, {wanted} wanted by a worker")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from provisioner.admission import GO, LATER_KINDS, Admission, Crowds, Errand, Rank, answers_of, rank_of
+from provisioner.admission import GO, LATER_KINDS, Admission, Ceilings, Errand, Rank, answers_of, rank_of
 from provisioner.counters import _MOST_LABELS
 from provisioner.errors import Unusable
 from provisioner.gcra import Gcra
@@ -114,7 +114,7 @@ def test_no_sequence_gets_more_than_burst_and_rate(
 @settings(deadline=None)
 @given(st.integers(1, 200), st.floats(0.1, 20), gaps)
 def test_a_ceiling_follows_the_number_of_devices(size: int, floor: float, waits: list[float]) -> None:
-    crowds, files, now = Crowds(8, floor, 10), 8, 1000.0
+    crowds, files, now = Ceilings(8, floor, 10), 8, 1000.0
     crowds.learn({"berlin": size})
     rate, burst = max(floor, size * files / 60), 2 * size * files
     granted, start = 0, now
@@ -357,6 +357,20 @@ def test_retry_after_is_when_all_who_are_out_can_be_back() -> None:
     one.storm.since = 900.0  # another storm: nobody is back yet
     one.storm.capacity = 10.0
     assert one.admission.admit(view(), FileKind.LOG, 1000.0).retry_after >= 250
+
+
+def test_who_is_back_is_counted_once_a_storm() -> None:
+    one = desk()
+    one.admission.admit(view(1), FileKind.DEVICE, 90.0)
+    assert one.admission.back == 0, "calm"
+    one.storm.on, one.storm.since = True, 95.0
+    for number in (1, 2, 1, 1, 2):
+        one.admission.admit(view(number), FileKind.DEVICE, 100.0)
+    assert one.admission.back == 2
+    one.storm.on = False
+    assert one.admission.back == 0
+    one.storm.on, one.storm.since = True, 200.0
+    assert one.admission.back == 0, "another storm"
 
 
 # --- bounds -----------------------------------------------------------------------------------------

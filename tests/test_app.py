@@ -1,5 +1,6 @@
 """The whole server as its own process: start and refusals to start, renewal, replacement, and a clean end."""
 
+import asyncio
 import contextlib
 import http.client
 import json
@@ -22,6 +23,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from provisioner import app, installation, pki, ports, settings, shipped, trust
 from provisioner.errors import Unusable
+from provisioner.gate import Storm
 
 VVX, T46S = "0004f2000001", "001565000002"
 
@@ -132,6 +134,25 @@ def test_device_workers_load_no_admin_code() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.asyncio
+async def test_in_a_storm_sites_are_learnt_seldom_instead_of_never(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "_LEARN", 0.01)
+    monkeypatch.setattr(app, "_LEARN_IN_STORM", 0.2)
+    storm, learnt = Storm(1, 1, 1), [0]
+
+    async def learn() -> None:
+        learnt[0] += 1
+
+    async with contextlib.AsyncExitStack() as stack:
+        storm.on = True
+        app._learning(stack, storm, learn, lambda *_: None)
+        await asyncio.sleep(0.5)
+        assert 1 <= learnt[0] <= 2
+        storm.on = False
+        await asyncio.sleep(0.5)
+        assert learnt[0] > 10
 
 
 def test_a_worker_that_stands_still_is_replaced(house: House) -> None:

@@ -81,6 +81,23 @@ def test_wrong_questions_are_refused(run: Run) -> None:
         run("storm", "plan", *words, code=2)
 
 
+@pytest.mark.parametrize("option", ["--capacity", "--boot-cost", "--patience", "--spread", "--phones"])
+@pytest.mark.parametrize("number", ["inf", "-inf", "nan", "0", "-1", "1e400", "9" * 400])
+def test_no_number_is_taken_that_cannot_be_reckoned_with(run: Run, option: str, number: str) -> None:
+    others = ("--phones", "10") if option != "--phones" else ()
+    assert option in run("storm", "plan", *others, option, number, code=2).stderr
+
+
+@pytest.mark.parametrize("number", ["1", "1e9"])
+def test_the_largest_numbers_are_reckoned_with(asked: Asked, number: str) -> None:
+    for capacity in ("0.01", "1e9"):
+        found = asked(
+            "storm", "plan", "--phones", str(int(float(number))), "--capacity", capacity, "--patience", number,
+            "--spread", number,
+        )  # fmt: skip
+        assert found["window_s"] >= 1
+
+
 def test_what_is_estimated_says_so(asked: Asked, data: Path) -> None:
     found = asked("storm", "plan", "--phones", "1000")["capacity"]
     assert found["how"] == "estimated"

@@ -4,12 +4,13 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from provisioner import installation
-from provisioner.contradictions import contradictions, require_consistent
+from provisioner.contradictions import contradictions, files_wanted, fitted, require_consistent
 from provisioner.doctor import State, examine
 from provisioner.errors import Unusable
 from provisioner.settings import Settings, load
@@ -41,6 +42,7 @@ def test_the_defaults_agree_with_each_other():
         ({"admission_handshakes_burst": 7}, "2 x 8 = 16"),
         ({"upload_log": 3, "upload_budget": 2}, "upload.log = 3 bytes > upload.budget = 2 bytes"),
         ({"gate_names": ("other.example",), "server_name": "prov.example"}, "Add prov.example to gate.names"),
+        ({"admission_answers": ("poly/vvx=p0",)}, "admission.answers has 'poly/vvx=p0'"),
         ({"device_port": 8081}, "device.port and admin.port are both 8081 on 127.0.0.1"),
     ],
 )
@@ -67,6 +69,40 @@ def test_a_contradiction_is_told_with_its_arithmetic(given, arithmetic):
 )
 def test_what_only_looks_close_is_accepted(given):
     assert contradictions(Settings(**given)) == ()
+
+
+BOTH = {"legacy_port": -1, "bootstrap_port": 8080, "gate_queue": 4096}
+
+
+@pytest.mark.parametrize(
+    ("files", "given", "connections"),
+    [
+        (-1, {}, 20_000),
+        (1_048_576, {}, 20_000),
+        (40_200, {}, 20_000),
+        (40_199, {}, 19_999),
+        (20_200, {}, 10_000),
+        (20_200, {"bootstrap_port": -1}, 20_000),
+        (20_200, {"legacy_port": 4444}, 6_666),
+        (8_392, {}, 4_096),
+        (1024, {"http_connections": 300, "gate_queue": 200}, 300),
+    ],
+)
+def test_no_more_connections_than_open_files(files, given, connections):
+    """A number that only a storm can reach keeps no server from starting."""
+    chosen = Settings(**(BOTH | given))
+    assert contradictions(chosen, files) == ()
+    assert fitted(chosen, files) == replace(chosen, http_connections=connections)
+    assert (files_wanted(chosen) > files >= 0) is (connections < chosen.http_connections)
+
+
+@pytest.mark.parametrize("files", [8_391, 1024, 100, 0])
+def test_too_few_open_files_for_the_queue_are_told_with_their_number(files):
+    (told,) = contradictions(Settings(**BOTH), files)
+    assert f"{files} open files - 200 for the worker itself leave {max(files - 200, 0) // 2} connections" in told
+    assert "Allow 8392 open files at least" in told and "it is 40200" in told
+    with pytest.raises(Unusable, match="open files"):
+        require_consistent(Settings(**BOTH), files)
 
 
 def test_one_cause_is_told_once_and_several_all_at_once():
@@ -121,6 +157,34 @@ def test_the_server_refuses_to_start_and_opens_no_port(data):
     assert "gate.deadline = 20 s >= gate.patience = 10 s" in done.stderr
     assert "server.workers = 0" in done.stderr
     assert "listening" not in done.stderr and "Traceback" not in done.stderr
+
+
+def limited(data: Path, files: int, *words: str) -> subprocess.CompletedProcess[str]:
+    environment = {f"PROVISIONER_{kind}_PORT": "0" for kind in ("DEVICE", "BOOTSTRAP", "ADMIN")}
+    return subprocess.run(
+        ["prlimit", f"--nofile={files}:{files}", sys.executable, "-m", "provisioner", "--data", str(data), *words],
+        env=os.environ | environment, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+def test_the_system_s_limit_is_heard_of_at_start_and_by_the_doctor(data):
+    done = limited(data, 2000, "serve")
+    assert done.returncode == 2, done.stderr
+    assert "2000 open files - 200 for the worker itself leave 900 connections" in done.stderr
+    assert "2000 open files - 200" in limited(data, 2000, "doctor").stdout
+    told = limited(data, 12_000, "doctor").stdout
+    assert "12000 open files are allowed" in told and "it will take 5900 for each listener" in told
+
+
+def test_answers_that_mean_nothing_keep_the_server_from_starting(data):
+    environment = {"PROVISIONER_ADMISSION_ANSWERS": "poly/vvx=p0"}
+    done = subprocess.run(
+        [sys.executable, "-m", "provisioner", "--data", str(data), "serve"],
+        env=os.environ | environment, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert "admission.answers has 'poly/vvx=p0'" in done.stderr
+    assert "listening" not in done.stderr
 
 
 def test_doctor_tells_each(data, monkeypatch):

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Final, cast
 
@@ -17,7 +15,6 @@ from aiohttp import web
 from provisioner.delivery import Answer, Ask, Delivery, Visit
 from provisioner.errors import (
     BadRequest,
-    Busy,
     Deferred,
     MethodNotAllowed,
     NeedsCredentials,
@@ -30,7 +27,7 @@ from provisioner.errors import (
     TooSlow,
 )
 from provisioner.events import EventLog, masked
-from provisioner.http.images import image_answer, names
+from provisioner.http.images import image_answer, later_part, names
 from provisioner.http.paths import clean
 from provisioner.http.server import QuietHandler
 from provisioner.http.tally import tally
@@ -42,9 +39,9 @@ _log: Final = logging.getLogger(__name__)
 _AGENT_LONGEST: Final = 300
 _NO_CACHE: Final = "Cache-Control: private, no-store\r\n"
 """No proxy keeps a configuration (RFC 9111 section 5.2.2.5)."""
+_REFUSALS: Final = 16
+"""Refused requests after which whoever is no known device has to shake hands anew: a boot asks for fewer."""
 _NO_TLS: Final = TlsFacts()
-_LATER_PART: Final = re.compile(r"bytes=(?!0+-)")
-"""A Range that does not begin at the first byte."""
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -57,7 +54,6 @@ class DeviceEdge:
         self._identifier = identifier
         self._events = events
         self._count = count
-        self._uploading = 0
 
     def handler(self, listener: ListenerKind) -> Handler:
         """The low-level aiohttp handler of one listener."""
@@ -109,7 +105,8 @@ class DeviceEdge:
             at=time.time(),
             authorization=headers.get("Authorization", ""),
             target=request.raw_path,
-            begins=not _LATER_PART.match(headers.get("Range", "")),
+            part=later_part(headers.get("Range", "")),
+            if_range=headers.get("If-Range", ""),
         )
         if ask.method in ("GET", "HEAD"):
             if request.body_exists:
@@ -167,7 +164,8 @@ class DeviceEdge:
             headers = f"Retry-After: {error.retry_after}\r\n"
         elif isinstance(error, RangeNotSatisfiable):
             headers = f"Content-Range: bytes */{error.size}\r\n"
-        keep = isinstance(error, Refused) and not request.body_exists
+        visit.refusals += visit.view is None
+        keep = isinstance(error, Refused) and not request.body_exists and visit.refusals < _REFUSALS
         return Wire(error.status, headers=headers, close=not keep)
 
     # --- uploads ------------------------------------------------------------------------------------
@@ -177,10 +175,11 @@ class DeviceEdge:
         if request.headers.get("Content-Encoding", "identity").lower() != "identity":
             raise BadRequest("an encoded body, which could not be served back as it came")
         intake = await self._delivery.welcome(visit, ask, request.content_length or 0)
-        if request.headers.get("Expect", "").lower() == "100-continue":
-            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         limit = self._delivery.settings.http_body_timeout
-        with self._room_for(request.content_length or intake.cap):
+        size = request.content_length or intake.cap
+        with self._delivery.admission.room(intake.record.mac, intake.rank, size):
+            if request.headers.get("Expect", "").lower() == "100-continue":
+                await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             try:
                 async with asyncio.timeout(limit):
                     body = await _read(request, intake.cap)
@@ -188,17 +187,6 @@ class DeviceEdge:
                 raise TooSlow(f"the body took longer than {limit:g} s") from error
             await self._delivery.keep(visit, intake, body)
         return Wire(201)
-
-    @contextmanager
-    def _room_for(self, size: int) -> Iterator[None]:
-        """Memory for one upload; Busy when the worker has none left for it."""
-        if self._uploading + size > self._delivery.settings.upload_budget:
-            raise Busy(f"{self._uploading} bytes of uploads are under way")
-        self._uploading += size
-        try:
-            yield
-        finally:
-            self._uploading -= size
 
 
 def _where(error: Exception) -> str:

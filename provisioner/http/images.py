@@ -13,12 +13,23 @@ from provisioner.http.wire import Slice, Wire
 
 _RANGE: Final = re.compile(r"bytes=(?:([0-9]{1,15})-([0-9]{1,15})?|-([0-9]{1,15}))")
 
+_ENDLESS: Final = 10**15
+"""Beyond the last byte of any image."""
+
 
 def names(if_none_match: str, etag: str) -> bool:
     """Whether If-None-Match names this entity tag, compared weakly (RFC 9110 section 13.1.2)."""
     return bool(if_none_match) and (
         if_none_match == "*" or any(one.strip().removeprefix("W/") == etag for one in if_none_match.split(","))
     )
+
+
+def later_part(text: str) -> tuple[int, int] | None:
+    """First and last byte of a Range that does not begin at the first; None for all that may bring the whole."""
+    found = _RANGE.fullmatch(text)
+    if found is None or not found[1] or not int(found[1]):
+        return None
+    return int(found[1]), int(found[2] or _ENDLESS)
 
 
 def image_answer(request: web.BaseRequest, image: Firmware, headers: str) -> Wire:

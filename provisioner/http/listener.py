@@ -15,6 +15,7 @@ import errno
 import logging
 import socket
 from collections.abc import Mapping
+from operator import attrgetter
 from select import EPOLLIN
 from time import monotonic, thread_time
 from typing import Any, Final
@@ -35,10 +36,16 @@ _ACCEPTS: Final = 16
 """connections taken per turn: a flood of new ones must not starve those already here."""
 _EVENTS: Final = 64
 """sockets served per turn, for the same reason."""
-_ENOUGH: Final = 16
+_LONGEST: Final = 0.02
+"""s of serving before others get their turn."""
+_ENOUGH: Final = 4
 """Callers that always may wait, whatever it costs to take them in: with fewer, a handshake slot could stay empty."""
+_SHORTEST: Final = 16
+"""Connections that the kernel may hold at least."""
 _SCAN: Final = 0.5
 """s between looks at the deadlines: the error of every time-out."""
+_IDLE_AT_LEAST: Final = 1.0
+"""s that a connection may pause within a boot, however many there are."""
 _DRAIN_STEP: Final = 0.05
 """s between looks at what still lives while draining."""
 _OUT_OF_FILES: Final = 1.0
@@ -101,6 +108,8 @@ class Listener:
         self._backlog = settings.server_backlog
         self._rejections = Share(settings.gate_rejections, _SAVED_UP)
         self._caller_cost = _CALLER_COST
+        self._charged = 0
+        self._shut_until = 0.0
         legacy = kind is ListenerKind.LEGACY
         self._cores = Share(settings.gate_legacy, _SAVED_UP * settings.gate_legacy) if legacy else None
         sock.setblocking(False)
@@ -130,6 +139,7 @@ class Listener:
     def start(self) -> None:
         """Begin to accept."""
         self._wanted = True
+        self._sock.listen(self._backlog)  # another worker may have left it short
         self._loop.add_reader(self._shared.poll.fileno(), self._heard)
         self._timer = self._loop.call_later(_SCAN, self._scan)
         self._accept_again()
@@ -174,20 +184,18 @@ class Listener:
         self._go_on()
 
     def _take_in(self) -> None:
-        began, callers = thread_time(), self._callers
-        before, taken = callers.turned_away, 0
+        began, taken = thread_time(), 0
         while taken < _ACCEPTS and self._take_one():
             taken += 1
         if taken > 1:
-            cost = (thread_time() - began) / taken
-            self._caller_cost += (cost - self._caller_cost) / 16
-        self._rejections.spend((callers.turned_away - before) * self._caller_cost)
+            self._caller_cost += ((thread_time() - began) / taken - self._caller_cost) / 16
 
     def _take_one(self) -> bool:
         """Accept one connection; False when there is none, or no room for it."""
-        if len(self) >= self._settings.http_connections and not self._callers.give_way(monotonic()):
+        now = monotonic()
+        if len(self) >= self._settings.http_connections and not self._callers.give_way(now):
             self._count("connections", "over_cap")
-            self._pause_accepting()  # the kernel's queue fills, then phones retry their SYN
+            self._shut(now, _SCAN)  # the kernel's queue fills, then phones retry their SYN
             return False
         try:
             sock, peername = self._sock.accept()
@@ -197,16 +205,20 @@ class Listener:
             if error.errno == errno.ECONNABORTED:
                 return True
             self._count("connections", "accept_failed")
-            self._pause_accepting()
-            self._loop.call_later(_OUT_OF_FILES, self._accept_again)
+            self._shut(now, _OUT_OF_FILES)
             return False
         sock.setblocking(False)
         self._count("connections", "opened")
         if self._context is None:
             SocketTransport(self._shared, sock, peername)
         else:
-            self._callers.take(sock, peername, monotonic())
+            self._callers.take(sock, peername, now)
         return True
+
+    def _shut(self, now: float, seconds: float) -> None:
+        """No room: accept nobody for a while; ``_scan`` looks again, and so does who leaves."""
+        self._shut_until = now + seconds
+        self._pause_accepting()
 
     def _pause_accepting(self) -> None:
         if self._accepting:
@@ -214,12 +226,13 @@ class Listener:
             self._loop.remove_reader(self._sock.fileno())
 
     def _accept_again(self) -> None:
-        if self._wanted and not self._accepting and self._next_turn is None:
+        if self._wanted and not self._accepting and self._next_turn is None and monotonic() >= self._shut_until:
             self._accepting = True
             self._loop.add_reader(self._sock.fileno(), self._knock)
 
     def _on_gone(self) -> None:
         if not self._accepting and len(self) < self._settings.http_connections:
+            self._shut_until = 0.0
             self._accept_again()
 
     def _on_failed(self, peername: object) -> None:
@@ -227,13 +240,13 @@ class Listener:
 
     # --- turns -----------------------------------------------------------------------------------
 
-    def _go_on(self) -> None:
+    def _go_on(self, slots: int = 0) -> None:
         """Begin what may be begun; while somebody waits there is another turn, and nobody is taken in but by turns."""
         pause = 0.0
         if self._cores is not None and self._cores.left(monotonic()) < 0:
             pause = self._cores.debt()
         else:
-            self._begin_some()
+            self._begin_some(slots or self._settings.gate_slots)
         if not len(self._callers.gate):
             self._accept_again()
         else:
@@ -241,51 +254,75 @@ class Listener:
             self._next_turn = self._loop.call_later(pause, self._turn) if pause else self._loop.call_soon(self._turn)
 
     def _turn(self) -> None:
+        """One turn. However much is under way, one handshake begins: those who are inside cannot shut others out."""
         self._next_turn = None
-        served = self._dispatch()
-        if self._wanted and self._may_take_in():
-            self._take_in()
-        if served < _EVENTS:
-            self._go_on()
-        else:  # more is under way than one turn can serve: finish that first
-            self._next_turn = self._loop.call_soon(self._turn)
+        full = False
+        try:
+            full = self._dispatch() >= _EVENTS
+            if self._wanted and self._may_take_in():
+                self._take_in()
+        finally:  # whatever has failed, there is a next turn
+            self._go_on(1 if full else 0)
 
     def _may_take_in(self) -> bool:
-        return len(self._callers.gate) < _ENOUGH or self._rejections.left(thread_time()) > 0
+        """Whether there is room, and turning callers away has not used up its share of the CPU time."""
+        if monotonic() < self._shut_until:
+            return False
+        turned_away = self._callers.turned_away
+        self._rejections.spend((turned_away - self._charged) * self._caller_cost)
+        self._charged = turned_away
+        return self._rejections.left(thread_time()) > 0 or len(self._callers.gate) < _ENOUGH
 
-    def _begin_some(self) -> None:
-        callers, now = self._callers, monotonic()
-        before = callers.turned_away
-        for _ in range(self._settings.gate_slots):
-            if not callers.begin(now):
+    def _begin_some(self, slots: int) -> None:
+        began, now = self._clock(), monotonic()
+        for _ in range(slots):
+            if not self._callers.begin(now):
                 break
-        self._rejections.spend((callers.turned_away - before) * self._caller_cost)
+        self._charge(began)
 
     def _begin(self, sock: socket.socket, peername: object) -> None:
         assert self._context is not None  # only TLS has callers
         self._serve(TlsTransport(self._shared, sock, peername, self._context), EPOLLIN)
 
-    def _dispatch(self) -> int:
-        """Serve what is ready; how many connections that were."""
-        connections = self._shared.connections
-        began = thread_time() if self._cores is not None else 0.0
-        ready = self._shared.poll.poll(0, _EVENTS)
-        for fd, events in ready:
-            connection = connections.get(fd)
-            if connection is None:
-                self._callers.ready(fd, events)
-            else:
-                self._serve(connection, events)
+    def _clock(self) -> float:
+        return thread_time() if self._cores is not None else 0.0
+
+    def _charge(self, began: float) -> None:
+        """Charge what was done since then to the share of the cores, where there is one."""
         if self._cores is not None:
             self._cores.spend(thread_time() - began)
+
+    def _dispatch(self) -> int:
+        """Serve what is ready; how many connections that are."""
+        ready = self._shared.poll.poll(0, _EVENTS)
+        self._serve_these(ready)
         return len(ready)
+
+    def _serve_these(self, ready: list[tuple[int, int]]) -> None:
+        connections, rest, began = self._shared.connections, iter(ready), self._clock()
+        try:
+            until = monotonic() + _LONGEST
+            for fd, events in rest:
+                connection = connections.get(fd)
+                if connection is None:
+                    self._callers.ready(fd, events)
+                else:
+                    self._serve(connection, events)
+                if monotonic() > until:
+                    break
+        finally:
+            self._charge(began)
+            if left := list(rest):  # it took too long, or one has failed; some of the others are told only once
+                self._loop.call_soon(self._serve_these, left)
 
     def _heard(self) -> None:
         """Something is ready; unless a turn serves it anyway. Silent callers may have become waiting ones by it."""
         if self._next_turn is None:
-            self._dispatch()
-            if len(self._callers.gate):
-                self._go_on()
+            try:
+                self._dispatch()
+            finally:
+                if len(self._callers.gate) and self._next_turn is None:
+                    self._go_on()
         elif isinstance(self._next_turn, asyncio.TimerHandle):  # new handshakes pause; what is begun goes on
             self._dispatch()
 
@@ -307,7 +344,21 @@ class Listener:
         for connection in late:
             connection.expire(now)
         self._callers.expire(now)
+        if len(self) >= self._settings.http_connections:
+            self._make_room(now)
+        self._accept_again()
         self._note(now)
+
+    def _make_room(self, now: float) -> None:
+        """All places are taken: end the connections that have done nothing for longest, a few at a time.
+
+        Phones that come again lose a handshake; without it, whoever just stays could keep all others out.
+        """
+        idle = [one for one in self._shared.connections.values() if one.idle and one.last < now - _IDLE_AT_LEAST]
+        idle.sort(key=attrgetter("last"))
+        for connection in idle[: max(len(self) // 20, 1)]:
+            self._count("connections", "crowded_out")
+            connection.close()
 
     def _note(self, now: float) -> None:
         """Whether it storms, and how long the kernel's own queue may be: what is in it is never looked at in time."""
@@ -322,7 +373,7 @@ class Listener:
                 )
         backlog = self._settings.server_backlog
         if gate.capacity and delay > self._settings.gate_target:
-            backlog = min(backlog, max(_ENOUGH, int(gate.capacity * self._settings.worker_count)))
+            backlog = min(backlog, max(_SHORTEST, int(gate.capacity * self._settings.worker_count)))
         if self._wanted and abs(backlog - self._backlog) > self._backlog // 4:
             self._backlog = backlog
             self._sock.listen(backlog)

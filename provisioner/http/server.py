@@ -25,6 +25,8 @@ from provisioner.http.wire import Wire, as_response
 from provisioner.model import Count
 
 _log: Final = logging.getLogger(__name__)
+_AT_ONCE: Final = 16
+"""Requests that may wait behind the one under way. No phone sends any; hundreds fit into one record."""
 _PLAIN: Final = frozenset({"GET", "HEAD"})
 
 Outcome = tuple[web.StreamResponse, bool]
@@ -115,6 +117,10 @@ class QuietHandler(RequestHandler):
     def data_received(self, data: bytes) -> None:
         """Parse, then answer at once what can be."""
         super().data_received(data)
+        if len(self._messages) > _AT_ONCE:
+            cast("QuietServer", self._manager).count("http_refused", "pipelined")
+            self.force_close()
+            return
         if self._task_handler is not None or not self._messages:
             return
         message, payload = self._messages[0]

@@ -134,7 +134,8 @@ def _head_line(view: StormView) -> Iterator[str]:
     since = datetime.fromtimestamp(view.since, UTC).strftime("%Y-%m-%d %H:%M:%S UTC") if view.since else ""
     if view.storm:
         yield f'<p id="state" class="on" role="status"><strong>Storm mode is on</strong> since {since}, '
-        yield f"{duration(view.lasted)}. Everybody is back in <strong>{_left(view.left)}</strong>.</p>"
+        yield f"{duration(view.lasted)}. Everybody is back in <strong>{_left(view.left)}</strong>"
+        yield ", were all devices out.</p>"
     else:
         yield '<p id="state" class="off" role="status"><strong>Calm.</strong> Storm mode is off'
         yield f" since {since}.</p>" if since else ".</p>"
@@ -161,7 +162,7 @@ def _figures(view: StormView) -> Iterator[str]:
         "Waiting": f"{view.waiting:,}",
         "Longest wait": f"{view.delay:.2f} s",
         "Devices": f"{view.fleet:,}" if view.fleet is not None else "not counted yet",
-        "Back since it began": f"{view.back:,}" if view.storm else "–",
+        "Devices back since it began": f"{view.back:,}" if view.storm else "–",
     }
     yield "<dl>"
     yield from (f"<div><dt>{name}</dt><dd>{escape(text)}</dd></div>" for name, text in figures.items())
@@ -181,7 +182,7 @@ def _graphs(view: StormView) -> tuple[Graph, ...]:
         Graph("Queue delay", "s", (Line("longest wait", "a", lambda one: one.delay),)),
         Graph("Goodput", "/s", (Line("boots", "a", lambda one: one.boots),), view.capacity, "capacity"),
         Graph(
-            "Phones back",
+            "Devices back",
             "",
             (Line("since the storm began", "a", lambda one: one.back),),
             float(view.fleet or 0) if view.storm else 0.0,

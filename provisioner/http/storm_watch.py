@@ -45,7 +45,7 @@ class Sample(NamedTuple):
     waiting: int
     storm: bool
     back: int
-    """Boots since the storm began; 0 while calm."""
+    """Devices back since the storm began; 0 while calm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +87,7 @@ class StormWatch:
         self._before: tuple[float, Totals] | None = None
         self._now: Totals = {}
         self._storm = False
+        self._back = 0
         self._turned = 0.0
         self._turned_at = 0.0
         self._at_turn: Totals = {}
@@ -108,6 +109,8 @@ class StormWatch:
         now, totals = self._clock(), self._read()
         self._now = totals
         storm = totals.get(("storm_mode", ""), 0) > 0
+        if storm:  # workers that are calm again tell no longer whom they have met
+            self._back = max(self._back if self._storm else 0, int(_sum(totals, "storm_back")))
         if storm != self._storm:
             self._turn(storm, now, totals)
         elif storm:
@@ -139,12 +142,12 @@ class StormWatch:
             rate("boots_total"),
             int(_sum(totals, "gate_waiting")),
             self._storm,
-            self._back(),
+            self._back if self._storm else 0,
         )
 
     def _turn(self, storm: bool, now: float, totals: Totals) -> None:
         """Storm mode began or ended; a storm met under way began as long ago as the workers say."""
-        lasted, back = now - self._turned, self._back()
+        lasted = now - self._turned
         known = totals.get(("storm_seconds", ""), 0.0) if storm else 0.0
         self._storm, self._turned, self._turned_at = storm, now - known, self._wall() - known
         self._at_turn = totals if self._before is None else self._before[1]
@@ -153,10 +156,7 @@ class StormWatch:
             self._told = now if math.isfinite(view.left) else -math.inf
             log.warning("storm mode: %s", told(view))
         else:
-            log.warning("storm mode ended after %.0f s; %d boots meanwhile", lasted, back)
-
-    def _back(self) -> int:
-        return int(_sum(self._now, "boots_total") - _sum(self._at_turn, "boots_total")) if self._storm else 0
+            log.warning("storm mode ended after %.0f s; %d devices came back meanwhile", lasted, self._back)
 
     def _capacity(self) -> tuple[float, float]:
         """Boots and connections a second: a phone with a connection for each file takes several."""
@@ -170,7 +170,7 @@ class StormWatch:
     def view(self) -> StormView:
         """The state of things at the last sample."""
         capacity, connections = self._capacity()
-        back, fleet = self._back(), self._fleet.size
+        back, fleet = self._back if self._storm else 0, self._fleet.size
         left = math.inf if fleet is None else time_left(fleet, back, capacity)
         return StormView(
             storm=self._storm,
@@ -192,7 +192,7 @@ def told(view: StormView) -> str:
     fleet = "uncounted" if view.fleet is None else view.fleet
     return (
         f"{view.waiting} waiting, the longest for {view.delay:.1f} s; {view.connections:.0f} connections/s can be "
-        f"begun; {fleet} devices, {view.back} back; time until all are back: {left}"
+        f"begun; {fleet} devices, {view.back} back; time until all are back: {left}, were all of them out"
     )
 
 

@@ -61,7 +61,8 @@ class TlsTransport(SocketTransport):
         """Deliver again, first what is already decrypted or waits in OpenSSL."""
         if not self._reading:
             super().resume_reading()
-            self._shared.loop.call_soon(self._decrypt)
+            if not self._behind:
+                self._shared.loop.call_soon(self._decrypt)
 
     def expire(self, now: float) -> None:
         """As SocketTransport, with the limits of a handshake before it is open."""
@@ -140,26 +141,39 @@ class TlsTransport(SocketTransport):
     # --- open ------------------------------------------------------------------------------------
 
     def _decrypt(self) -> None:
-        machine = self._machine
-        delivered = False
-        while machine is not None and self.state == State.OPEN and self._reading:
-            data = machine.read()
-            if data:
-                self._deliver(data)
-                delivered = True
-                if machine.drained:
-                    return
-                continue
-            self._after_reading(machine, delivered)
-            return
+        """Deliver one record, and the next one when all others have had their turn: a peer can send hundreds at once.
 
-    def _after_reading(self, machine: Machine, delivered: bool) -> None:
+        Nothing more is read from the socket meanwhile.
+        """
+        machine = self._machine
+        if machine is None or self.state != State.OPEN or not self._reading:
+            self._caught_up()
+            return
+        data = machine.read()
+        if not data:
+            self._caught_up()
+            self._after_reading(machine)
+            return
+        self._deliver(data)
+        if machine.drained:
+            self._caught_up()
+        else:
+            self._behind = True
+            self._watch()
+            self._shared.loop.call_soon(self._decrypt)
+
+    def _caught_up(self) -> None:
+        if self._behind:
+            self._behind = False
+            self._watch()
+
+    def _after_reading(self, machine: Machine) -> None:
         if machine.fault:
             self._shared.count("connections", machine.fault if machine.fault.startswith("alert_") else "tls_broken")
             self.close()
         elif machine.closed_by_peer and not self._eof:
             self._ended()
-        elif not delivered and not self._chunk:
+        elif not self._chunk:
             self._flush()  # OpenSSL may have answered by itself: a key update, a refused renegotiation
 
     def _ended(self) -> None:

@@ -33,6 +33,7 @@ class SocketTransport(asyncio.Transport):
 
     __slots__ = (
         "__weakref__",
+        "_behind",
         "_chunk",
         "_eof",
         "_fd",
@@ -70,6 +71,7 @@ class SocketTransport(asyncio.Transport):
         self._left = False
         self._reading = True
         self._eof = False
+        self._behind = False
         self._head_since = 0.0
         self._head_size = 0
         self._mask = EPOLLIN
@@ -346,7 +348,7 @@ class SocketTransport(asyncio.Transport):
         if self.state is State.GONE:
             return
         wanted = EPOLLOUT if self._chunk or self._queue else 0
-        if not self._eof and (self.state != State.OPEN or (self._reading and not self._chunk)):
+        if not self._eof and (self.state != State.OPEN or (self._reading and not self._chunk and not self._behind)):
             wanted |= EPOLLIN
         if wanted != self._mask:
             self._mask = wanted

@@ -1,6 +1,7 @@
 """How many devices are where: counted in the background, on a connection of its own, and swapped in as a whole.
 
-A million sightings are counted on another thread (SQLite) or fetched in small parts (PostgreSQL): the loop goes on.
+A million sightings are counted on another thread (SQLite, 0.7 to 1.5 s of a core) or fetched in parts (PostgreSQL):
+the loop goes on. A device counts at the few addresses that ``standing`` leaves it, a revoked or removed one nowhere.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ _PART: Final = 1000
 
 _S: Final = schema.sighting.c
 _D: Final = schema.device.c
-_WEIGHTS: Final = select(_S.address, func.count()).group_by(_S.address)
+_WELCOME: Final = select(_D.mac).where(_D.revoked.is_(False))
+_WEIGHTS: Final = select(_S.address, func.count()).where(_S.mac.in_(_WELCOME)).group_by(_S.address)
+"""A list instead of a join: that would look up a million devices, one after another, in the order of addresses."""
 _SITES: Final = select(_D.site, func.count()).where(_D.site.is_not(None)).group_by(_D.site)
 _ACCOUNTS: Final = select(_D.account, func.count()).group_by(_D.account)
 

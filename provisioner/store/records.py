@@ -22,7 +22,7 @@ from provisioner.settings import MIB, Settings
 from provisioner.store import schema
 from provisioner.store.database import Store, event_row
 from provisioner.store.engine import bulk_of, in_bulk, is_sqlite, may_pass, writing
-from provisioner.store.standing import prune_sightings, sighting_rows, write_served
+from provisioner.store.standing import Sightings, prune_sightings, sighting_rows, trim_all, trim_sightings, write_served
 
 T = TypeVar("T")
 
@@ -32,8 +32,6 @@ _EVENTS: Final = 1000
 """Events waiting for a batch: a thousand different refusals a second tell nobody more. Alarms are never turned away."""
 _DAY: Final = 86_400.0
 """s"""
-_SIGHTED: Final = 200_000
-"""Sightings of today that are not written twice; beyond it all may be. 64 bytes each."""
 _CHUNK: Final = 400
 """Values in one IN list; SQLite takes 32,766 parameters, PostgreSQL plans short lists better."""
 
@@ -88,8 +86,7 @@ class Recorder:
         self._clock = clock
         self._queue, self._seen, self._events = settings.store_queue, settings.store_seen, settings.store_events
         self._memory = settings.gate_memory
-        self._sighted: set[int] = set()
-        self._sighted_on = -1
+        self._sighted = Sightings()
         self._count = count
         self._batch = _Batch()
         self._insert = (sqlite if is_sqlite(store.url) else postgresql).insert
@@ -155,23 +152,24 @@ class Recorder:
         self._batch.modern[mac] = None
 
     def sighted(self, address: str, mac: Mac) -> None:
-        """A known device has proven itself at this address (as ``gate.address_key`` has it); written once a day."""
+        """A known device has proven itself at this address (as ``gate.address_key`` has it).
+
+        Written once a day, and at most three addresses of a device a day.
+        """
         day = int(self._clock() // _DAY)
-        if day != self._sighted_on or len(self._sighted) >= _SIGHTED:
-            self._sighted, self._sighted_on = set(), day
-        key = (mac, address)
-        if (print_ := hash(key)) in self._sighted:
+        if not self._sighted.is_new(mac, address, day):
             return
         if len(self._batch.sightings) >= self._queue:
             self._count("store_dropped", "sighting")
             return
-        self._sighted.add(print_)
-        self._batch.sightings[key] = day
+        self._sighted.note(mac, address)
+        self._batch.sightings[mac, address] = day
 
     async def prune(self) -> None:
-        """Forget sightings older than gate.memory days; call it every hour or so, but not in a storm."""
+        """Forget sightings older than gate.memory days or beyond three a device; every hour or so, not in a storm."""
         oldest = int((self._clock() - self._memory * _DAY) // _DAY)
         await prune_sightings(self._store.lossy, oldest)
+        await trim_all(self._store.lossy)
 
     def _full(self, what: str) -> bool:
         if len(self._batch.fetches) + len(self._batch.seen) < self._queue:
@@ -186,12 +184,20 @@ class Recorder:
             return
         try:
             await self._write_or_retry(batch)
+            await self._trim(batch)
         except StoreFailed as error:
             self._count("store_flush_failed", "later" if may_pass(error) else "dropped")
             if may_pass(error):
                 self._keep(batch)
         except UnicodeError:  # text that no database takes; the edge should have refused it
             self._count("store_flush_failed", "dropped")
+
+    async def _trim(self, batch: _Batch) -> None:
+        """Nobody waits for it, and the next batch or ``prune`` does what failed: nothing is to be written twice."""
+        try:
+            await trim_sightings(self._store.lossy, {mac for mac, _ in batch.sightings})
+        except (StoreFailed, Conflict):
+            self._count("background", "trim")
 
     async def _write_or_retry(self, batch: _Batch) -> None:
         try:

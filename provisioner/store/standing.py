@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import bindparam, delete, select, tuple_, update
+from sqlalchemy import bindparam, delete, func, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from provisioner.model import Mac
 from provisioner.store import schema
-from provisioner.store.engine import writing
+from provisioner.store.engine import reading, writing
 
+ADDRESSES: Final = 3
+"""At which a device counts, the newest: more would let one stolen phone make a known site of every network it can
+reach, and an IPv6 /48 has 65,536. A phone that moves, or is given another prefix each day, does with three."""
+_MOST: Final = 400_000
+"""Fingerprints kept of a day's sightings, two each; 64 bytes each."""
 _PART: Final = 2000
 """Rows pruned in one transaction, so that no other writer waits for long."""
+_FEW: Final = 400
+"""Devices in one IN list."""
 
 
 async def write_served(connection: AsyncConnection, served: Mapping[str, int]) -> None:
@@ -23,6 +31,29 @@ async def write_served(connection: AsyncConnection, served: Mapping[str, int]) -
     older = device.served.is_(None) | (device.served < bindparam("upto"))
     query = update(schema.device).where(device.mac == bindparam("the_mac"), older).values(served=bindparam("upto"))
     await connection.execute(query, [{"the_mac": mac, "upto": upto} for mac, upto in sorted(served.items())])
+
+
+class Sightings:
+    """What need not be written again today: a device's addresses, and any beyond the third."""
+
+    def __init__(self) -> None:
+        self._day = -1
+        self._known: set[int] = set()
+
+    def __len__(self) -> int:
+        """Fingerprints remembered."""
+        return len(self._known)
+
+    def is_new(self, mac: Mac, address: str, day: int) -> bool:
+        """Whether to write this one; ``note`` it then."""
+        if day != self._day or len(self._known) >= _MOST:
+            self._day, self._known = day, set()
+        return hash((mac, address)) not in self._known and hash((mac, ADDRESSES)) not in self._known
+
+    def note(self, mac: Mac, address: str) -> None:
+        """It is being written; the fingerprint of a device and a number says that it has had so many."""
+        number = next(one for one in range(1, ADDRESSES + 1) if hash((mac, one)) not in self._known)
+        self._known |= {hash((mac, address)), hash((mac, number))}
 
 
 def sighting_rows(sightings: Mapping[tuple[str, str], int]) -> list[dict[str, Any]]:
@@ -39,4 +70,43 @@ async def prune_sightings(engine: AsyncEngine, oldest: int) -> None:
         async with writing(engine) as connection:
             done = await connection.execute(delete(sighting).where(key.in_(old)))
         if done.rowcount < _PART:
+            return
+
+
+async def trim_sightings(engine: AsyncEngine, macs: Collection[str]) -> int:
+    """Leave each of these devices its newest addresses; how many sightings went.
+
+    In a transaction of its own and in the order in which workers write, so that none waits for another in a circle.
+    """
+    old = await _superfluous(engine, sorted(macs)) if macs else []
+    if old:
+        row, key = schema.sighting.c, ("mac", "address", "day")
+        same = [row[name] == bindparam(f"the_{name}") for name in key]
+        async with writing(engine) as connection:
+            await connection.execute(delete(schema.sighting).where(*same), sorted(old, key=lambda one: [*one.values()]))
+    return len(old)
+
+
+async def _superfluous(engine: AsyncEngine, macs: Sequence[str]) -> list[dict[str, Any]]:
+    row = schema.sighting.c
+    place = func.row_number().over(partition_by=row.mac, order_by=(row.day.desc(), row.address)).label("place")
+    found: list[dict[str, Any]] = []
+    async with reading(engine) as connection:
+        for start in range(0, len(macs), _FEW):
+            few = macs[start : start + _FEW]
+            placed = select(row.mac, row.address, row.day, place).where(row.mac.in_(few)).subquery().c
+            query = select(placed.mac, placed.address, placed.day).where(placed.place > ADDRESSES)
+            rows = await connection.execute(query)
+            found += [{"the_mac": mac, "the_address": address, "the_day": day} for mac, address, day in rows]
+    return found
+
+
+async def trim_all(engine: AsyncEngine) -> None:
+    """What ``trim_sightings`` could not see: workers that write at the same moment, or a fault right after a batch."""
+    mac = schema.sighting.c.mac
+    crowded = select(mac).group_by(mac).having(func.count() > ADDRESSES).limit(_PART)
+    while True:
+        async with reading(engine) as connection:
+            macs = (await connection.execute(crowded)).scalars().all()
+        if not await trim_sightings(engine, macs) or len(macs) < _PART:
             return

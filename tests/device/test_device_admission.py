@@ -10,7 +10,7 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from house import OTHER_VVX, T46S, VVX, House, administer, ask, soon
+from house import OTHER_VVX, T46S, VVX, House, administer, ask, soon, wrapped
 
 from provisioner import app, settings
 from provisioner.admission import Admission
@@ -196,11 +196,62 @@ def test_a_storm_puts_off_firmware_logs_and_phone_books_until_it_is_over(built, 
             assert (await fetch(f"/{IMAGE}", vvx, Range="bytes=1000-"))[0] == 206, "what has begun goes on"
             assert (await fetch(f"/{VVX}-app.log", vvx, method="PUT", body=b"log"))[0] == 404
             assert (await fetch(f"/{IMAGE}", house.certificate("poly", OTHER_VVX)))[0] == 200, "it cannot ring yet"
+            fresh = {"Range": "bytes=1-4999"}
+            assert (await fetch(f"/{IMAGE}", vvx, **fresh))[0] == 404, "it has had more than the image by now"
             storm.on = False
             assert (await fetch(f"/{IMAGE}", vvx))[0] == 200
             assert (await fetch(f"/{VVX}-app.log", vvx, method="PUT", body=b"log"))[0] == 201
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Range": "bytes=1-"},
+        {"Range": "bytes=1-,2-"},
+        {"Range": "bytes=-4999"},
+        {"Range": "bytes=1-2,3-4"},
+        {"Range": "bytes=1-", "If-Range": '"another"'},
+    ],
+    ids=lambda one: "; ".join(one.values()),
+)
+def test_nobody_fetches_an_image_again_and_again_in_what_he_calls_later_parts(serving, headers):
+    house = serving(admission_mode="enforce", admission_firmware=1, admission_firmware_burst=1, admission_hold=0.6)
+    (house.data / "firmware" / "poly").mkdir(parents=True, exist_ok=True)
+    (house.data / "firmware" / "poly" / IMAGE).write_bytes(b"image" * 1000)
+    vvx = house.certificate("poly", VVX)
+    said = [timed(house, f"/{IMAGE}", vvx, **headers) for _ in range(4)]
+    assert {status for status, _ in said} <= {200, 206}
+    assert sum(seconds > 0.5 for _, seconds in said) >= 2, said
+
+
+def test_parts_of_a_transfer_that_has_begun_are_no_beginnings(serving):
+    house = serving(admission_mode="enforce", admission_firmware=1, admission_firmware_burst=1, admission_hold=0.6)
+    (house.data / "firmware" / "poly").mkdir(parents=True, exist_ok=True)
+    (house.data / "firmware" / "poly" / IMAGE).write_bytes(b"image" * 1000)
+    vvx = house.certificate("poly", VVX)
+    said = [timed(house, f"/{IMAGE}", vvx, Range=f"bytes={at}-{at + 999}") for at in range(0, 5000, 1000)]
+    assert [status for status, _ in said] == [206] * 5
+    assert max(seconds for _, seconds in said) < 0.5
+    assert timed(house, f"/{IMAGE}", vvx)[1] > 0.5
+    with house.connection(house.certificate("poly", OTHER_VVX)) as phone:
+        assert ask(phone, f"/{IMAGE}", Range="bytes=9000-")[0] == 416, "which is no part of anything"
+
+
+def test_one_device_does_not_fill_the_memory_for_uploads(serving):
+    house = serving(upload_budget=2 * 1024 * 1024)
+    vvx, name = house.certificate("poly", VVX), f"/{VVX}-app.log"
+    head = f"PUT {name} HTTP/1.1\r\nHost: x\r\nContent-Length: 1048576\r\n\r\nx".encode()
+    with contextlib.ExitStack() as held:
+        for _ in range(2):
+            held.enter_context(wrapped(house, house.context(vvx))).sendall(head)
+        time.sleep(0.3)
+        status, headers, _ = house.get(name, vvx, method="PUT", body=b"log")
+        assert (status, int(headers["retry-after"]) > 0) == (503, True)
+        other = house.certificate("poly", OTHER_VVX)
+        assert house.get(f"/{OTHER_VVX}-app.log", other, method="PUT", body=b"log")[0] == 201, "it cannot ring yet"
+    assert soon(lambda: house.get(name, vvx, method="PUT", body=b"log")[0] == 201, 5)
 
 
 @contextlib.asynccontextmanager

@@ -14,7 +14,7 @@ import pytest
 from provisioner.gate import Storm
 from provisioner.http.hello import read_hello
 from provisioner.model import ListenerKind
-from tests.http.conftest import Edge, Pki, client_context, client_hello, edge, exchange, get
+from tests.http.conftest import REQUEST, Edge, Pki, client_context, client_hello, edge, exchange, get
 
 
 class Crowd:
@@ -187,17 +187,42 @@ async def test_those_who_wait_when_the_worker_retires_are_still_begun(pki: Pki, 
 
 @pytest.mark.asyncio
 async def test_the_legacy_listener_keeps_within_its_share_of_a_core(pki: Pki, crowd: Crowd) -> None:
-    async with edge(pki.context(ListenerKind.LEGACY), kind=ListenerKind.LEGACY, gate_legacy=0.1) as server:
-        hello = client_hello(pki)
-        cpu, began = time.process_time(), time.monotonic()
-        while time.monotonic() - began < 2.0:
-            crowd.come(server, hello, number=5)
-            await asyncio.sleep(0.02)
-        used = time.process_time() - cpu
-        begun = sum(number for name, number in server.counts.items() if name.startswith("gate_begun"))
-        crowd.leave()
-    assert begun > 20
-    assert used < 0.1 * 2.0 + 0.3, "the rest is this test's own"
+    begun = {}
+    for share in (0.02, 1.0):
+        async with edge(pki.context(ListenerKind.LEGACY), kind=ListenerKind.LEGACY, gate_legacy=share) as server:
+            hello = client_hello(pki)
+            began = time.monotonic()
+            while time.monotonic() - began < 1.5:
+                crowd.come(server, hello, number=5)
+                await asyncio.sleep(0.01)
+            begun[share] = server.counts["gate_begun unknown"] + server.counts["gate_begun slow"]
+            crowd.leave()
+    assert 5 < begun[0.02] < begun[1.0] / 3, begun
+
+
+@pytest.mark.asyncio
+async def test_a_full_house_does_not_spin_and_whoever_only_stays_gives_way(pki: Pki, crowd: Crowd) -> None:
+    async with edge(pki.context(), http_connections=10, http_idle_timeout=30.0) as server:
+        context = client_context(pki, pki.good)
+        stays = [await asyncio.to_thread(_staying, context, server.port) for _ in range(10)]
+        waiting = asyncio.create_task(get(context, server.port))
+        await server.counted("connections over_cap")
+        cpu = time.process_time()
+        answer, *_ = await waiting
+        assert b"ok GET" in answer
+        assert time.process_time() - cpu < 1.0
+        assert server.counts["connections over_cap"] < 20
+        assert server.counts["connections crowded_out"] >= 1
+        for one in stays:
+            one.close()
+
+
+def _staying(context: ssl.SSLContext, port: int) -> ssl.SSLSocket:
+    raw = socket.create_connection(("127.0.0.1", port), timeout=10)
+    tls = context.wrap_socket(raw, server_hostname="localhost")
+    tls.sendall(REQUEST % b"a.cfg")
+    tls.recv(65536)
+    return tls
 
 
 @pytest.mark.asyncio

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from alembic import command
-from sqlalchemy import create_engine, insert, select, text
+from sqlalchemy import create_engine, func, insert, select, text
 from sqlalchemy.pool import NullPool
 
 from provisioner.fleet import Fleet
@@ -203,9 +203,83 @@ async def test_an_address_weighs_what_known_devices_it_has_shown(
     await views.learn()
     assert views.weights() == {HERE: 2, THERE: 1}
     await acme.remove_device(MAC)
+    assert await weights(store) == {HERE: 1}
+
+
+async def weights(store: Store) -> dict[str, int]:
     fresh = Views(store)
     await fresh.learn()
-    assert fresh.weights() == {HERE: 1}
+    return dict(fresh.weights())
+
+
+async def sightings(store: Store) -> int:
+    async with store.writing() as connection:
+        return (await connection.execute(select(func.count()).select_from(schema.sighting))).scalar_one()
+
+
+@pytest.mark.asyncio
+async def test_one_phone_makes_no_more_than_three_known_sites(
+    acme: Fleet, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(standing, "_PART", 2)  # more parts than one
+    now = [100 * DAY]
+
+    def worker() -> Recorder:
+        return Recorder(store, Settings(data=tmp_path), lambda *_: None, lambda: now[0])
+
+    for day in range(5):
+        now[0] += DAY
+        for recorder in (worker(), worker()):
+            for number in range(200):
+                recorder.sighted(f"2001:db8:{day}:{number}::/64", MAC)
+            assert recorder.waiting() == 3, "a new address is written thrice a day"
+            recorder.sighted(HERE, OTHER)
+            await recorder.flush()
+    assert await sightings(store) == 4
+    assert await weights(store) == {HERE: 1, **{f"2001:db8:4:{number}::/64": 1 for number in range(3)}}
+    async with store.writing() as connection:  # what workers that write at the same moment can leave
+        rows = [{"mac": mac, "address": f"10.0.0.{n}", "day": 104 - n} for mac in (MAC, OTHER) for n in range(9)]
+        await connection.execute(insert(schema.sighting), rows)
+    await worker().prune()
+    assert await sightings(store) == 6
+    assert await weights(store) == {
+        **{f"2001:db8:4:{number}::/64": 1 for number in range(3)},
+        **{HERE: 1, "10.0.0.0": 1, "10.0.0.1": 1},
+    }
+
+
+@pytest.mark.asyncio
+async def test_the_newest_addresses_of_a_phone_that_moves_are_kept(acme: Fleet, store: Store, tmp_path: Path) -> None:
+    now = [100 * DAY]
+    recorder = Recorder(store, Settings(data=tmp_path), lambda *_: None, lambda: now[0])
+    for address in ("d", "c", "b", "d", "a"):
+        now[0] += DAY
+        recorder.sighted(address, MAC)
+        await recorder.flush()
+    assert await weights(store) == {"a": 1, "b": 1, "d": 1}
+
+
+@pytest.mark.asyncio
+async def test_devices_that_are_revoked_or_nobodys_do_not_count(acme: Fleet, store: Store, make_recorder: Make) -> None:
+    recorder = make_recorder()
+    for mac in (MAC, OTHER, Mac("0004f2aabb99")):
+        recorder.sighted(HERE, mac)
+    await recorder.flush()
+    assert await weights(store) == {HERE: 2}
+    await acme.revoke_device(MAC)
+    assert await weights(store) == {HERE: 1}
+
+
+@pytest.mark.asyncio
+async def test_a_trim_that_fails_loses_no_batch(
+    acme: Fleet, store: Store, make_recorder: Make, counted: Counter[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = make_recorder()
+    recorder.sighted(HERE, MAC)
+    monkeypatch.setattr(records, "trim_sightings", lambda *_: _failing(None))
+    await recorder.flush()
+    assert (recorder.waiting(), counted["background", "trim"]) == (0, 1)
+    assert await weights(store) == {HERE: 1}
 
 
 @pytest.mark.asyncio
@@ -232,6 +306,18 @@ async def test_weights_are_counted_once_a_minute_and_populations_after_a_change(
     assert crowd.weights == {HERE: 1}
 
 
+async def add_devices(store: Store, number: int) -> None:
+    account = {"id": "a", "name": "a", "created": 0.0}
+    rows = [
+        {"mac": f"0004f2{one:06x}", "vendor": "poly", "model": "VVX 411", "account": "a", "created": 0.0}
+        for one in range(number)
+    ]
+    async with store.writing() as connection:
+        await connection.execute(insert(schema.account), [account])
+        for start in range(0, number, 1000):
+            await connection.execute(insert(schema.device), rows[start : start + 1000])
+
+
 @pytest.mark.asyncio
 async def test_sightings_are_forgotten_after_their_days(
     store: Store, views: Views, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -243,6 +329,7 @@ async def test_sightings_are_forgotten_after_their_days(
         counted[label] += 1
 
     recorder = Recorder(store, Settings(data=tmp_path, gate_memory=30.0), count, lambda: now[0])
+    await add_devices(store, 40)
     for number in range(40):
         recorder.sighted(HERE, Mac(f"0004f2{number:06x}"))
     await recorder.flush()
@@ -265,7 +352,7 @@ async def test_sightings_are_forgotten_after_their_days(
 async def test_sightings_that_wait_are_bounded_and_counted(
     make_recorder: Make, counted: Counter[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(records, "_SIGHTED", 500)
+    monkeypatch.setattr(standing, "_MOST", 500)
     recorder = make_recorder(store_queue=100)
     for number in range(150):
         recorder.sighted(HERE, Mac(f"0004f2{number:06x}"))
@@ -276,7 +363,7 @@ async def test_sightings_that_wait_are_bounded_and_counted(
         recorder.sighted(HERE, Mac(f"0004f2{number:06x}"))
         if recorder.waiting() == 100:
             await recorder.flush()
-    assert len(recorder._sighted) <= 500
+    assert len(recorder._sighted) <= 501
 
 
 @pytest.mark.asyncio
@@ -285,6 +372,7 @@ async def test_counting_many_sightings_does_not_hold_up_the_loop(store: Store, v
         {"mac": f"0004f2{number:06x}", "address": f"10.{number % 100}.{number // 100 % 100}.7", "day": 1}
         for number in range(30_000)
     ]
+    await add_devices(store, 30_000)
     async with store.writing() as connection:
         for start in range(0, len(rows), 1000):
             await connection.execute(insert(schema.sighting), rows[start : start + 1000])
