@@ -45,8 +45,8 @@ class Dial:
     capacity: float = 46.0
     """Boots a second that each server shall be able to do in scaled storms.
 
-    Phones that were turned away come back in waves, a retry apart. This lets the third wave be within the capacity; with a
-    little less, a few phones wait for a fourth one, whatever the server does, and T99 is up to 1.3 x the ideal.
+    Phones that were turned away come back in waves, a retry apart. This lets the third wave be within the capacity;
+    with a little less, a few phones wait for a fourth one, whatever the server does, and T99 is up to 1.3 x the ideal.
     """
     steady: float = 20.0
     """The same at a steady rate, and for the cost."""
