@@ -53,7 +53,9 @@ _OUT_OF_FILES: Final = 1.0
 _MAX_HEADERS: Final = 64
 """header lines in a request; phones send ten."""
 _SAVED_UP: Final = 0.1
-"""s of CPU that a share may save up while it is not used."""
+"""s that the legacy listener's share may save up while it is not used."""
+_AT_FIRST: Final = 0.003
+"""s of CPU for turning callers away that may be saved up: a hundred of them."""
 _CALLER_COST: Final = 30e-6
 """s of CPU for taking one caller in and turning it away, until it has been measured."""
 
@@ -106,7 +108,7 @@ class Listener:
         self._timer: asyncio.TimerHandle | None = None
         self._next_turn: asyncio.Handle | None = None
         self._backlog = settings.server_backlog
-        self._rejections = Share(settings.gate_rejections, _SAVED_UP)
+        self._rejections = Share(settings.gate_rejections, _AT_FIRST)
         self._caller_cost = _CALLER_COST
         self._charged = 0
         self._shut_until = 0.0
