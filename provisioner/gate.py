@@ -141,7 +141,7 @@ class GateState(NamedTuple):
     storm: bool
     waiting: int
     delay: float
-    """How long the caller has waited who has waited longest, seconds."""
+    """How long the caller has waited who has waited longest, in the kernel's queue too; seconds."""
     capacity: float
     """Handshakes a second that can be begun, as measured; 0 until known."""
     backlog: int

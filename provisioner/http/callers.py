@@ -80,6 +80,8 @@ class Callers:
     def __init__(self, shared: Shared, observe: Observe, begin: Begin) -> None:
         self.gate: Gate[Caller] = Gate(gate_limits(shared.settings))
         self.turned_away = 0
+        self.kernel_delay = 0.0
+        """The longest that anybody had lain in the kernel's queue who came since the last look, s."""
         self._shared = shared
         self._count = shared.count
         self._observe = observe
@@ -183,6 +185,8 @@ class Callers:
         elif not (lain := self._lain(caller, now)) >= 0:
             self._drop(caller, Drop.GONE)
         else:
+            if lain > self.kernel_delay and (caller.site in self.gate.weights or not self.gate.weights):
+                self.kernel_delay = lain
             self._let_go(self.gate.offer(caller, caller.site, now - lain, now, resumes=facts.resumes))
 
     def _lain(self, caller: Caller, now: float) -> float:

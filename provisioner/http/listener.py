@@ -42,6 +42,8 @@ _ENOUGH: Final = 4
 """Callers that always may wait, whatever it costs to take them in: with fewer, a handshake slot could stay empty."""
 _SHORTEST: Final = 16
 """Connections that the kernel may hold at least."""
+_SHORT: Final = 64
+"""Connections that it may hold under pressure, while the capacity is not known."""
 _SCAN: Final = 0.5
 """s between looks at the deadlines: the error of every time-out."""
 _IDLE_AT_LEAST: Final = 1.0
@@ -112,6 +114,7 @@ class Listener:
         self._caller_cost = _CALLER_COST
         self._charged = 0
         self._shut_until = 0.0
+        self._short_until = 0.0
         legacy = kind is ListenerKind.LEGACY
         self._cores = Share(settings.gate_legacy, _SAVED_UP * settings.gate_legacy) if legacy else None
         sock.setblocking(False)
@@ -132,7 +135,8 @@ class Listener:
         """The gate in numbers."""
         gate, now = self._callers.gate, monotonic()
         storms = self._storm is not None and self._storm.on
-        return GateState(storms, len(gate), gate.delay(now), gate.capacity, self._backlog)
+        delay = max(gate.delay(now), self._callers.kernel_delay)
+        return GateState(storms, len(gate), delay, gate.capacity, self._backlog)
 
     def know(self, weights: Mapping[str, int]) -> None:
         """The known good phones of each site, from now on."""
@@ -363,19 +367,19 @@ class Listener:
             connection.close()
 
     def _note(self, now: float) -> None:
-        """Whether it storms, and how long the kernel's own queue may be: what is in it is never looked at in time."""
-        gate = self._callers.gate
-        delay = gate.delay(now)
-        storm = self._storm
+        """Whether it storms, and how long the kernel's own queue may be: what is in it is not looked at in time."""
+        gate, settings, storm = self._callers.gate, self._settings, self._storm
+        delay = max(gate.delay(now), self._callers.kernel_delay)
+        self._callers.kernel_delay = 0.0
         if storm is not None:
             storm.capacity = gate.capacity
             if storm.note(delay, now):
-                log.warning(
-                    "storm mode %s: callers wait %.1f s, %.0f handshakes/s", _on(storm.on), delay, gate.capacity
-                )
-        backlog = self._settings.server_backlog
-        if gate.capacity and delay > self._settings.gate_target:
-            backlog = min(backlog, max(_SHORTEST, int(gate.capacity * self._settings.worker_count)))
+                log.info("storm mode %s: callers wait %.1f s, %.0f handshakes/s", _on(storm.on), delay, gate.capacity)
+        if delay > settings.gate_target:
+            self._short_until = now + settings.gate_calm
+        backlog = settings.server_backlog
+        if now < self._short_until:
+            backlog = min(backlog, max(_SHORTEST, int(gate.capacity * settings.worker_count) or _SHORT))
         if self._wanted and abs(backlog - self._backlog) > self._backlog // 4:
             self._backlog = backlog
             self._sock.listen(backlog)

@@ -217,6 +217,21 @@ async def test_a_full_house_does_not_spin_and_whoever_only_stays_gives_way(pki: 
             one.close()
 
 
+@pytest.mark.asyncio
+async def test_waiting_in_the_kernels_queue_is_waiting(pki: Pki, crowd: Crowd) -> None:
+    """Callers who are begun as soon as they are taken in, but are taken in late: a storm, and a shorter queue."""
+    storm = Storm(target=0.05, interval=0.1, calm=60)
+    async with edge(pki.context(), gate_slots=16, gate_target=0.05, storm=storm) as server:
+        assert server.listener.state.backlog == 512
+        until = time.monotonic() + 5
+        while not storm.on and time.monotonic() < until:
+            crowd.come(server, client_hello(pki), number=2)
+            _stand_still(0.1)
+            await asyncio.sleep(0.01)
+        assert storm.on
+        assert server.listener.state.backlog <= 64
+
+
 def _staying(context: ssl.SSLContext, port: int) -> ssl.SSLSocket:
     raw = socket.create_connection(("127.0.0.1", port), timeout=10)
     tls = context.wrap_socket(raw, server_hostname="localhost")
