@@ -24,9 +24,14 @@ class Crowd:
         self.all: list[socket.socket] = []
 
     def come(self, server: Edge, first: bytes, address: str = "127.0.0.1", number: int = 1) -> None:
+        """Connect and say something; nobody more once the kernel's queue is full, since the loop stands meanwhile."""
         for _ in range(number):
-            raw = socket.create_connection(("127.0.0.1", server.port), timeout=10, source_address=(address, 0))
+            try:
+                raw = socket.create_connection(("127.0.0.1", server.port), timeout=0.3, source_address=(address, 0))
+            except TimeoutError:
+                return
             self.all.append(raw)
+            raw.settimeout(10)
             raw.sendall(first)
 
     def leave(self) -> None:
