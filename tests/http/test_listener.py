@@ -15,7 +15,6 @@ import pytest
 from aiohttp import web
 
 from provisioner.http.shared import State
-from provisioner.http.wire import Wire, as_response
 from provisioner.model import ListenerKind
 from tests.http.conftest import REQUEST, Edge, Pki, client_context, edge, exchange, get, reset
 
@@ -376,58 +375,6 @@ async def test_draining_ends_in_time_whatever_the_handler_does(pki: Pki) -> None
         await asyncio.wait_for(server.listener.drain(0.3), 2)
         assert len(server.listener) == 0
         sock.close()
-
-
-@pytest.mark.asyncio
-async def test_a_few_pipelined_requests_are_answered_in_order_and_hundreds_are_not(pki: Pki) -> None:
-    async with edge(pki.context()) as server:
-
-        def talk(number: int) -> bytes:
-            with _connect(pki, server, True) as sock:
-                sock.sendall(b"".join(REQUEST % b"%d" % n for n in range(number)))
-                answer = b""
-                while b"/%d 0" % (number - 1) not in answer:
-                    data = sock.recv(65536)
-                    if not data:
-                        break
-                    answer += data
-                return answer
-
-        answer = await asyncio.to_thread(talk, 16)
-        positions = [answer.index(b"GET /%d 0" % n) for n in range(16)]
-        assert positions == sorted(positions)
-        assert b"/299 0" not in await asyncio.to_thread(talk, 300)
-        await server.counted("http_refused pipelined")
-
-
-@pytest.mark.asyncio
-async def test_a_peer_that_sends_hundreds_of_records_at_once_holds_nobody_up(pki: Pki) -> None:
-    lags: list[float] = []
-
-    async def beat() -> None:
-        while True:
-            before = time.monotonic()
-            await asyncio.sleep(0.005)
-            lags.append(time.monotonic() - before)
-
-    async def costly(request: web.BaseRequest) -> web.StreamResponse:
-        time.sleep(0.002)  # noqa: ASYNC251  # as a rendering is: work that holds the loop
-        return as_response(Wire(200, b"done"))
-
-    def flood() -> None:
-        with _connect(pki, server, True) as sock:
-            for n in range(400):
-                sock.sendall(REQUEST % b"%d" % n)  # a record each
-            while sock.recv(65536).count(b"done") and sock.pending():
-                pass
-
-    async with edge(pki.context(), costly, eager=True) as server:
-        beating = asyncio.create_task(beat())
-        await asyncio.gather(*(asyncio.to_thread(flood) for _ in range(4)))
-        answer, *_ = await get(client_context(pki, pki.good), server.port)
-        assert b"done" in answer
-        beating.cancel()
-        assert max(lags) < 0.5
 
 
 @pytest.mark.asyncio

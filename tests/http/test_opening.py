@@ -173,7 +173,7 @@ async def _second_flight_at_once(context: ssl.SSLContext, port: int, request: by
 @pytest.mark.asyncio
 async def test_a_thousand_half_open_connections_do_not_hinder_a_phone(pki: Pki) -> None:
     hello = client_hello(pki)
-    async with edge(pki.context(), tls_hello_timeout=2.0) as server:
+    async with edge(pki.context(), tls_hello_timeout=2.0, server_backlog=1024) as server:
         idle = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(1000)]
         for number, one in enumerate(idle):
             one.sendall(hello[: number % 50])
