@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import record
@@ -237,12 +237,21 @@ def main() -> None:
     """Run, print the table, keep the result, draw the plots."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--only", action="append", choices=PARTS, metavar="PART", help=f"one of {', '.join(PARTS)}")
+    names = [kind.name for kind in (*Dial().compared, *Dial().parts_off)]
+    parser.add_argument(
+        "--against", action="append", choices=names, metavar="SERVER", help="one of: " + "; ".join(names)
+    )
     parser.add_argument("--quick", action="store_true", help="a tiny storm of each kind: to see that it runs")
     parser.add_argument("--rival", action="store_true", help="a busy rival instead of a CPU quota")
     parser.add_argument("--output", type=Path, default=None, help="directory of the result; bench/results")
     parser.add_argument("--page", type=Path, default=None, help="directory of the page and plots; docs")
     args = parser.parse_args()
     dial, versions = QUICK if args.quick else Dial(), record.versions(nginx=True)
+    if args.against:
+        compared, parts_off = (
+            [one for one in some if one.name in args.against] for some in (dial.compared, dial.parts_off)
+        )
+        dial = replace(dial, compared=tuple(compared), parts_off=tuple(parts_off))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # nothing that was started is left behind
     raise_files(dial.silent + 2000)
     with (
@@ -253,9 +262,10 @@ def main() -> None:
         found = Bench(stage, dial, args.only or PARTS).run()
     command = "bench/storm.py" + " --quick" * args.quick + " --rival" * args.rival
     command += "".join(f" --only {one}" for one in args.only or ())
+    command += "".join(f" --against {one!r}" for one in args.against or ())
     told = storm_page.rows(found)
     print(storm_page.table_text(told))
-    name = "storm-quick" if args.quick else "storm-part" if args.only else "storm"
+    name = "storm-quick" if args.quick else "storm-part" if args.only or args.against else "storm"
     kept = {"table": [vars(one) for one in told], **found.kept()}
     record.keep(name, command, kept, args.output, versions=versions)
     page = args.page or (Path(__file__).parent.parent / "docs" if name == "storm" else None)

@@ -31,6 +31,7 @@ _LONGEST: Final = 900.0
 _LOAD: Final = 30.0
 """s of a load without a power cut."""
 FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
+MORE: Final = click.FloatRange(0, 1e6, min_open=True)
 
 
 @click.group(cls=Nouns)
@@ -83,10 +84,10 @@ def simulate_boot_command(mac: Mac, ca: Path | None, insecure: bool, **options: 
 @click.option("--no-retry", is_flag=True, help="One attempt a boot.")
 @click.option("--greedy", is_flag=True, help="Phones of the last site retry ten times as often.")
 @click.option("--heed", multiple=True, metavar="VENDOR", help="Its phones wait for Retry-After; can be repeated.")
-@click.option("--rate", default=0.0, metavar="R", help="No power cut: R fresh boots begin each second.")
-@click.option("--together", default=0, metavar="K", help="No power cut: always K boots at a time.")
+@click.option("--rate", type=MORE, metavar="R", help="No power cut: R fresh boots begin each second.")
+@click.option("--together", type=click.IntRange(1), metavar="K", help="No power cut: always K boots at a time.")
 @click.option("--seconds", type=float, metavar="S", help="Longest time.  [default: 900; 30 with --rate, --together]")
-@click.option("--capacity", default=0.0, metavar="C", help="Boots/s of the server, if known, for the ideal.")
+@click.option("--capacity", type=MORE, metavar="C", help="Boots/s of the server, if known, for the ideal.")
 @click.option("--processes", type=int, metavar="N", help="Processes that simulate.  [default: one a core, 2 at most]")
 @click.option("--plots", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Write SVG plots there.")
 def simulate_storm_command(
@@ -100,7 +101,8 @@ def simulate_storm_command(
     """Thousands of phones come back after a power cut: who is served when.
 
     Makes what it takes (account Storm with its devices, certificates of the demo factories) and runs against the server
-    that runs on --data, such as `make run`'s. Exit code 0 when every phone came back with its own configuration.
+    that runs on --data, such as `make run`'s. Exit code 0 when every phone came back with its own configuration; with
+    --rate and --together, when no attempt failed.
     """
     plan = _storm_plan(**options)  # type: ignore[arg-type]  # click has typed each option
     large = (min(500, phones // 4) if sites > 1 else 0) if nat is None else nat
@@ -132,8 +134,9 @@ def _storm_plan(
     heed: tuple[str, ...],
     seconds: float | None,
     processes: int | None,
-    rate: float,
-    together: int,
+    rate: float | None,
+    together: int | None,
+    capacity: float | None,
     **times: float,
 ) -> StormPlan:
     """Everything but the cast; wrong options are told before anything is prepared."""
@@ -148,9 +151,10 @@ def _storm_plan(
         heeding=frozenset(one.lower() for one in heed),
         seconds=seconds if seconds is not None else _LONGEST if mode is Mode.STORM else _LOAD,
         processes=processes if processes is not None else min(2, os.cpu_count() or 1),
-        rate=rate,
-        together=together,
-        **times,  # type: ignore[arg-type]  # spread, patience, retry, jitter, capacity
+        rate=rate or 0.0,
+        together=together or 0,
+        capacity=capacity or 0.0,
+        **times,  # type: ignore[arg-type]  # spread, patience, retry, jitter
     )
 
 

@@ -173,6 +173,8 @@ def farewell(configured: Settings, addresses: Addresses) -> None:
         shown = configured.server_name if kind is ListenerKind.DEVICE else host
         path = "health" if kind is ListenerKind.ADMIN else ""
         out.print(f"  {kind:<10} {schemes.get(kind, 'http')}://{shown}:{port}/{path}", markup=False)
+        if kind is ListenerKind.ADMIN:
+            out.print(f"  {'':<10} http://{host}:{port}/storm shows who is served when", markup=False)
     out.print("Try, in another terminal:")
     for words in (f"render {VVX} --explain", "events --limit 10", "device list", "doctor"):
         out.print(f"  {_program()} --data {data} {words}", markup=False)

@@ -26,7 +26,16 @@ Asked = Callable[..., Any]
 MAC = "0004f2aabbcc"
 
 
-@pytest.mark.parametrize("words", [["frobnicate"], ["device", "add"], ["events", "--limit", "0"], ["--nonsense"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["frobnicate"],
+        ["device", "add"],
+        ["events", "--limit", "0"],
+        ["--nonsense"],
+        ["simulate", "storm", "--rate", "0"],
+    ],
+)
 def test_wrong_usage_is_told_in_json_where_that_was_asked_for(run: Run, words: list[str]) -> None:
     result = run(*words, "--json", code=2)
     error = json.loads(result.stderr)["error"]

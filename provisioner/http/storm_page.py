@@ -92,6 +92,7 @@ class Graph(NamedTuple):
 def document(view: StormView, samples: Iterable[Sample]) -> bytes:
     """The same for programs; what is not known is null."""
     now = {name: _finite(getattr(view, name)) for name in StormView.__slots__}
+    now |= {name: now[name] or None for name in ("since", "capacity", "connections")}
     return json.dumps({"now": now, "samples": [one._asdict() for one in samples]}).encode() + b"\n"
 
 

@@ -77,8 +77,9 @@ class StormReport:
 
     @property
     def good(self) -> bool:
-        """Every phone came back (in a storm) and got nothing but its own."""
-        return not self.wrong_bodies and (self.mode != Mode.STORM or self.back == self.phones)
+        """Every phone came back, or without a power cut no attempt failed; and each got nothing but its own."""
+        all_well = self.back == self.phones if self.mode == Mode.STORM else set(self.outcomes) <= {BACK}
+        return not self.wrong_bodies and all_well
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:

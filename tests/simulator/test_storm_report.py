@@ -91,6 +91,8 @@ def test_a_load_counts_boots_and_only_those_within_its_time() -> None:
     plan = StormPlan(crowd(["a", "b"]), mode=Mode.RATE, rate=2, seconds=2, capacity=5)
     report = reckon(plan, [attempt(0, 0, 1), attempt(1, 0.5, 1), attempt(0, 1, 1.5), attempt(0, 1.9, 9)])
     assert (report.phones, report.back, report.goodput) == (4, 4, 1.5)
+    assert report.good
+    assert not reckon(plan, [attempt(0, 0, 1), attempt(1, 0.5, 1, "reset")]).good, "an attempt has failed"
     assert (report.ideal, report.jain, report.sites) == (None, None, {})
 
 
