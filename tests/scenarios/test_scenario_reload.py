@@ -170,7 +170,7 @@ def test_what_was_fetched_just_before_a_hand_over_is_told_all_the_same(blank: Ho
     house.start()
 
     def newest() -> float:
-        return max(one.at for one in administer(house, lambda fleet: fleet.fetches(Mac(T46S))))
+        return max((one.at for one in administer(house, lambda fleet: fleet.fetches(Mac(T46S)))), default=0.0)
 
     try:
         for _ in range(12):
