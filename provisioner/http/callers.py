@@ -182,7 +182,7 @@ class Callers:
             self._drop(caller, "name")
         elif facts.fingerprint in self._scanners:
             self._drop(caller, "scanner")
-        elif not (lain := self._lain(caller, now)) >= 0:
+        elif (lain := self._lain(caller, now)) < 0:
             self._drop(caller, Drop.GONE)
         else:
             if lain > self.kernel_delay and (caller.site in self.gate.weights or not self.gate.weights):

@@ -12,7 +12,7 @@ from typing import Any, Final
 from OpenSSL import SSL
 
 from provisioner.http.contexts import make_context, peer_cert, tls_facts, was_resumed
-from provisioner.http.machine import SENDING, Hello, Machine, classify
+from provisioner.http.machine import SENDING, Machine
 from provisioner.http.shared import Shared, State
 from provisioner.http.transport import SocketTransport
 
@@ -22,31 +22,29 @@ MAX_HANDSHAKE: Final = 32 * 1024
 """bytes a client may send before it is done: five certificates of 2 KiB are 10 KiB; OpenSSL alone would take 100."""
 _SLIM_AFTER: Final = 1.0
 """s after which a connection that has nothing to do gives its buffers back."""
-_WRONG_PORT: Final = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _UNKNOWN: Final = object()
 
 
 class TlsTransport(SocketTransport):
-    """A connection that speaks TLS; the protocol above hears of it once the handshake is complete."""
+    """A connection whose whole ClientHello waits in the socket; the protocol above hears of it after the handshake."""
 
-    __slots__ = ("_cert", "_context", "_first", "_goodbye", "_machine", "_weight")
+    __slots__ = ("_cert", "_context", "_goodbye", "_machine", "_weight")
 
     def __init__(self, shared: Shared, sock: socket.socket, peername: object, context: SSL.Context) -> None:
         self._context = context
-        self._machine: Machine | None = None
-        self._first: bytes | bytearray = b""
+        self._machine = Machine(context, shared.buffers)
         self._weight = 0
         self._goodbye = False
         self._cert: Any = _UNKNOWN
         super().__init__(shared, sock, peername)
 
     def _begin(self) -> None:
-        self.due = self.last + self._shared.settings.tls_hello_timeout
+        self.due = self.last + self._shared.settings.tls_handshake_timeout
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """As SocketTransport; the certificate is taken out of OpenSSL when first asked for."""
         machine = self._machine
-        if machine is not None and self.state >= State.OPEN:
+        if self.state >= State.OPEN:
             if name == "peer_cert":
                 if self._cert is _UNKNOWN:
                     self._cert = peer_cert(machine.connection)
@@ -67,9 +65,9 @@ class TlsTransport(SocketTransport):
     def expire(self, now: float) -> None:
         """As SocketTransport, with the limits of a handshake before it is open."""
         if self.state == State.OPENING:
-            self._refuse("handshake_timeout" if self._machine else "hello_timeout")
+            self._refuse("handshake_timeout")
             return
-        if self.state == State.OPEN and self.idle and self._machine and not self.get_write_buffer_size():
+        if self.state == State.OPEN and self.idle and not self.get_write_buffer_size():
             self._machine.slim()
         super().expire(now)
 
@@ -77,37 +75,11 @@ class TlsTransport(SocketTransport):
 
     def _received(self, size: int) -> None:
         machine = self._machine
-        if machine is None:
-            self._first_bytes(size)
-            return
         machine.feed_incoming(size)
         if self.state == State.OPEN:
             self._decrypt()
         else:
             self._handshake(machine, size)
-
-    def _first_bytes(self, size: int) -> None:
-        """Wait for a whole record; the usual ClientHello comes in one piece and is not copied."""
-        incoming = self._shared.buffers.incoming_view[:size]
-        whole = not self._first
-        if not whole:
-            self._first += incoming
-        kind = classify(incoming if whole else self._first)
-        if kind is Hello.CLIENT_HELLO:
-            machine = self._machine = Machine(self._context, self._shared.buffers)
-            if whole:
-                machine.feed_incoming(size)
-            else:
-                machine.feed(self._first)
-            self.due = monotonic() + self._shared.settings.tls_handshake_timeout
-            self._first = b""
-            self._handshake(machine, size)
-        elif kind is Hello.MORE:
-            if whole:
-                self._first = bytearray(incoming)
-        else:
-            self._chunk = _WRONG_PORT if kind is Hello.PLAIN_HTTP else b""
-            self._refuse(kind.value)
 
     def _handshake(self, machine: Machine, size: int) -> None:
         self._weight += size
@@ -146,7 +118,7 @@ class TlsTransport(SocketTransport):
         Nothing more is read from the socket meanwhile.
         """
         machine = self._machine
-        if machine is None or self.state != State.OPEN or not self._reading:
+        if self.state != State.OPEN or not self._reading:
             self._caught_up()
             return
         data = machine.read()
@@ -182,14 +154,12 @@ class TlsTransport(SocketTransport):
             self._eof = True
             self._refuse("left")
             return
-        if self._machine is not None and not self._machine.closed_by_peer:
+        if not self._machine.closed_by_peer:
             self._shared.count("connections", "truncated")
         super()._ended()
 
     def _fill(self) -> bytes | memoryview:
         machine = self._machine
-        if machine is None:
-            return b""
         self._encrypt(machine)
         ciphertext = machine.outgoing()
         if not ciphertext and self.state == State.CLOSING and not self._goodbye:
