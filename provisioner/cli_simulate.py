@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,24 +14,25 @@ from pathlib import Path
 from typing import Final
 
 import click
+from click.core import ParameterSource
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from provisioner import storm_cast
+from provisioner import storm_cast, storm_server
+from provisioner.cli_call import simulate_call_command
 from provisioner.cli_output import console
 from provisioner.cli_session import MAC, OK, REFUSED, Nouns, session
-from provisioner.errors import Invalid
+from provisioner.errors import Invalid, Unusable
 from provisioner.installation import ca_file
 from provisioner.model import Mac
 from provisioner.simulator import simulate_boot
 from provisioner.simulator.storm import StormNow, run_storm
-from provisioner.simulator.storm_plan import Mode, StormPlan, site_addresses
+from provisioner.simulator.storm_plan import Mode, StormPlan, calm, site_addresses
 from provisioner.simulator.storm_plots import write_plots
+from provisioner.simulator.storm_report import StormReport
+from provisioner.simulator.storm_stop import Stop, listening
 from provisioner.simulator.storm_text import storm_json, storm_text
+from provisioner.storm_options import Asked
 
-_LONGEST: Final = 900.0
-"""s that a storm may last; phones that are not back by then are told as such."""
-_LOAD: Final = 30.0
-"""s of a load without a power cut."""
 FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 MORE: Final = click.FloatRange(0, 1e6, min_open=True)
 
@@ -73,10 +76,13 @@ def simulate_boot_command(mac: Mac, ca: Path | None, insecure: bool, **options: 
     click.get_current_context().exit(REFUSED if code else OK)
 
 
+simulate.add_command(simulate_call_command)
+
+
 @simulate.command("storm")
-@click.option("--phones", default=2000, metavar="N", help="How many phones.  [default: 2000]")
+@click.option("--phones", type=int, metavar="N", help="How many phones.  [default: 2000]")
 @click.option("--spread", default=60.0, metavar="S", help="Power-on is spread over so many seconds.  [default: 60]")
-@click.option("--sites", default=30, metavar="N", help="Shared addresses they come from.  [default: 30]")
+@click.option("--sites", type=int, metavar="N", help="Shared addresses they come from.  [default: 30]")
 @click.option("--nat", type=int, metavar="N", help="Phones behind one of them.  [default: 500, or a quarter]")
 @click.option("--patience", default=10.0, metavar="S", help="Connect to first byte, then it gives up.  [default: 10]")
 @click.option("--retry", default=60.0, metavar="S", help="From giving up to the next attempt.  [default: 60]")
@@ -86,76 +92,115 @@ def simulate_boot_command(mac: Mac, ca: Path | None, insecure: bool, **options: 
 @click.option("--heed", multiple=True, metavar="VENDOR", help="Its phones wait for Retry-After; can be repeated.")
 @click.option("--rate", type=MORE, metavar="R", help="No power cut: R fresh boots begin each second.")
 @click.option("--together", type=click.IntRange(1), metavar="K", help="No power cut: always K boots at a time.")
+@click.option("--known", is_flag=True, help="Everyone boots once before, so that the server knows where they live.")
 @click.option("--seconds", type=float, metavar="S", help="Longest time.  [default: 900; 30 with --rate, --together]")
 @click.option("--capacity", type=MORE, metavar="C", help="Boots/s of the server, if known, for the ideal.")
 @click.option("--processes", type=int, metavar="N", help="Processes that simulate.  [default: one a core, 2 at most]")
 @click.option("--plots", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Write SVG plots there.")
-def simulate_storm_command(
-    phones: int,
-    sites: int,
-    nat: int | None,
-    greedy: bool,
-    plots: Path | None,
-    **options: object,
-) -> None:
+def simulate_storm_command(known: bool, plots: Path | None, **options: object) -> None:
     """Thousands of phones come back after a power cut: who is served when.
 
     Makes what it takes (account Storm with its devices, certificates of the demo factories) and runs against the server
     that runs on --data, such as `make run`'s. Exit code 0 when every phone came back with its own configuration; with
-    --rate and --together, when no attempt failed.
+    --rate and --together, when no attempt failed. Ctrl-C ends it with a report of what was until then.
     """
-    plan = _storm_plan(**options)  # type: ignore[arg-type]  # click has typed each option
-    large = (min(500, phones // 4) if sites > 1 else 0) if nat is None else nat
-    addresses = site_addresses(sites)
-    if greedy and sites < 2 + bool(large):
-        raise Invalid("greedy", "it takes a site that is not the large one, and another to compare with")
-    call = storm_cast.Call(phones, sites, large)
-    stage = asyncio.run(storm_cast.prepare(session().settings(), call, _say))
-    plan = replace(
+    asked = Asked(**options)  # type: ignore[arg-type]  # click has typed each option
+    with _telling_usage():
+        plan, call = asked.plan(_given(), os.cpu_count() or 1)
+    configured = session().settings()
+    if plots is not None:
+        _make(plots)
+    with _interruptible() as stop:
+        stage = asyncio.run(storm_cast.prepare(configured, call, _say))
+        plan = _on_stage(plan, stage, call, greedy=asked.greedy)
+        report = (_move_in(plan, configured.data) if known else None) or _storm(plan, configured.data, stop)
+        click.echo(storm_json(report) if session().as_json else storm_text(report))
+        if plots is not None:
+            write_plots(report, plots)
+    code = OK if report.good else REFUSED
+    click.get_current_context().exit(code if report.stopped_after is None else stop.exit_code)
+
+
+@contextmanager
+def _telling_usage() -> Iterator[None]:
+    """A value that makes no sense is wrong usage, whoever notices it."""
+    try:
+        yield
+    except Invalid as error:
+        raise click.UsageError(f"--{error.field.replace('_', '-')}: {error.why}") from error
+
+
+def _given() -> set[str]:
+    """The options that somebody has typed."""
+    context = click.get_current_context()
+    return {name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+
+
+def _make(plots: Path) -> None:
+    """Now, and not after a quarter of an hour."""
+    try:
+        plots.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Unusable(f"{plots} cannot be made ({error.strerror}); name another directory with --plots") from error
+
+
+@contextmanager
+def _interruptible() -> Iterator[Stop]:
+    """Whatever is under way when there is nothing to report ends with the signal's exit code."""
+    with listening() as stop:
+        try:
+            yield stop
+        except KeyboardInterrupt:
+            why = "stopped; there is nothing to report"
+            told = json.dumps({"error": {"kind": "stopped", "cause": why}}) if session().as_json else why
+            click.echo(told, err=True)
+            raise SystemExit(stop.exit_code) from None
+
+
+# --- the storm ------------------------------------------------------------------------------------------
+
+
+def _on_stage(plan: StormPlan, stage: storm_cast.Stage, call: storm_cast.Call, *, greedy: bool) -> StormPlan:
+    addresses = site_addresses(call.sites)
+    return replace(
         plan,
         phones=stage.phones,
         url=stage.url,
         address=stage.address,
         trust=stage.trust,
-        nat=addresses[0] if large else "",
+        nat=addresses[0] if call.nat else "",
         greedy=frozenset(addresses[-1:] if greedy else ()),
     )
-    with _watched(plan) as progress:
-        report = run_storm(plan, progress)
-    if plots is not None:
-        write_plots(report, plots)
-    click.echo(storm_json(report) if session().as_json else storm_text(report))
-    click.get_current_context().exit(OK if report.good else REFUSED)
 
 
-def _storm_plan(
-    *,
-    no_retry: bool,
-    heed: tuple[str, ...],
-    seconds: float | None,
-    processes: int | None,
-    rate: float | None,
-    together: int | None,
-    capacity: float | None,
-    **times: float,
-) -> StormPlan:
-    """Everything but the cast; wrong options are told before anything is prepared."""
-    if rate and together:
-        raise Invalid("rate", "--rate and --together are two different runs; choose one")
-    if strangers := {one.lower() for one in heed} - storm_cast.VENDORS:
-        raise Invalid("heed", f"{strangers.pop()!r} is none of {', '.join(sorted(storm_cast.VENDORS))}")
-    mode = Mode.RATE if rate else Mode.CLOSED if together else Mode.STORM
-    return StormPlan(
-        mode=mode,
-        retries=not no_retry,
-        heeding=frozenset(one.lower() for one in heed),
-        seconds=seconds if seconds is not None else _LONGEST if mode is Mode.STORM else _LOAD,
-        processes=processes if processes is not None else min(2, os.cpu_count() or 1),
-        rate=rate or 0.0,
-        together=together or 0,
-        capacity=capacity or 0.0,
-        **times,  # type: ignore[arg-type]  # spread, patience, retry, jitter
-    )
+def _move_in(plan: StormPlan, data: Path) -> StormReport | None:
+    """Let everyone boot once, and the server learn where they live; a report when even that went wrong."""
+    server = storm_server.ServerSide(data)
+    with _watched(calm(plan), "moving in") as progress:
+        report = run_storm(calm(plan), progress)
+    if not report.good:
+        click.echo("Not all phones came up on a quiet day, so there was no storm. How it went:", err=True)
+        return report
+    if server.report().known != 1:
+        _wait(storm_server.LEARNT)
+    return None
+
+
+def _wait(seconds: float) -> None:
+    _say(f"waiting {seconds:.0f} s, until the server knows where they live ...")
+    time.sleep(seconds)
+
+
+def _storm(plan: StormPlan, data: Path, stop: Stop) -> StormReport:
+    server = storm_server.ServerSide(data)
+    with _watched(plan, "phones back") as shown, stop.playing():
+
+        def progress(now: StormNow) -> None:
+            shown(now)
+            server.look(now.elapsed)
+
+        report = run_storm(plan, progress, stop)
+        return replace(report, server=server.report())
 
 
 def _say(text: str) -> None:
@@ -165,14 +210,13 @@ def _say(text: str) -> None:
 
 
 @contextmanager
-def _watched(plan: StormPlan) -> Iterator[Callable[[StormNow], None]]:
+def _watched(plan: StormPlan, title: str) -> Iterator[Callable[[StormNow], None]]:
     """A bar and live counters on a terminal; nothing anywhere else."""
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("{task.fields[told]}"))
     with Progress(*columns, console=console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as shown:
         storm = plan.mode is Mode.STORM
-        bar = shown.add_task(
-            "phones back" if storm else "boots", total=len(plan.phones) if storm else plan.seconds, told="preparing"
-        )
+        total = len(plan.phones) if storm else plan.seconds
+        bar = shown.add_task(title if storm else "boots", total=total, told="preparing")
 
         def update(now: StormNow) -> None:
             failed = ", ".join(f"{name} {number}" for name, number in now.outcomes.items() if name != "back")

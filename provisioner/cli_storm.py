@@ -3,33 +3,27 @@
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import click
 
+from provisioner import capacity as capacities
+from provisioner.capacity import Capacity, Cores
 from provisioner.cli_output import Shown
 from provisioner.cli_session import Nouns, session, with_fleet
 from provisioner.counters import totals
 from provisioner.errors import Invalid
 from provisioner.fleet import Fleet
+from provisioner.fleet_shaping import Unshaped
 from provisioner.handshake_cost import handshake_cost
 from provisioner.model import DeviceState, Scope
 from provisioner.neutral import SETTINGS
 from provisioner.run_directory import RunDirectory, running_pid
 from provisioner.settings import Settings
-from provisioner.shaping import Advice, Budget, Outage, advise, campaign_pace, capacity_of
+from provisioner.shaping import Advice, Budget, Outage, Standing, advise, campaign_pace
 from provisioner.vendors import drivers
-
-_ENOUGH = 200
-"""Boots from which on the measured cost of one is trusted."""
-_FILES = 5
-_FILE_COST = 0.00035
-"""CPU seconds a file (assumed)."""
-_ACCEPT_COST = 0.0005
-"""CPU seconds of a connection beside its handshake (assumed)."""
 
 _MOST = 1e9
 """Of any number that is given: beyond it figures are no help, and far beyond none at all."""
@@ -38,15 +32,6 @@ _MOST = 1e9
 @click.group(cls=Nouns)
 def storm() -> None:
     """Get ready for the minute in which the whole fleet comes back."""
-
-
-@dataclass(frozen=True, slots=True)
-class Capacity:
-    """Boots a second of this node, and how that is known: given, measured or estimated."""
-
-    boots: float
-    how: str
-    why: str
 
 
 class _Number(click.FloatRange):
@@ -72,7 +57,8 @@ class _Number(click.FloatRange):
 @click.option("--patience", type=_Number(0.1), metavar="S", help="How long one waits.  [default: gate.patience]")
 @click.option("--capacity", type=_Number(0.01), metavar="C", help="Boots a second, where you know better.")
 @click.option("--boot-cost", type=_Number(0.001), metavar="MS", help="CPU of one boot in ms, instead.")
-@click.option("--apply", is_flag=True, help="Set the values in the vendors' layers.")
+@click.option("--apply", is_flag=True, help="Set the values, and take back what a smaller fleet needs no more.")
+@click.option("--undo", is_flag=True, help="Take back all that --apply has set, whatever the fleet is now.")
 @with_fleet
 async def plan(
     fleet: Fleet,
@@ -82,21 +68,36 @@ async def plan(
     capacity: float | None,
     boot_cost: float | None,
     apply: bool,
+    undo: bool,
 ) -> object:
     """Capacity, the fleet that is safe, the timers that phones should have, and why.
 
-    Without --apply nothing changes. With it every phone gets the values with its next configuration, and uses them
-    from the boot after that. A layer of a model, account, site or device that says otherwise still wins.
+    Without --apply nothing changes. With it the vendors' layers get the values; every phone has them with its next
+    configuration, and uses them from the boot after that. A layer of a model, account, site or device that says
+    otherwise still wins. --undo stands alone and puts the layers back as they were before the first --apply.
     """
     configured = session().settings()
     if capacity is not None and boot_cost is not None:
         raise click.UsageError("--capacity and --boot-cost say the same thing: give one of them")
+    if undo:
+        _require_alone("undo")
+        return _undone(await fleet.unshape())
     known = _capacity(configured, capacity, boot_cost)
     outage = Outage(phones or await _devices(fleet), known.boots, spread, patience or configured.gate_patience)
-    budget = Budget(_cores(configured), configured.gate_rejections, configured.storm_campaign)
+    budget = Budget(Cores.of(configured).number, configured.gate_rejections, configured.storm_campaign)
     advice = await _advice(fleet, configured, outage, budget)
     applied = await _apply(fleet, advice) if apply else []
     return Shown(_data(outage, known, budget, advice, applied), _text(outage, known, budget, advice, applied))
+
+
+def _require_alone(option: str) -> None:
+    """Wrong usage when any other option of this command was given: it would be without effect."""
+    ctx = click.get_current_context()
+    for one in ctx.command.params:
+        name = one.name or ""
+        given = ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+        if given and name not in {option, "data", "as_json", "json"}:
+            raise click.UsageError(f"--{option} takes back everything, so {one.opts[0]} has no meaning beside it")
 
 
 async def _devices(fleet: Fleet) -> int:
@@ -109,43 +110,25 @@ async def _devices(fleet: Fleet) -> int:
 # --- capacity -------------------------------------------------------------------------------------
 
 
-def _cores(configured: Settings) -> int:
-    return min(configured.worker_count, os.cpu_count() or 1)
-
-
 def _capacity(configured: Settings, capacity: float | None, boot_cost: float | None) -> Capacity:
-    """What was given, else what the running server has measured, else an estimate from a second of handshakes."""
+    """What was given, else what the running workers have measured lately, else an estimate from some handshakes."""
+    cores = Cores.of(configured)
     if capacity is not None:
-        return Capacity(capacity, "given", "--capacity")
+        return capacities.given(capacity)
     if boot_cost is not None:
-        return _of_cost(configured, boot_cost / 1000, "given", "--boot-cost")
-    if (measured := _measured(configured)) is not None:
-        return measured
+        return capacities.given_cost(cores, boot_cost / 1000)
+    now, counted = time.time(), _counted(configured)
+    found = None if counted is None else capacities.measured(cores, counted)
+    if found is not None and capacities.is_recent(found, now):
+        return found
     handshake = handshake_cost([configured.data / name for name in configured.tls_certificates])
-    cost = handshake + _ACCEPT_COST + _FILES * _FILE_COST
-    why = (
-        f"no server that runs here has served {_ENOUGH} boots at speed. A handshake takes {handshake * 1000:.2f} ms "
-        f"of this machine (RSA, TLS 1.2, measured now); connection and {_FILES} files are assumed to take "
-        f"{(cost - handshake) * 1000:.2f} ms more"
-    )
-    return _of_cost(configured, cost, "estimated", why)
+    because = capacities.why_not_measured(counted, found)
+    return capacities.estimated(cores, handshake, configured.admission_files, now, because)
 
 
-def _measured(configured: Settings) -> Capacity | None:
-    """The cost of a boot in the half seconds in which the running server was busy with boots."""
-    if not running_pid(configured.data):
-        return None
-    found = totals(RunDirectory(configured.data).metrics)
-    boots, cpu = found.get(("busy_boots_total", ""), 0.0), found.get(("busy_cpu_seconds_total", ""), 0.0)
-    if boots < _ENOUGH or cpu <= 0:
-        return None
-    return _of_cost(configured, cpu / boots, "measured", f"the running server's CPU over {boots:,.0f} boots")
-
-
-def _of_cost(configured: Settings, cost: float, how: str, why: str) -> Capacity:
-    cores, share = _cores(configured), configured.storm_utilization
-    formula = f"{cores} cores x {share:g} (storm.utilization) / {cost * 1000:.2f} ms"
-    return Capacity(capacity_of(cores, share, cost), how, f"{formula}; {why}")
+def _counted(configured: Settings) -> capacities.Totals | None:
+    """What the running workers have counted; None when no server runs here."""
+    return totals(RunDirectory(configured.data).metrics) if running_pid(configured.data) else None
 
 
 # --- what the phones are told ---------------------------------------------------------------------
@@ -155,19 +138,25 @@ async def _advice(fleet: Fleet, configured: Settings, outage: Outage, budget: Bu
     layers = {(one.scope, one.key): one.values for one in await fleet.layers()}
     built_in: Mapping[str, object] = {name: one.default for name, one in SETTINGS.items()}
     shared = {**built_in, **layers.get((Scope.DEFAULTS, ""), {})}
+    shaped = await fleet.shaped()
     found: list[Advice] = []
     for driver in drivers(configured.data / "templates"):
         manifest = driver.manifest
-        found += advise(manifest, outage, budget, {**shared, **layers.get((Scope.VENDOR, manifest.name), {})})
+        own = layers.get((Scope.VENDOR, manifest.name), {})
+        before = {name: one.before for name, one in shaped.get(manifest.name, {}).items()}
+        without = {name: value for name, value in {**own, **before}.items() if value is not None}
+        found += advise(manifest, outage, budget, Standing({**shared, **own}, {**shared, **without}))
     return found
 
 
 async def _apply(fleet: Fleet, advice: Sequence[Advice]) -> list[Advice]:
-    """Set what is new, a vendor at a time; each is one change of an administrator's, with its event."""
+    """Set or take back what is new, all or nothing: one change of an administrator's, with its events."""
     new = [one for one in advice if one.is_new]
-    for vendor in dict.fromkeys(one.vendor for one in new):
-        values = {one.setting: one.value for one in new if one.vendor == vendor}
-        await fleet.set_layer(Scope.VENDOR, vendor, values)
+    wanted: dict[str, dict[str, object]] = {}
+    for one in new:
+        wanted.setdefault(one.vendor, {})[one.setting] = None if one.takes_back else one.value
+    if wanted:
+        await fleet.shape(wanted)
     return new
 
 
@@ -181,15 +170,24 @@ def _data(
         "phones": outage.fleet,
         "spread_s": outage.spread,
         "patience_s": outage.patience,
-        "capacity": {"boots_per_s": round(known.boots, 1), "how": known.how, "why": known.why},
+        "capacity": {
+            "boots_per_s": round(known.boots, 1),
+            "how": known.how,
+            "why": known.why,
+            "at": round(known.at, 1) or None,
+            "caution": known.caution,
+        },
         "safe_fleet": int(outage.safe_fleet),
         "safe": outage.is_safe,
         "collapse_after_s": None if outage.collapse_after is None else round(outage.collapse_after, 1),
         "recovery_s": round(outage.recovery, 1),
         "window_s": math.ceil(outage.window),
         "campaign_per_s": round(campaign_pace(outage.capacity, budget.campaign), 1),
-        "settings": [{**one._asdict(), "new": one.is_new} for one in advice],
-        "applied": [{"vendor": one.vendor, "setting": one.setting, "value": one.value} for one in applied],
+        "settings": [{**one._asdict(), "new": one.is_new, "taken_back": one.takes_back} for one in advice],
+        "applied": [
+            {"vendor": one.vendor, "setting": one.setting, "value": one.value, "taken_back": one.takes_back}
+            for one in applied
+        ],
     }
 
 
@@ -218,12 +216,14 @@ def _text(outage: Outage, known: Capacity, budget: Budget, advice: Sequence[Advi
         ),
     ]
     rows = [("vendor", "setting", "now", "plan", "models", "why"), *map(_row, advice)]
-    return "\n".join((*_aligned(figures), "", *_aligned(rows), "", _end(advice, applied)))
+    beware = [f"Capacity is {known.caution}."] if known.caution else []
+    return "\n".join((*_aligned(figures), *beware, "", *_aligned(rows), "", _end(advice, applied)))
 
 
 def _row(one: Advice) -> tuple[str, ...]:
     plan = "-" if one.value is None else f"{one.value}" + (" *" if one.is_new else "")
-    return one.vendor, one.setting, str(one.current), plan, f"{one.taken_by}/{one.models}", one.why
+    why = f"{one.why}; what was applied is taken back" if one.takes_back else one.why
+    return one.vendor, one.setting, str(one.current), plan, f"{one.taken_by}/{one.models}", why
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
@@ -233,7 +233,25 @@ def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
 
 def _end(advice: Sequence[Advice], applied: Sequence[Advice]) -> str:
     if applied:
-        return f"applied: {', '.join(f'{one.vendor} {one.setting}={one.value}' for one in applied)}"
+        return f"{'; '.join(_done(applied))}. --undo takes back whatever is set."
     if any(one.is_new for one in advice):
-        return "* would change; --apply sets it in the vendor's layer. Nothing was changed."
+        return "* would change; --apply does it in the vendors' layers, --undo takes it all back. Nothing was changed."
     return "Nothing to change."
+
+
+def _done(applied: Sequence[Advice]) -> Iterator[str]:
+    for word, back in (("applied", False), ("taken back", True)):
+        if told := [f"{one.vendor} {one.setting}={one.value}" for one in applied if one.takes_back is back]:
+            yield f"{word}: {', '.join(told)}"
+
+
+def _undone(found: Sequence[Unshaped]) -> Shown:
+    text = "\n".join(map(_undone_line, found)) or "No plan is applied: there is nothing to take back."
+    return Shown({"undone": [one._asdict() for one in found]}, text)
+
+
+def _undone_line(one: Unshaped) -> str:
+    now = "no longer set" if one.now is None else f"{one.now}"
+    if one.taken_back:
+        return f"{one.vendor} {one.setting}: {now}, was {one.value}"
+    return f"{one.vendor} {one.setting}: {now}; somebody has changed the plan's {one.value} since, so it stays"

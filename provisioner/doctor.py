@@ -7,7 +7,7 @@ import resource
 import stat
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -18,7 +18,7 @@ from jinja2 import Environment, TemplateSyntaxError
 
 from provisioner import settings as settings_module
 from provisioner import trust
-from provisioner.contradictions import contradictions, files_wanted, fitted
+from provisioner.contradictions import WHERE_TO_ALLOW, contradictions, files_wanted, fitted
 from provisioner.errors import ProvisionerError, RenderFailed, Unusable
 from provisioner.installation import SETTINGS_FILE, vendors
 from provisioner.layers import merge, resolve
@@ -105,7 +105,8 @@ def _fail(says: str) -> Finding:
 def check_settings(settings: Settings) -> Iterator[Finding]:
     """They can all be meant at once."""
     yield _ok(f"{settings.data / SETTINGS_FILE} is understood")
-    yield from map(_fail, contradictions(settings, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    models = [model for driver in drivers() for model in driver.manifest.models.values()]
+    yield from map(_fail, contradictions(settings, _files(settings).most, models))
 
 
 def check_directory(settings: Settings) -> Iterator[Finding]:
@@ -238,15 +239,39 @@ def check_capacity(settings: Settings) -> Iterator[Finding]:
         yield _warn(f"{workers} workers on {cores} cores only take turns; set server.workers to -1")
     else:
         yield _ok(f"{workers} workers on {cores} cores")
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted, room = files_wanted(settings), fitted(settings, hard).http_connections
-    if room < settings.http_connections:
-        yield _warn(
-            f"{hard} open files are allowed, a worker with http.connections = {settings.http_connections} can want "
-            f"{wanted}: it will take {room} for each listener; raise LimitNOFILE in the service's unit, or lower it"
-        )
-    else:
-        yield _ok(f"open files: {soft} now, {hard} at most, {wanted} wanted by a worker")
+    yield _descriptors(settings, _files(settings))
+
+
+def _descriptors(settings: Settings, files: _Files) -> Finding:
+    """A worker raises its own limit as far as it may; only beyond that does anybody have to do something."""
+    wanted, room = files_wanted(settings), fitted(settings, files.most).http_connections
+    if room >= settings.http_connections:
+        return _ok(f"open files: {files}, {wanted} wanted by a worker")
+    return _warn(
+        f"open files: {files}, and a worker with http.connections = {settings.http_connections} can want {wanted}: it "
+        f"takes {room} connections for each listener instead. Allow {wanted} ({WHERE_TO_ALLOW}), or lower "
+        "http.connections"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """How many files a process of the server may have open; negative where there is no limit."""
+
+    most: int
+    whose: str
+
+    def __str__(self) -> str:
+        return f"{self.most if self.most >= 0 else 'any number'} allowed to {self.whose}"
+
+
+def _files(settings: Settings) -> _Files:
+    """Of the server where one runs; otherwise of this shell, which may not be where it will be started."""
+    pid = running_pid(settings.data)
+    if pid.isdigit():
+        with suppress(OSError):  # another user's, or it has just ended
+            return _Files(resource.prlimit(int(pid), resource.RLIMIT_NOFILE)[1], f"the running server (pid {pid})")
+    return _Files(resource.getrlimit(resource.RLIMIT_NOFILE)[1], "what is started from this shell")
 
 
 def check_clock(settings: Settings) -> Iterator[Finding]:

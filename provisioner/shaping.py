@@ -1,7 +1,8 @@
 """Storm shaping: what a fleet does to a node after a power cut, and the timers that make its phones spread themselves.
 
 Rule: all is arithmetic over four figures (phones, boots a second, spread, patience). Values for phones go in coarse
-steps and an applied one is kept while it still fits: a byte that changes makes every Yealink apply its file anew.
+steps, up and down, and one that is in force is kept while it is about right: a byte that changes makes every Yealink
+apply its file anew. What phones would do without a plan bounds it: a window is never made narrower than that.
 """
 
 from __future__ import annotations
@@ -31,20 +32,15 @@ _HOURS: Final = (4, 6, 8, 12, 16, 22)
 _DAYS: Final = (1, 2, 3, 5, 7)
 
 
-def capacity_of(cores: float, utilization: float, boot_cost: float) -> float:
-    """Boots a second of a node; ``boot_cost`` is CPU seconds a boot."""
-    return cores * utilization / boot_cost
-
-
 def campaign_pace(capacity: float, share: float) -> float:
     """Devices a second that this server may itself tell to fetch again (``storm.campaign``)."""
     return capacity * share
 
 
-def time_left(fleet: int, back: int, capacity: float) -> float:
-    """Seconds until the phones that are not back yet are served, at most; infinite while no capacity is known."""
+def time_left(fleet: int, back: int, pace: float) -> float:
+    """Seconds until the phones that are not back yet are served at this pace, at most; infinite while none is known."""
     waiting = max(0, fleet - back)
-    return waiting / capacity if capacity > 0 else (math.inf if waiting else 0.0)
+    return waiting / pace if pace > 0 else (math.inf if waiting else 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +98,7 @@ class Budget(NamedTuple):
 
 
 class Wish(NamedTuple):
-    """What would be right for a setting, before steps and bounds, and why."""
+    """What would be right for a setting, before steps and bounds, and why; below the lowest step, the lowest is."""
 
     setting: str
     wanted: float
@@ -118,26 +114,26 @@ def delay_wish(outage: Outage, *, calm: bool) -> Wish:
 
 def attempts_wish(outage: Outage, retry: float) -> Wish:
     """As many attempts, ``retry`` s apart, as reach beyond the time in which the node can serve everybody."""
-    least = float(neutral.RETRY_ATTEMPTS.default)
     wanted = outage.recovery / (retry + outage.patience) + 1
-    if wanted <= least:
-        return Wish(neutral.RETRY_ATTEMPTS.name, least, "the default is enough")
+    if wanted <= neutral.RETRY_ATTEMPTS.default:
+        return Wish(neutral.RETRY_ATTEMPTS.name, wanted, "the default is enough")
     return Wish(
         neutral.RETRY_ATTEMPTS.name, wanted, f"one more than fit into the {outage.recovery:.0f} s that all need"
     )
 
 
 def retry_wish(outage: Outage, budget: Budget, *, calm: bool) -> Wish:
-    """The longest of three: the default, what keeps an overload from feeding itself, what turning away may cost."""
+    """The longer of two: what keeps an overload from feeding itself, and what turning away may cost."""
     affordable = outage.fleet * REJECTION / (budget.rejections * budget.cores)
     reasons = {
         f"overload cannot feed itself: N·d/C − Tc = {outage.calming_retry:.0f} s": outage.calming_retry,
         f"turning {outage.fleet:,} phones away stays within gate.rejections: {affordable:.0f} s": affordable,
     }
     why, longest = max(reasons.items(), key=lambda one: one[1])
-    least = float(neutral.RETRY_DELAY.default)
-    if calm or longest <= least:
-        return Wish(neutral.RETRY_DELAY.name, least, "the default is long enough")
+    if calm:
+        return Wish(neutral.RETRY_DELAY.name, 0.0, "the default is long enough: the fleet is safe without more")
+    if longest <= neutral.RETRY_DELAY.default:
+        return Wish(neutral.RETRY_DELAY.name, longest, f"the default is long enough: {longest:.0f} s would do")
     return Wish(neutral.RETRY_DELAY.name, longest, why)
 
 
@@ -145,7 +141,7 @@ def polling(outage: Outage, budget: Budget) -> tuple[Wish, Wish]:
     """Hours of the nightly window and days between two polls, so that polling stays below what a campaign may take."""
     pace = campaign_pace(outage.capacity, budget.campaign)
     hours = outage.fleet / pace / 3600
-    days = max(1.0, hours / _HOURS[-1])
+    days = hours / _HOURS[-1]
     why = f"{outage.fleet:,} phones at {pace:,.1f}/s, {budget.campaign:g}·C, take {hours:.1f} h"
     return Wish("hours", hours, why), Wish(neutral.POLL_PERIOD.name, days, why)
 
@@ -173,6 +169,8 @@ class Advice(NamedTuple):
     value: object
     """None where none of its models has such a parameter."""
     current: object
+    without: object
+    """What they would be told if no plan had been applied."""
     taken_by: int
     """Models that have it."""
     models: int
@@ -183,61 +181,87 @@ class Advice(NamedTuple):
         """Whether applying it would change anything for any phone."""
         return self.value is not None and self.value != self.current
 
+    @property
+    def takes_back(self) -> bool:
+        """Whether it is applied by taking back what an earlier plan had set."""
+        return self.is_new and self.value == self.without
 
-def advise(manifest: Manifest, outage: Outage, budget: Budget, current: Mapping[str, object]) -> tuple[Advice, ...]:
-    """What this vendor's phones should be told; ``current`` is what its layers say now."""
+
+class Standing(NamedTuple):
+    """What a vendor's phones are told by its layer and those below it."""
+
+    current: Mapping[str, object]
+    without: Mapping[str, object]
+    """The same if no plan had been applied."""
+
+    def differs(self, *names: str) -> bool:
+        """Whether a plan has changed any of these."""
+        return any(self.current.get(name) != self.without.get(name) for name in names)
+
+
+def advise(manifest: Manifest, outage: Outage, budget: Budget, standing: Standing) -> tuple[Advice, ...]:
+    """What this vendor's phones should be told."""
 
     def advice(wish: Wish, steps: Sequence[int]) -> Advice:
-        return _advice(manifest, wish, _whole(manifest, wish, steps, current), current)
+        return _advice(manifest, wish.setting, *_stepped(manifest, wish, steps, standing), standing)
 
+    current = standing.current
     shaped = any(current.get(one.name) != one.default for one in (neutral.BOOT_DELAY, neutral.RETRY_DELAY))
     calm = outage.fleet <= outage.safe_fleet * (1 - _TOLERANCE if shaped else 1)
     retry = retry_wish(outage, budget, calm=calm)
-    gap = _whole(manifest, retry, _RETRIES, current)
+    gap, why = _stepped(manifest, retry, _RETRIES, standing)
     return (
         advice(delay_wish(outage, calm=calm), _WAITS),
-        _advice(manifest, retry, gap, current),
+        _advice(manifest, retry.setting, gap, why, standing),
         advice(attempts_wish(outage, gap), _ATTEMPTS),
-        *_polling_advice(manifest, outage, budget, current),
+        *_polling_advice(manifest, outage, budget, standing),
     )
 
 
-def _whole(manifest: Manifest, wish: Wish, steps: Sequence[int], current: Mapping[str, object]) -> int:
+def _stepped(manifest: Manifest, wish: Wish, steps: Sequence[int], standing: Standing) -> tuple[int, str]:
+    """The step, and why it is this one."""
     ceiling = manifest.ceilings.get(wish.setting, steps[-1])
     allowed = [one for one in steps if one <= ceiling] or [ceiling]
-    now = current.get(wish.setting)
-    return step(wish.wanted, allowed, now if isinstance(now, int) else None)
+    now, right = standing.current.get(wish.setting), step(wish.wanted, allowed)
+    value = step(wish.wanted, allowed, now if isinstance(now, int) else None)
+    if value != right:
+        return value, f"{wish.why}; that is within a tenth of the step {value}, which is kept"
+    if value < wish.wanted:
+        return value, f"{wish.why}; {value} is the most they take"
+    return value, wish.why
 
 
-def _advice(manifest: Manifest, wish: Wish, value: object, current: Mapping[str, object]) -> Advice:
-    refusing = [model.refuses[wish.setting] for model in manifest.models.values() if wish.setting in model.refuses]
+def _advice(manifest: Manifest, setting: str, value: object, why: str, standing: Standing) -> Advice:
+    refusing = [model.refuses[setting] for model in manifest.models.values() if setting in model.refuses]
     taken, models = len(manifest.models) - len(refusing), len(manifest.models)
     if not taken:
-        why = f"none of its models can: {max(set(refusing), key=refusing.count)}"
-    elif isinstance(value, int) and value < wish.wanted:
-        why = f"{wish.why}; {value} is the most they take"
-    else:
-        why = wish.why
-    shown = value if taken else None
-    return Advice(manifest.name, wish.setting, shown, current.get(wish.setting), taken, models, why)
+        value, why = None, f"none of its models can: {max(set(refusing), key=refusing.count)}"
+    current, without = standing.current.get(setting), standing.without.get(setting)
+    return Advice(manifest.name, setting, value, current, without, taken, models, why)
 
 
-def _polling_advice(
-    manifest: Manifest, outage: Outage, budget: Budget, current: Mapping[str, object]
-) -> tuple[Advice, ...]:
-    """A window is made wider, never narrower: an administrator may have reasons for more."""
+def _polling_advice(manifest: Manifest, outage: Outage, budget: Budget, standing: Standing) -> tuple[Advice, ...]:
+    """A window that is too narrow without a plan is made wider, and no wider than that."""
+    to, every = neutral.POLL_TO.name, neutral.POLL_PERIOD.name
     hours, days = polling(outage, budget)
-    begin, end = str(current[neutral.POLL_FROM.name]), str(current[neutral.POLL_TO.name])
-    period = current[neutral.POLL_PERIOD.name]
-    before = max(1, period // _DAY) if isinstance(period, int) else 1
-    if _width(begin, end) * before < hours.wanted * (1 - _TOLERANCE):
-        wide = step(hours.wanted, _HOURS)
-        end = _later(begin, max(wide, math.floor(_width(begin, end))))
-        before = max(before, step(days.wanted, _DAYS))
+    begin = str(standing.current[neutral.POLL_FROM.name])
+    end, period, why = str(standing.without[to]), _seconds(standing.without[every]), hours.why
+    own, daily = _width(begin, end), max(1, period // _DAY)
+    widened = standing.differs(to, every)
+    if own * daily < hours.wanted * (1 if widened else 1 - _TOLERANCE):
+        now = round(_width(begin, str(standing.current[to]))) if widened else None
+        end = _later(begin, max(step(hours.wanted, _HOURS, now), math.floor(own)))
+        daily = max(daily, step(days.wanted, _DAYS, _seconds(standing.current[every]) // _DAY if widened else None))
+    else:
+        why = f"{why}, and there are {own * daily:g} h without a plan"
     return (
-        _advice(manifest, Wish(neutral.POLL_TO.name, 0, hours.why), end, current),
-        _advice(manifest, days, max(before * _DAY, period if isinstance(period, int) else 0), current),
+        _advice(manifest, to, end, why, standing),
+        _advice(manifest, every, max(daily * _DAY, period), why, standing),
     )
+
+
+def _seconds(period: object) -> int:
+    return period if isinstance(period, int) else neutral.POLL_PERIOD.default
 
 
 def _minutes(clock: str) -> int:

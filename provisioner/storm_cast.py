@@ -6,6 +6,7 @@ making two thousand RSA keys would take minutes, and no server looks whether two
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
+    PublicFormat,
     load_pem_private_key,
 )
 
@@ -80,15 +82,24 @@ class Stage:
     trust: Path
 
 
+def vendors_of(count: int) -> frozenset[str]:
+    """Whose phones are among the first ``count``."""
+    return frozenset(vendor for vendor, _, _ in _MODELS[:count])
+
+
 def extras(count: int) -> list[Extra]:
     """The first ``count`` phones; always the same ones."""
-    if not 1 <= count <= MOST:
-        raise Invalid("phones", f"must be 1 to {MOST}")
+    _check_count(count)
     chosen = []
     for number in range(count):
         vendor, model, stem = _MODELS[number % len(_MODELS)]
         chosen.append(Extra(number, vendor, model, Mac(f"{stem}{number:04x}")))
     return chosen
+
+
+def _check_count(count: int) -> None:
+    if not 1 <= count <= MOST:
+        raise Invalid("phones", f"must be 1 to {MOST}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +111,11 @@ class Call:
     nat: int
     """Of the phones, how many stand behind the first site's address."""
 
+    def __post_init__(self) -> None:
+        """Invalid when there are too many, or when some could stand nowhere."""
+        _check_count(self.phones)
+        places(self.phones, self.sites, self.nat)
+
 
 async def prepare(configured: Settings, call: Call, say: Say) -> Stage:
     """Everything that a storm against the running server of this installation takes; Unusable says what is missing."""
@@ -107,8 +123,8 @@ async def prepare(configured: Settings, call: Call, say: Say) -> Stage:
     stands = places(call.phones, call.sites, call.nat)
     host, port = _server(configured)
     factories = _factories(configured.data, sorted({one.vendor for one in wanted}))
-    fresh = _burn_in(configured.data, factories, wanted, say)
-    users = await _enlist(configured, wanted, fresh, say)
+    pins = _burn_in(configured.data, factories, wanted, say)
+    users = await _enlist(configured, wanted, pins, say)
     made = [
         StormPhone(
             one.mac,
@@ -167,46 +183,56 @@ def _leaf_file(data: Path, one: Extra) -> Path:
     return _directory(data) / f"{one.mac}.pem"
 
 
-def _burn_in(data: Path, factories: Mapping[str, Factory], wanted: Sequence[Extra], say: Say) -> set[Mac]:
-    """Sign what is not there yet; the Macs that have a new certificate."""
+def _burn_in(data: Path, factories: Mapping[str, Factory], wanted: Sequence[Extra], say: Say) -> Sequence[str]:
+    """Sign what is not there yet; the fingerprint that is pinned of each key. Broken off, it goes on next time."""
     _directory(data).mkdir(mode=0o700, exist_ok=True)
-    keys = _keys(data)
-    missing = [one for one in wanted if one.number % KEYS in keys.fresh or not _leaf_file(data, one).is_file()]
+    keys = [_key(data, number) for number in range(KEYS)]
+    missing = [one for one in wanted if not _leaf_file(data, one).is_file()]
     if missing:
         say(f"signing {len(missing)} certificates ...")
     for one in missing:
-        leaf, _, chain = factories[one.vendor].leaf(one.mac, key=keys.pairs[one.number % KEYS])
-        _leaf_file(data, one).write_bytes(leaf + chain)
-    return {one.mac for one in missing}
+        leaf, _, chain = factories[one.vendor].leaf(one.mac, key=keys[one.number % KEYS])
+        _write(_leaf_file(data, one), leaf + chain)
+    return [_fingerprint(key) for key in keys]
 
 
-@dataclass(frozen=True, slots=True)
-class _Keys:
-    pairs: tuple[rsa.RSAPrivateKey, ...]
-    fresh: frozenset[int]
+def _key(data: Path, number: int) -> rsa.RSAPrivateKey:
+    path = _key_file(data, number)
+    if not path.is_file():
+        _forget_leaves(data, number)
+        made = rsa.generate_private_key(65537, 2048)
+        _write(path, made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    # Proving 32 of our own keys prime again would take longer than all the signing.
+    key = load_pem_private_key(path.read_bytes(), None, unsafe_skip_rsa_key_validation=True)
+    if not isinstance(key, rsa.RSAPrivateKey):
+        raise Unusable(f"{path} is no RSA key: remove {path.parent}, it is made anew")
+    return key
 
 
-def _keys(data: Path) -> _Keys:
-    pairs, fresh = [], set()
-    for number in range(KEYS):
-        path = _key_file(data, number)
-        if not path.is_file():
-            fresh.add(number)
-            path.touch(mode=0o600)
-            made = rsa.generate_private_key(65537, 2048)
-            path.write_bytes(made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-        # Proving 32 of our own keys prime again would take longer than all the signing.
-        key = load_pem_private_key(path.read_bytes(), None, unsafe_skip_rsa_key_validation=True)
-        if not isinstance(key, rsa.RSAPrivateKey):
-            raise Unusable(f"{path} is no RSA key: remove {path.parent}, it is made anew")
-        pairs.append(key)
-    return _Keys(tuple(pairs), frozenset(fresh))
+def _forget_leaves(data: Path, number: int) -> None:
+    """Every certificate of a key that is lost, whoever is wanted this time."""
+    for _, _, stem in _MODELS:
+        for path in _directory(data).glob(f"{stem}????.pem"):
+            if int(path.stem.removeprefix(stem), 16) % KEYS == number:
+                path.unlink()
+
+
+def _write(path: Path, content: bytes) -> None:
+    """All of it or nothing: somebody may lose patience meanwhile."""
+    partial = path.with_suffix(".partial")
+    partial.touch(mode=0o600)
+    partial.write_bytes(content)
+    partial.replace(path)
+
+
+def _fingerprint(key: rsa.RSAPrivateKey) -> str:
+    return hashlib.sha256(key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
 
 
 # --- the administrator's part ---------------------------------------------------------------------------
 
 
-async def _enlist(configured: Settings, wanted: Sequence[Extra], fresh: set[Mac], say: Say) -> Mapping[Mac, str]:
+async def _enlist(configured: Settings, wanted: Sequence[Extra], pins: Sequence[str], say: Say) -> Mapping[Mac, str]:
     """Account, devices, extensions and bindings, by the use-cases an administrator has; who each must register as."""
     known = {one.manifest.name: one for one in drivers(configured.data / "templates")}
     async with Store.of(configured) as store:
@@ -214,7 +240,7 @@ async def _enlist(configured: Settings, wanted: Sequence[Extra], fresh: set[Mac]
         account = await _account(fleet)
         devices = {one.mac: one for one in await fleet.devices(account=account, limit=MOST + 1)}
         extensions = {one.number: one for one in await fleet.extensions(account)}
-        lacking = [one for one in wanted if _lacks(one, devices.get(one.mac), extensions, fresh)]
+        lacking = [one for one in wanted if _lacks(one, devices.get(one.mac), extensions, pins)]
         if lacking:
             say(f"adding {len(lacking)} phones to account {ACCOUNT} ...")
         for first in range(0, len(lacking), _BATCH):
@@ -223,7 +249,7 @@ async def _enlist(configured: Settings, wanted: Sequence[Extra], fresh: set[Mac]
             async with together(store, "storm", time.time()) as transaction:
                 desk = Fleet(transaction, known, actor="storm")
                 for one in lacking[first : first + _BATCH]:
-                    await _add(desk, account, one, devices.get(one.mac), extensions)
+                    await _add(desk, account, one, devices.get(one.mac), extensions, pins)
         told = {one.number: one.auth_user for one in await fleet.extensions(account)}
     return {one.mac: told[one.extension] for one in wanted}
 
@@ -238,21 +264,31 @@ async def _account(fleet: Fleet) -> str:
     return account
 
 
-def _lacks(one: Extra, device: Device | None, extensions: Mapping[str, Extension], fresh: set[Mac]) -> bool:
+def _lacks(one: Extra, device: Device | None, extensions: Mapping[str, Extension], pins: Sequence[str]) -> bool:
     if device is None or device.state is not DeviceState.ASSIGNED or one.extension not in extensions:
         return True
-    return bool(device.pinned) and one.mac in fresh
+    return _outdated(one, device, pins)
+
+
+def _outdated(one: Extra, device: Device, pins: Sequence[str]) -> bool:
+    """Whether a key is pinned that an earlier storm's certificate had."""
+    return device.pinned not in ("", pins[one.number % KEYS])
 
 
 async def _add(
-    fleet: Fleet, account: str, one: Extra, device: Device | None, extensions: Mapping[str, Extension]
+    fleet: Fleet,
+    account: str,
+    one: Extra,
+    device: Device | None,
+    extensions: Mapping[str, Extension],
+    pins: Sequence[str],
 ) -> None:
-    """What this phone lacks. A key that is pinned from an earlier storm is forgotten with the old certificate."""
+    """What this phone lacks."""
     if device is None:
         await fleet.add_device(one.mac, vendor=one.vendor, model=one.model, account=account)
     elif device.state is DeviceState.REVOKED:
         await fleet.restore_device(one.mac)
-    if device is not None and device.pinned:
+    if device is not None and _outdated(one, device, pins):
         await fleet.forget_pin(one.mac)
     if one.extension not in extensions:
         await fleet.add_extension(one.extension, account=account, user=PERSON, display_name=f"Storm {one.number}")

@@ -6,22 +6,13 @@ from itertools import pairwise
 from types import MappingProxyType
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from provisioner.capacity import capacity_of
 from provisioner.model import Model
 from provisioner.neutral import SETTINGS, parse_value
-from provisioner.shaping import (
-    Advice,
-    Budget,
-    Outage,
-    advise,
-    campaign_pace,
-    capacity_of,
-    polling,
-    step,
-    time_left,
-)
+from provisioner.shaping import Advice, Budget, Outage, Standing, advise, campaign_pace, polling, step, time_left
 from provisioner.vendor import Manifest
 from provisioner.vendors import drivers
 
@@ -30,6 +21,7 @@ DEFAULTS = {name: setting.default for name, setting in SETTINGS.items()}
 PATIENT = Model(vendor="test", name="T1", family="test", lines=1, dialect="test")
 VENDOR = Manifest("test", "Test", frozenset(), MappingProxyType({"T1": PATIENT}), {})
 """A vendor whose one model takes every setting."""
+SHIPPED = tuple(driver.manifest for driver in drivers())
 STEPS = (0, 20, 40, 60, 80, 120, 160, 240, 320, 480, 600)
 
 fleets = st.integers(1, 2_000_000)
@@ -39,8 +31,16 @@ patiences = st.floats(1, 120)
 outages = st.builds(Outage, fleets, capacities, spreads, patiences)
 
 
-def told(outage: Outage, current: dict[str, object] | None = None, vendor: Manifest = VENDOR) -> dict[str, Advice]:
-    return {one.setting: one for one in advise(vendor, outage, BUDGET, {**DEFAULTS, **(current or {})})}
+def told(
+    outage: Outage,
+    own: dict[str, object] | None = None,
+    vendor: Manifest = VENDOR,
+    planned: dict[str, object] | None = None,
+) -> dict[str, Advice]:
+    """``own`` is what the administrator has set, ``planned`` what a plan has set over it."""
+    without = {**DEFAULTS, **(own or {})}
+    standing = Standing({**without, **(planned or {})}, without)
+    return {one.setting: one for one in advise(vendor, outage, BUDGET, standing)}
 
 
 def applied(found: dict[str, Advice]) -> dict[str, object]:
@@ -88,7 +88,7 @@ def test_a_larger_fleet_never_gets_shorter_timers(outage: Outage, factor: float)
 
 @given(outages)
 def test_values_can_be_set_and_are_never_below_the_defaults(outage: Outage) -> None:
-    for vendor in (VENDOR, *(driver.manifest for driver in drivers())):
+    for vendor in (VENDOR, *SHIPPED):
         for name, one in told(outage, vendor=vendor).items():
             if one.value is None:
                 assert one.taken_by == 0
@@ -121,15 +121,18 @@ def test_a_window_that_fits_covers_the_work(outage: Outage) -> None:
 def test_a_measurement_that_wavers_does_not_make_bytes_waver(outage: Outage, factors: list[float]) -> None:
     """A threshold may be crossed once; what was applied then stays. Attempts also follow the delay between them."""
     current: dict[str, object] = {}
-    seen: dict[str, list[object]] = {"storm.boot_delay": [], "storm.retry_delay": [], "storm.retry_attempts": []}
+    names = ("storm.boot_delay", "storm.retry_delay", "storm.retry_attempts", "poll.to", "poll.period")
+    seen: dict[str, list[object]] = {name: [] for name in names}
     for factor in factors:
-        current = applied(told(replace(outage, capacity=outage.capacity * factor), current))
+        current = applied(told(replace(outage, capacity=outage.capacity * factor), planned=current))
         for name, values in seen.items():
             values.append(current[name])
     changes = {name: sum(a != b for a, b in pairwise(values)) for name, values in seen.items()}
     assert changes["storm.boot_delay"] <= 1
     assert changes["storm.retry_delay"] <= 1
     assert changes["storm.retry_attempts"] <= 2
+    assert changes["poll.to"] <= 1
+    assert changes["poll.period"] <= 1
 
 
 @given(st.floats(0, 1000), st.sampled_from(STEPS))
@@ -158,8 +161,83 @@ def test_a_window_that_is_wide_enough_stays_as_the_administrator_set_it() -> Non
     assert told(Outage(1_000_000, 150, 60, 10))["poll.to"].value == "09:00"
 
 
+SMALL = Outage(100, 392, 60, 10)
+HUGE = Outage(20_000_000, 392, 60, 10)
+
+
+@given(outages, outages)
+def test_what_was_applied_for_one_fleet_never_holds_another_one_up(before: Outage, after: Outage) -> None:
+    """Up or down: a plan ends within a step of what it would be had there never been another one."""
+    assume(not after.safe_fleet * 0.9 < after.fleet <= after.safe_fleet)  # there, safe or not is kept as it was
+    planned = applied(told(before))
+    found, fresh = told(after, planned=planned), told(after)
+    for name, steps in (("storm.boot_delay", STEPS), ("storm.retry_delay", (60, 90, 120, 180, 240, 300, 450, 600))):
+        value, right = found[name].value, fresh[name].value
+        assert isinstance(value, int)
+        assert isinstance(right, int)
+        assert abs(steps.index(value) - steps.index(right)) <= 1, found[name].why
+        assert value in (right, planned[name])
+
+
+def test_a_smaller_fleet_gets_everything_back_and_the_true_reason() -> None:
+    planned = applied(told(HUGE))
+    assert [name for name, value in planned.items() if value == DEFAULTS[name]] == []
+    found = told(SMALL, planned=planned)
+    assert applied(found) == {name: DEFAULTS[name] for name in planned}
+    assert {name for name, one in found.items() if one.takes_back} == set(planned)
+    assert found["storm.boot_delay"].why == "the fleet is safe without it"
+    assert found["storm.retry_delay"].why == "the default is long enough: the fleet is safe without more"
+    assert found["storm.retry_attempts"].why == "the default is enough"
+    assert found["poll.to"].why.endswith("take 0.0 h, and there are 4 h without a plan")
+    assert not any(one.is_new for one in told(SMALL, planned=applied(found)).values())
+
+
+def test_in_between_it_goes_down_by_steps() -> None:
+    planned = applied(told(HUGE))
+    for fleet, delay, retry, end, days in (
+        (20_000_000, 600, 600, "23:00", 3),
+        (15_000_000, 600, 600, "23:00", 2),
+        (8_000_000, 600, 600, "23:00", 1),
+        (5_000_000, 600, 600, "13:00", 1),
+        (2_000_000, 600, 600, "07:00", 1),
+        (200_000, 600, 180, "05:00", 1),
+        (100_000, 320, 90, "05:00", 1),
+        (60_000, 240, 60, "05:00", 1),
+    ):
+        planned = applied(told(replace(HUGE, fleet=fleet), planned=planned))
+        assert planned["storm.boot_delay"] == delay
+        assert (planned["storm.retry_delay"], planned["poll.to"]) == (retry, end), fleet
+        assert planned["poll.period"] == days * 86_400
+
+
+def test_a_window_about_as_wide_as_it_must_be_stays_as_it_is() -> None:
+    """4.3 h are wanted, 4 are there: nearly enough to leave it, and not enough to take a wider one back."""
+    outage = replace(HUGE, fleet=1_820_000)
+    assert told(outage)["poll.to"].value == "05:00"
+    assert told(outage, planned={"poll.to": "07:00"})["poll.to"].value == "07:00"
+
+
+def test_what_the_administrator_had_set_is_what_a_smaller_fleet_gets_back() -> None:
+    mine: dict[str, object] = {"poll.from": "22:00", "poll.to": "06:00", "poll.period": 2 * 86_400}
+    planned = applied(told(HUGE, mine))
+    assert (planned["poll.to"], planned["poll.period"]) != ("06:00", 2 * 86_400)
+    found = told(SMALL, mine, planned=planned)
+    assert (found["poll.to"].value, found["poll.period"].value) == ("06:00", 2 * 86_400)
+    assert found["poll.to"].takes_back
+    assert "there are 16 h without a plan" in found["poll.to"].why
+
+
+@pytest.mark.parametrize(("fleet", "fresh"), [(112_000, 120), (66_000, 60)], ids=["93 s", "55 s"])
+def test_a_value_that_is_kept_says_so_instead_of_another_reason(fleet: int, fresh: int) -> None:
+    outage = replace(HUGE, fleet=fleet)
+    kept = told(outage, planned={"storm.retry_delay": 90})["storm.retry_delay"]
+    assert (kept.value, kept.is_new) == (90, False)
+    assert kept.why.endswith("; that is within a tenth of the step 90, which is kept")
+    assert told(outage)["storm.retry_delay"].value == fresh
+
+
 def test_what_no_model_takes_is_not_proposed_and_says_why() -> None:
-    (yealink,) = (driver.manifest for driver in drivers() if driver.manifest.name == "yealink")
+    (yealink,) = (one for one in SHIPPED if one.name == "yealink")
     found = told(Outage(1_000_000, 392, 60, 10), vendor=yealink)
     assert found["storm.boot_delay"].value is None
     assert not found["storm.boot_delay"].is_new

@@ -16,8 +16,10 @@ from cryptography import x509
 
 from provisioner import __version__
 from provisioner.counters import exposition
+from provisioner.errors import Invalid
 from provisioner.http import storm_page
 from provisioner.http.fleet_state import FleetState
+from provisioner.http.front_page import front
 from provisioner.http.storm_watch import StormWatch
 from provisioner.http.wire import Wire, as_response
 
@@ -27,7 +29,10 @@ _PATIENCE: Final = 2.0
 """s for the database to answer: who asks for health waits for it."""
 _DAY: Final = 86400.0
 _JSON: Final = "Content-Type: application/json\r\nCache-Control: no-store\r\n"
-_TEXT: Final = "Content-Type: text/plain; version=0.0.4; charset=utf-8\r\nCache-Control: no-store\r\n"
+_METRICS: Final = "Content-Type: text/plain; version=0.0.4; charset=utf-8\r\nCache-Control: no-store\r\n"
+_TEXT: Final = (
+    "Content-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"
+)
 
 Ping = Callable[[], Awaitable[str]]
 """Ask the database something small: empty when it answers, otherwise why not."""
@@ -103,20 +108,34 @@ class AdminEdge:
     async def _answer(self, request: web.BaseRequest) -> Wire:
         if request.method not in ("GET", "HEAD") or request.body_exists:
             return Wire(405, headers="Allow: GET, HEAD\r\n", close=True)
-        status, body, headers = await self._shown(request)
+        try:
+            status, body, headers = await self._shown(request)
+        except Invalid as error:
+            status, (body, headers) = 400, _refused(error, as_json=request.path.endswith(".json"))
         return Wire(status, b"" if request.method == "HEAD" else body, headers, size=len(body))
 
     async def _shown(self, request: web.BaseRequest) -> tuple[int, bytes, str]:
         match request.path:
+            case "/":
+                return 200, front(), storm_page.HEADERS
             case "/health":
                 status, document = await self.health.report()
                 return status, json.dumps(document, indent=2).encode() + b"\n", _JSON
             case "/metrics":
-                return 200, exposition(self.metrics, self.fleet), _TEXT
+                return 200, exposition(self.metrics, self.fleet, self.watch), _METRICS
             case "/storm":
-                minutes = storm_page.minutes_of(request.query.get("minutes", ""))
+                minutes = storm_page.minutes_of(request.query.getall("minutes", []), storm_page.MINUTES[0])
                 return 200, storm_page.page(self.watch.view(), self.watch.samples, minutes), storm_page.HEADERS
             case "/storm.json":
-                return 200, storm_page.document(self.watch.view(), self.watch.samples), _JSON
+                minutes = storm_page.minutes_of(request.query.getall("minutes", []), storm_page.MOST)
+                return 200, storm_page.document(self.watch.view(), self.watch.samples, minutes), _JSON
             case _:
                 return 404, b"", ""
+
+
+def _refused(error: Invalid, *, as_json: bool) -> tuple[bytes, str]:
+    """A question that cannot be answered, in words; nothing of it is repeated."""
+    if as_json:
+        told = {"error": {"kind": error.kind, "field": error.field, "cause": error.cause}}
+        return json.dumps(told).encode() + b"\n", _JSON
+    return f"{error.cause}.\n".encode(), _TEXT

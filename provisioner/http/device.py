@@ -12,7 +12,7 @@ from typing import Final, cast
 
 from aiohttp import web
 
-from provisioner.delivery import Answer, Ask, Delivery, Visit
+from provisioner.delivery import Delivery
 from provisioner.errors import (
     BadRequest,
     Deferred,
@@ -34,6 +34,7 @@ from provisioner.http.tally import tally
 from provisioner.http.wire import Transfer, Wire, as_response
 from provisioner.identity import Identifier
 from provisioner.model import Count, ListenerKind, Peer, TlsFacts
+from provisioner.visit import Answer, Ask, Visit
 
 _log: Final = logging.getLogger(__name__)
 _AGENT_LONGEST: Final = 300
@@ -146,7 +147,8 @@ class DeviceEdge:
         self._delivery.recorder.fetch(record)
 
     def _refuse(self, request: web.BaseRequest, visit: Visit, error: ProvisionerError) -> Wire:
-        known_device_probes = isinstance(error, NoSuchFile) and visit.view is not None
+        served = visit.view is not None or visit.moment is not None
+        known_device_probes = isinstance(error, NoSuchFile) and served
         busy = isinstance(error, (Deferred, Paused))  # in a storm too many to tell: they are counted
         if not known_device_probes and not busy:
             agent = request.headers.get("User-Agent", "")

@@ -10,21 +10,26 @@ import base64
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from html import escape
 from typing import Final, NamedTuple
 
-from provisioner.http.storm_watch import Sample, StormView
+from provisioner.capacity import ENOUGH, Capacity, moment
+from provisioner.errors import Invalid
+from provisioner.http.storm_watch import KEPT, Sample, StormView
 
 MINUTES: Final = (5, 30)
-"""What can be looked back on."""
+"""What is offered to look back on, the first unless another is asked for."""
+MOST: Final = KEPT // 60
+"""Minutes that can be looked back on."""
 _POINTS: Final = 300
 """Of a line: more could not be told apart."""
 _WIDTH, _HEIGHT = 720, 110
 _LEFT, _TOP, _BOTTOM = 64, 8, 18
 
-_STYLE: Final = """
+STYLE: Final = """
 :root{color-scheme:light dark;--ink:#1b1f24;--dim:#57606a;--paper:#fff;--rule:#d0d7de;
 --a:#0550ae;--b:#a40e26;--s:#fff1c2}
 @media(prefers-color-scheme:dark){:root{--ink:#e6edf3;--dim:#9aa5b1;--paper:#0d1117;--rule:#30363d;
@@ -66,7 +71,7 @@ def _hash(text: str) -> str:
 HEADERS: Final = (
     "Content-Type: text/html; charset=utf-8\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"
     "Referrer-Policy: no-referrer\r\n"
-    f"Content-Security-Policy: default-src 'none'; style-src {_hash(_STYLE)}; script-src {_hash(_SCRIPT)}; "
+    f"Content-Security-Policy: default-src 'none'; style-src {_hash(STYLE)}; script-src {_hash(_SCRIPT)}; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n"
 )
 
@@ -89,11 +94,23 @@ class Graph(NamedTuple):
     limit_label: str = ""
 
 
-def document(view: StormView, samples: Iterable[Sample]) -> bytes:
+def document(view: StormView, samples: Iterable[Sample], minutes: int = MOST) -> bytes:
     """The same for programs; what is not known is null."""
     now = {name: _finite(getattr(view, name)) for name in StormView.__slots__}
-    now |= {name: now[name] or None for name in ("since", "capacity", "connections")}
-    return json.dumps({"now": now, "samples": [one._asdict() for one in samples]}).encode() + b"\n"
+    now |= {name: now[name] or None for name in ("since", "pace", "connections")}
+    now["capacity"] = None if view.capacity is None else _capacity(view.capacity)
+    shown = list(samples)[-minutes * 60 :]
+    return json.dumps({"now": now, "samples": [one._asdict() for one in shown]}).encode() + b"\n"
+
+
+def _capacity(found: Capacity) -> Mapping[str, object]:
+    return {
+        "boots_per_s": round(found.boots, 1),
+        "how": found.how,
+        "why": found.why,
+        "at": found.at or None,
+        "boots": found.counted,
+    }
 
 
 def _finite(value: object) -> object:
@@ -115,15 +132,19 @@ def page(view: StormView, samples: Iterable[Sample], minutes: int) -> bytes:
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Storm view</title>'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         '<noscript><meta http-equiv="refresh" content="2"></noscript>'
-        f"<style>{_STYLE}</style></head><body><h1>Storm view</h1><main>{body}</main>"
+        f"<style>{STYLE}</style></head><body><h1>Storm view</h1><main>{body}</main>"
         f'<p class="key">{other} · <a href="/storm.json">JSON</a> · <a href="/metrics">metrics</a></p>'
         f"<script>{_SCRIPT}</script></body></html>\n"
     ).encode()
 
 
-def minutes_of(text: str) -> int:
-    """How far back somebody wants to look; the shorter time where that is none of MINUTES."""
-    return next((one for one in MINUTES if str(one) == text), MINUTES[0])
+def minutes_of(given: Sequence[str], otherwise: int) -> int:
+    """How far back somebody wants to look, from the query; Invalid says what could be asked for."""
+    if not given:
+        return otherwise
+    if len(given) == 1 and re.fullmatch("[0-9]{1,4}", given[0]) and 1 <= int(given[0]) <= MOST:
+        return int(given[0])
+    raise Invalid("minutes", f"must be one whole number from 1 to {MOST}, which is how far back is kept")
 
 
 def _link(one: int, minutes: int) -> str:
@@ -156,10 +177,10 @@ def duration(seconds: float) -> str:
 
 
 def _figures(view: StormView) -> Iterator[str]:
-    unknown = "not measured yet"
     figures = {
-        "Capacity": f"{view.capacity:,.0f} boots/s" if view.capacity else unknown,
-        "Handshakes it can begin": f"{view.connections:,.0f} /s" if view.connections else unknown,
+        "Capacity": f"{view.capacity.boots:,.0f} boots/s" if view.capacity else "not measured yet",
+        "Pace while callers waited": f"{view.pace:,.0f} boots/s" if view.pace else "nobody has waited yet",
+        "Gate capacity": f"{view.connections:,.0f} handshakes/s" if view.connections else "nobody has waited yet",
         "Waiting": f"{view.waiting:,}",
         "Longest wait": f"{view.delay:.2f} s",
         "Devices": f"{view.fleet:,}" if view.fleet is not None else "not counted yet",
@@ -167,7 +188,15 @@ def _figures(view: StormView) -> Iterator[str]:
     }
     yield "<dl>"
     yield from (f"<div><dt>{name}</dt><dd>{escape(text)}</dd></div>" for name, text in figures.items())
-    yield "</dl>"
+    yield f'</dl><p class="key">{escape(_of_capacity(view.capacity))}'
+    yield " Pace is what was served, whatever else ran here at that time; the end of a storm is reckoned from it.</p>"
+
+
+def _of_capacity(found: Capacity | None) -> str:
+    if found is None:
+        return f"Capacity is measured over {ENOUGH} boots at speed; provisioner storm plan estimates it until then."
+    last = moment(found.at)
+    return f"Capacity is measured by the running workers: {found.counted:,} boots, the last {last}, as in storm plan."
 
 
 def _graphs(view: StormView) -> tuple[Graph, ...]:
@@ -181,7 +210,13 @@ def _graphs(view: StormView) -> tuple[Graph, ...]:
             ),
         ),
         Graph("Queue delay", "s", (Line("longest wait", "a", lambda one: one.delay),)),
-        Graph("Goodput", "/s", (Line("boots", "a", lambda one: one.boots),), view.capacity, "capacity"),
+        Graph(
+            "Goodput",
+            "/s",
+            (Line("boots", "a", lambda one: one.boots),),
+            view.capacity.boots if view.capacity else 0.0,
+            "capacity",
+        ),
         Graph(
             "Devices back",
             "",

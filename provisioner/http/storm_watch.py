@@ -1,6 +1,8 @@
 """What the admin process sees of a storm: the workers' metrics looked at each second, the last half hour kept.
 
-It tells the log when storm mode begins and ends. All differences are taken on a clock that does not jump.
+It tells the log and the journal when storm mode begins and ends, once for the node. All differences are taken on a
+clock that does not jump. Capacity is what the cores give, as the plan has it; pace is what was served while callers
+waited.
 """
 
 from __future__ import annotations
@@ -9,11 +11,18 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice, takewhile
 from typing import Final, NamedTuple
 
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from provisioner.capacity import Capacity, Cores, Totals, measured
 from provisioner.http.fleet_state import FleetState
+from provisioner.http.storm_events import StormEvents
 from provisioner.shaping import time_left
 
 log: Final = logging.getLogger("provisioner.server")
@@ -23,10 +32,18 @@ KEPT: Final = 1800
 _ENOUGH: Final = 20
 """Boots from which on connections a boot can be told."""
 
+_JUST: Final = 3
+"""Samples before a storm was seen in which its cause may lie; it is seen after gate.interval."""
 _REMIND: Final = 60.0
 """s between two lines in the log."""
 
-Totals = Mapping[tuple[str, str], float]
+STORM: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
+    "capacity_boots": (
+        "Capacity: boots a second that the cores give, measured by the running workers; absent before 200 boots",
+        (),
+    ),
+}
+"""Gauges that the admin process adds to those of the workers."""
 
 
 class Sample(NamedTuple):
@@ -57,37 +74,44 @@ class StormView:
     """Unix time of the begin of this storm, or of the calm; 0 while not known."""
     lasted: float
     """s."""
-    capacity: float
-    """Boots a second, as measured; 0 while not known."""
+    capacity: Capacity | None
+    """What the cores give, as the running workers have measured it; the plan's own figure. None while not known."""
+    pace: float
+    """Boots a second that were served while callers waited; 0 while not known."""
     connections: float
-    """Handshakes a second that can be begun; 0 while not known."""
+    """Handshakes a second that the gate could begin meanwhile; 0 while not known."""
     waiting: int
     delay: float
     fleet: int | None
     """Devices that may come back; None before they were counted."""
     back: int
     left: float
-    """s until everybody is back, at most; 0 while calm, infinite while no capacity is known."""
+    """s until everybody is back, at most; 0 while calm, infinite while no pace is known."""
 
 
-class StormWatch:
-    """Looks when told to; ``fleet`` says how many there are to come back."""
+class StormWatch(Collector):
+    """Looks when told to; ``fleet`` says how many there are to come back, ``cores`` what they may use."""
 
     def __init__(
         self,
         read: Callable[[], Totals],
         fleet: FleetState,
+        cores: Cores,
+        events: StormEvents,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._read = read
         self._fleet = fleet
+        self._cores = cores
+        self._events = events
         self._clock = clock
         self._wall = wall
         self._before: tuple[float, Totals] | None = None
         self._now: Totals = {}
         self._storm = False
         self._back = 0
+        self._worst = 0.0
         self._turned = 0.0
         self._turned_at = 0.0
         self._at_turn: Totals = {}
@@ -108,9 +132,12 @@ class StormWatch:
         """Read what the workers have written, and notice when storm mode turns."""
         now, totals = self._clock(), self._read()
         self._now = totals
+        self._learn_share()
         storm = totals.get(("storm_mode", ""), 0) > 0
         if storm:  # workers that are calm again tell no longer whom they have met
             self._back = max(self._back if self._storm else 0, int(_sum(totals, "storm_back")))
+            before = self._worst if self._storm else self._just_before()
+            self._worst = max(before, _most(totals, "gate_delay_now_seconds"))
         if storm != self._storm:
             self._turn(storm, now, totals)
         elif storm:
@@ -155,28 +182,51 @@ class StormWatch:
             view = self.view()
             self._told = now if math.isfinite(view.left) else -math.inf
             log.warning("storm mode: %s", told(view))
+            self._events.began(now, self._turned_at, dict(self._beginning(view)), met=self._before is None)
         else:
             log.warning("storm mode ended after %.0f s; %d devices came back meanwhile", lasted, self._back)
+            self._events.ended(self._turned_at, dict(self._ending(lasted)))
 
-    def _capacity(self) -> tuple[float, float]:
+    def _just_before(self) -> float:
+        """The longest wait of the last calm seconds: it began this storm, and may be over by the time that is seen."""
+        calm = takewhile(lambda one: not one.storm, reversed(self.samples))
+        return max((one.delay for one in islice(calm, _JUST)), default=0.0)
+
+    def _beginning(self, view: StormView) -> Iterable[tuple[str, str]]:
+        yield "delay_s", f"{self._worst:.2f}"
+        if view.fleet is not None:
+            yield "devices", str(view.fleet)
+        if view.pace:
+            yield "pace", f"{view.pace:.0f}"
+
+    def _ending(self, lasted: float) -> Iterable[tuple[str, str]]:
+        yield from (("lasted_s", f"{lasted:.0f}"), ("worst_delay_s", f"{self._worst:.2f}"), ("back", str(self._back)))
+        if (fleet := self._fleet.size) is not None:
+            yield from (("devices", str(fleet)), ("outstanding", str(max(0, fleet - self._back))))
+
+    def _pace(self) -> tuple[float, float]:
         """Boots and connections a second: a phone with a connection for each file takes several."""
         connections = _sum(self._now, "gate_capacity")
+        return connections * self._share, connections
+
+    def _learn_share(self) -> None:
+        """Of the weather that is: phones in a storm resume less and fail more."""
         boots = _sum(self._now, "boots_total") - _sum(self._at_turn, "boots_total")
         begun = _sum(self._now, "gate_begun_total") - _sum(self._at_turn, "gate_begun_total")
         if boots >= _ENOUGH and begun > 0:
             self._share = min(1.0, boots / begun)
-        return connections * self._share, connections
 
     def view(self) -> StormView:
         """The state of things at the last sample."""
-        capacity, connections = self._capacity()
+        pace, connections = self._pace()
         back, fleet = self._back if self._storm else 0, self._fleet.size
-        left = math.inf if fleet is None else time_left(fleet, back, capacity)
+        left = math.inf if fleet is None else time_left(fleet, back, pace)
         return StormView(
             storm=self._storm,
             since=self._turned_at,
             lasted=self._clock() - self._turned if self._turned_at else 0.0,
-            capacity=capacity,
+            capacity=measured(self._cores, self._now),
+            pace=pace,
             connections=connections,
             waiting=int(_sum(self._now, "gate_waiting")),
             delay=_most(self._now, "gate_delay_now_seconds"),
@@ -185,10 +235,16 @@ class StormWatch:
             left=left if self._storm else 0.0,
         )
 
+    def collect(self) -> Iterable[Metric]:
+        """For the exposition."""
+        if (found := measured(self._cores, self._now)) is not None:
+            (name, (text, _)), *_ = STORM.items()
+            yield GaugeMetricFamily(f"provisioner_{name}", text, value=found.boots)
+
 
 def told(view: StormView) -> str:
     """A storm in one line."""
-    left = f"at most {view.left:.0f} s" if math.isfinite(view.left) else "not known before capacity is measured"
+    left = f"at most {view.left:.0f} s" if math.isfinite(view.left) else "not known before a pace is measured"
     fleet = "uncounted" if view.fleet is None else view.fleet
     return (
         f"{view.waiting} waiting, the longest for {view.delay:.1f} s; {view.connections:.0f} connections/s can be "

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from provisioner.counters import BOOTS
-from provisioner.delivery import Visit
 from provisioner.model import Count, FileKind
+from provisioner.visit import Visit
 
 _ARRIVED: Final = frozenset({200, 304})
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 import resource
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from provisioner.simulator.storm_boot import BACK, WRONG_BODY, try_once
 from provisioner.simulator.storm_cards import KEPT, Cards, persona_of
 from provisioner.simulator.storm_plan import Mode, StormPlan, back_off, due, switch_on
 
+HALT: Final = signal.SIGUSR1
+"""Ends a process of the crowd early. Not SIGTERM: one that is ended by others must not look as if all were well."""
 _TELL: Final = 0.25
 """s between two messages to the parent."""
 _TICK: Final = 0.01
@@ -86,6 +89,7 @@ class Crowd:
         self._done = asyncio.Event()
         self._begin = 0.0
         self._fault: BaseException | None = None
+        self._limit: asyncio.Timeout | None = None
 
     def prepare(self) -> None:
         """Read what would otherwise be read during the storm."""
@@ -99,11 +103,12 @@ class Crowd:
         teller = loop.create_task(self._telling())
         playing = {Mode.STORM: self._storm, Mode.RATE: self._rate, Mode.CLOSED: self._closed}[self._plan.mode]
         try:
-            async with asyncio.timeout_at(begin + self._longest()):
+            async with asyncio.timeout_at(begin + self._longest()) as self._limit:
                 await playing()
         except TimeoutError:
             pass  # the report says who is not back
         finally:
+            self._limit = None
             teller.cancel()
             for one in list(self._running):
                 one.cancel()
@@ -112,6 +117,11 @@ class Crowd:
         # A fault of the simulator itself must not look like one of the server.
         if self._fault is not None:
             raise self._fault
+
+    def halt(self) -> None:
+        """End now as if the longest time were over; what is under way is given up and is no attempt."""
+        if self._limit is not None:
+            self._limit.reschedule(asyncio.get_running_loop().time())
 
     def _longest(self) -> float:
         grace = 0.0 if self._plan.mode is Mode.STORM else self._plan.patience + 30

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -16,6 +16,11 @@ from typing import Final
 from provisioner.errors import Invalid
 from provisioner.model import Mac
 
+_CALM: Final = 60.0
+"""Boots a second that are no storm for anybody, phones and server on two cores together."""
+_CALM_LONGEST: Final = 600.0
+"""s that such boots may take beyond the time over which they are spread."""
+_LONGEST_RETRY: Final = 86_400.0
 _BLOCK: Final = 250
 """Source addresses taken from each 127.x.y.0/24."""
 MOST_SITES: Final = 200 * _BLOCK
@@ -105,7 +110,7 @@ class StormPlan:
         yield "together", self.mode is not Mode.CLOSED or self.together > 0, "at least one boot at a time"
         yield "seconds", 0 < self.seconds <= 86_400, "must be more than 0 s and at most a day"
         yield "patience", 0 < self.patience <= 3600, "must be more than 0 s and at most an hour"
-        yield "retry", self.retry is None or self.retry > 0, "must be more than 0 s"
+        yield "retry", self.retry is None or 0 < self.retry <= _LONGEST_RETRY, "must be more than 0 s and at most a day"
         yield "jitter", 0 <= self.jitter < 1, "must be 0 to less than 1: 0.1 is ten percent either way"
         yield "greed", self.greed > 0, "must be more than 0"
         yield "processes", 1 <= self.processes <= 256, "must be 1 to 256"
@@ -128,6 +133,22 @@ def switch_on(plan: StormPlan) -> list[float]:
         for slot, place in enumerate(members):
             times[place] = plan.spread * (slot + chance.random()) / len(members)
     return times
+
+
+def calm(plan: StormPlan) -> StormPlan:
+    """The same phones on a quiet day: each boots once, and whoever is not served tries again soon."""
+    spread = len(plan.phones) / _CALM
+    return replace(
+        plan,
+        mode=Mode.STORM,
+        spread=spread,
+        seconds=spread + _CALM_LONGEST,
+        patience=30.0,
+        retry=5.0,
+        retries=True,
+        greedy=frozenset(),
+        heeding=frozenset(),
+    )
 
 
 def due(plan: StormPlan, seconds: float) -> int:

@@ -1,6 +1,6 @@
 """The program of one process of the crowd: a pickled Task on standard input, pickled messages on standard output.
 
-When the parent closes the pipe or dies, this ends.
+When the parent closes the pipe or dies, this ends at once; when it sends HALT, after telling what there is to tell.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import signal
 import sys
 from typing import BinaryIO
 
-from provisioner.simulator.storm_crowd import Crowd, Ended, Message, Prepared, Task, raise_descriptors
+from provisioner.simulator.storm_crowd import HALT, Crowd, Ended, Message, Prepared, Task, raise_descriptors
 
 
 def main(source: BinaryIO, sink: BinaryIO) -> None:
@@ -38,10 +38,12 @@ def main(source: BinaryIO, sink: BinaryIO) -> None:
 async def _play(crowd: Crowd, begin: float, parent: int) -> None:
     loop = asyncio.get_running_loop()
     loop.add_reader(parent, os._exit, 1)  # nothing more is sent: it becomes readable when it is closed
+    loop.add_signal_handler(HALT, crowd.halt)
     try:
         await crowd.run(begin)
     finally:
         loop.remove_reader(parent)
+        loop.remove_signal_handler(HALT)
 
 
 if __name__ == "__main__":

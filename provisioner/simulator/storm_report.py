@@ -32,6 +32,16 @@ class SiteReport:
 
 
 @dataclass(frozen=True, slots=True)
+class ServerReport:
+    """What the server said of itself meanwhile."""
+
+    storm_mode: float | None
+    """When it entered storm mode, 0 when it was in it already; None: it stayed calm."""
+    known: float | None
+    """Share of the handshakes that it began for addresses at which it knew phones; None when it began none."""
+
+
+@dataclass(frozen=True, slots=True)
 class StormReport:
     """The whole run; the fields are the keys of the JSON. Times are s since the power's return."""
 
@@ -74,6 +84,10 @@ class StormReport:
     """s of processor time of all simulating processes."""
     latencies: Sequence[float] = field(default=(), repr=False)
     """Every hundredth part of the successful boots' latency, p0 to p100."""
+    stopped_after: float | None = None
+    """When somebody stopped it before its end, and with it everything above; None: it went on to its end."""
+    server: ServerReport | None = None
+    """None when nobody asked."""
 
     @property
     def good(self) -> bool:
@@ -101,12 +115,15 @@ def reached(ordered: Sequence[float], of: int, share: float) -> float | None:
     return ordered[needed - 1] if len(ordered) >= needed else None
 
 
-def reckon(plan: StormPlan, records: Iterable[Record], cpu: float = 0.0) -> StormReport:
-    """The report of a run."""
+def reckon(
+    plan: StormPlan, records: Iterable[Record], cpu: float = 0.0, stopped_after: float | None = None
+) -> StormReport:
+    """The report of a run, of its part until then when it was stopped."""
     records = list(records)
     good = [one for one in records if one.outcome == BACK]
     came = _came_back(plan, good)
-    ended = max((one.ended for one in records), default=0.0)
+    over = plan.seconds if stopped_after is None else min(plan.seconds, stopped_after)
+    ended = max([stopped_after or 0.0, *(one.ended for one in records)])
     count = len(plan.phones) if plan.mode is Mode.STORM else sum(one.tries == 1 for one in records)
     times = sorted(came.values()) if plan.mode is Mode.STORM else sorted(one.ended for one in good)
     t50, t99 = reached(times, count, 0.5), reached(times, count, 0.99)
@@ -122,7 +139,7 @@ def reckon(plan: StormPlan, records: Iterable[Record], cpu: float = 0.0) -> Stor
         t100=reached(times, count, 1.0),
         ideal=max(plan.spread, count / plan.capacity) if plan.capacity and plan.mode is Mode.STORM else None,
         seconds=ended,
-        goodput=_goodput(plan, times, t99, ended),
+        goodput=_goodput(times, (t99 or ended) if plan.mode is Mode.STORM else over),
         attempts=len(records),
         attempts_per_phone=len(records) / count if count else 0.0,
         most_attempts=max((one.tries for one in records), default=0),
@@ -141,6 +158,7 @@ def reckon(plan: StormPlan, records: Iterable[Record], cpu: float = 0.0) -> Stor
         late_p99=percentile(sorted(one.late for one in records), 0.99),
         cpu=cpu,
         latencies=[percentile(taken, share / 100) for share in range(101)] if taken else (),
+        stopped_after=stopped_after,
     )
 
 
@@ -157,8 +175,7 @@ def _came_back(plan: StormPlan, good: Iterable[Record]) -> dict[int, float]:
     return came if plan.mode is Mode.STORM else {}
 
 
-def _goodput(plan: StormPlan, times: Sequence[float], t99: float | None, ended: float) -> float:
-    over = (t99 or ended) if plan.mode is Mode.STORM else plan.seconds
+def _goodput(times: Sequence[float], over: float) -> float:
     return sum(one <= over for one in times) / over if over else 0.0
 
 

@@ -12,6 +12,8 @@ from provisioner.simulator.storm_report import StormReport
 
 LATE: Final = 0.1
 """s that attempts may begin late before the report says that this machine was the bottleneck."""
+_FEW_KNOWN: Final = 0.5
+"""Share of the handshakes: with fewer for known addresses it is no wonder that the server stayed calm."""
 _DIGITS: Final = 4
 
 
@@ -32,9 +34,15 @@ def _rounded(value: object) -> object:
 
 def storm_text(report: StormReport) -> str:
     """What happened, in the order in which one asks."""
-    rows = [*_success(report), *_trying(report), *_justice(report), *_own(report)]
+    rows = [*_success(report), *_trying(report), *_justice(report), *_server(report), *_own(report)]
     width = max(len(name) for name, _ in rows)
-    return "\n".join(f"  {name:<{width}}  {told}" for name, told in rows)
+    return "\n".join([*_heading(report), *(f"  {name:<{width}}  {told}" for name, told in rows)])
+
+
+def _heading(report: StormReport) -> list[str]:
+    if report.stopped_after is None:
+        return []
+    return [f"STOPPED EARLY, after {report.stopped_after:.1f} s. Until then:"]
 
 
 def _success(report: StormReport) -> list[tuple[str, str]]:
@@ -72,6 +80,24 @@ def _justice(report: StormReport) -> list[tuple[str, str]]:
         others = _at(report.others_t99)
         rows.append(("large site", f"{site.phones} phones, 99 % back {_at(report.nat_t99)}; others {others}{ratio}"))
     return rows
+
+
+def _server(report: StormReport) -> list[tuple[str, str]]:
+    if (server := report.server) is None:
+        return []
+    told = _storm_mode(server.storm_mode)
+    if server.known is not None:
+        told += f"; {server.known * 100:.0f} % of its handshakes were for addresses that it knew"
+    rows = [("the server", told)]
+    if server.storm_mode is None and server.known is not None and server.known < _FEW_KNOWN:
+        rows.append(("NOTE", "addresses at which it knows no phones cannot begin a storm: see --known"))
+    return rows
+
+
+def _storm_mode(entered: float | None) -> str:
+    if entered is None:
+        return "stayed calm"
+    return f"entered storm mode {_at(entered)}" if entered else "was in storm mode already"
 
 
 def _own(report: StormReport) -> list[tuple[str, str]]:

@@ -1,8 +1,11 @@
 """Health and metrics as a monitoring system sees them, over real sockets."""
 
 import asyncio
+import base64
 import datetime
+import hashlib
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,11 +17,15 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from storm_scene import Told
 
 from provisioner import __version__
+from provisioner.capacity import Cores
 from provisioner.http.admin import AdminEdge, Health, Ping
 from provisioner.http.fleet_state import FleetState
 from provisioner.http.server import QuietServer
+from provisioner.http.storm_events import StormEvents
+from provisioner.http.storm_page import HEADERS
 from provisioner.http.storm_watch import StormWatch
 from provisioner.model import DeviceState
 from provisioner.store.census import Group
@@ -66,7 +73,8 @@ async def admin(tmp_path: Path, state: object = STATE, ping: Ping = fine, days: 
     metrics.mkdir()
     fleet = FleetState(census)
     await fleet.refresh(storm=False)
-    edge = AdminEdge(health, metrics, fleet, StormWatch(dict, fleet))
+    watch = StormWatch(dict, fleet, Cores(2, 0.8), StormEvents(Told()))
+    edge = AdminEdge(health, metrics, fleet, watch)
     server = QuietServer(edge.handle, ignore)
     listening = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
     try:
@@ -128,10 +136,31 @@ async def test_metrics_and_nothing_else(tmp_path: Path) -> None:
         async with session.head(f"{url}/health") as response:
             assert response.status == 200
             assert int(response.headers["Content-Length"]) > 100
-        for path in ("/", "/health/", "/storm/", "/metrics/../health/x", "/admin", "/000000000000.cfg"):
+        for path in ("//", "/index.html", "/health/", "/storm/", "/metrics/../health/x", "/admin", "/000000000000.cfg"):
             async with session.get(f"{url}{path}") as response:
                 assert response.status == 404
                 assert await response.read() == b""
         for method in ("POST", "PUT", "DELETE", "OPTIONS"):
             async with session.request(method, f"{url}/health") as response:
                 assert response.status == 405
+
+
+@pytest.mark.asyncio
+async def test_the_first_page_leads_to_all_others_and_is_as_closed_as_the_storm_view(tmp_path: Path) -> None:
+    async with admin(tmp_path) as url, aiohttp.ClientSession() as session:
+        async with session.get(f"{url}/") as response:
+            assert response.status == 200
+            text, headers = await response.text(), response.headers
+        for line in HEADERS.split("\r\n")[:-1]:
+            name, _, value = line.partition(": ")
+            assert headers[name] == value
+        style = text.partition("<style>")[2].partition("</style>")[0]
+        digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+        assert f"style-src 'sha256-{digest}'" in headers["Content-Security-Policy"]
+        links = re.findall('href="([^"]+)"', text)
+        assert links == ["/storm", "/storm.json", "/health", "/metrics"]
+        for link in links:
+            async with session.get(f"{url}{link}") as response:
+                assert response.status == 200, link
+        async with session.head(f"{url}/") as response:
+            assert (response.status, int(response.headers["Content-Length"])) == (200, len(text.encode()))

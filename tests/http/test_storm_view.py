@@ -14,7 +14,7 @@ import re
 import shutil
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,77 +22,16 @@ from typing import Any
 import aiohttp
 import pytest
 from lxml import html
+from storm_scene import Scene, Times, thousand
+from yarl import URL
 
+from provisioner.capacity import Capacity, Source
 from provisioner.http.admin import AdminEdge, Health
 from provisioner.http.fleet_state import FleetState
 from provisioner.http.server import QuietServer
 from provisioner.http.storm_page import document, duration, page
-from provisioner.http.storm_watch import KEPT, Sample, StormView, StormWatch
-from provisioner.model import DeviceState
+from provisioner.http.storm_watch import KEPT, Sample, StormView
 from provisioner.store.census import Group
-
-
-class Times:
-    """A clock that is moved by hand, and a wall clock that jumps."""
-
-    def __init__(self) -> None:
-        self.now = 5000.0
-        self.jump = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def wall(self) -> float:
-        return 1_800_000_000.0 + self.now + self.jump
-
-
-class Workers:
-    """What the workers' files say."""
-
-    def __init__(self) -> None:
-        self.totals: dict[tuple[str, str], float] = {}
-        self.told("storm_mode", "", 0)
-
-    def told(self, name: str, label: str, value: float) -> None:
-        self.totals[name, label] = value
-
-    def more(self, name: str, label: str, value: float) -> None:
-        self.totals[name, label] = self.totals.get((name, label), 0.0) + value
-
-    def read(self) -> dict[tuple[str, str], float]:
-        return dict(self.totals)
-
-
-async def thousand(_since: float) -> list[Group]:
-    return [
-        Group("poly", DeviceState.ASSIGNED, 600, 5),
-        Group("poly", DeviceState.REVOKED, 50, 0),
-        Group("yealink", DeviceState.UNASSIGNED, 400, 0),
-    ]
-
-
-class Scene:
-    """A watch over workers on clocks of the test's own."""
-
-    def __init__(self, census: Callable[[float], Awaitable[Sequence[Group]]] = thousand) -> None:
-        self.times, self.workers = Times(), Workers()
-        self.fleet = FleetState(census, self.times)
-        self.watch = StormWatch(self.workers.read, self.fleet, self.times, self.times.wall)
-
-    async def begin(self) -> None:
-        await self.watch.count_fleet()
-        await self.watch.look()
-
-    async def second(self, boots: int = 0, begun: int = 0, dropped: int = 0, **gauges: float) -> None:
-        """A second goes by in which so much happened."""
-        self.times.now += 1.0
-        self.workers.more("boots_total", "poly", boots)
-        self.workers.more("gate_begun_total", "known", begun)
-        self.workers.more("gate_dropped_total", "late", dropped)
-        for name, value in gauges.items():
-            self.workers.told(name, "" if name.startswith("storm") else "device", value)
-        await self.watch.look()
-
 
 # --- the watch ------------------------------------------------------------------------------------
 
@@ -123,7 +62,8 @@ async def test_a_storm_is_told_and_its_end_is_reckoned(caplog: pytest.LogCapture
     view = scene.watch.view()
     assert view.storm
     assert (view.fleet, view.back) == (1000, 0)  # revoked devices do not come back
-    assert (view.connections, view.capacity) == (80, 40)  # two connections a boot, as before the storm
+    assert (view.connections, view.pace) == (80, 40)  # two connections a boot, as before the storm
+    assert view.capacity is None, "a pace is none: nobody has measured what a boot costs"
     assert view.left == 25.0
     assert "1000 devices, 0 back; time until all are back: at most 25 s" in caplog.text
     for number in range(10):
@@ -148,7 +88,7 @@ async def test_a_storm_met_under_way_began_before(caplog: pytest.LogCaptureFixtu
     assert view.lasted == 120.0
     assert view.since == scene.times.wall() - 120.0
     assert math.isinf(view.left)
-    assert "not known before capacity is measured" in caplog.text
+    assert "not known before a pace is measured" in caplog.text
     for number in range(70):
         await scene.second(boots=10, begun=10, gate_capacity=10, storm_back=10 * number + 10)
     reminders = [one.getMessage() for one in caplog.records if "at most" in one.getMessage()]
@@ -213,8 +153,9 @@ def sample(number: int, **values: float) -> Sample:
     return base._replace(**values)
 
 
-CALM = StormView(False, 0.0, 0.0, 0.0, 0.0, 0, 0.0, None, 0, 0.0)
-STORM = StormView(True, 1_800_000_000.0, 400.0, 205.4, 214.0, 412, 3.71, 100_000, 79_979, 97.5)
+CALM = StormView(False, 0.0, 0.0, None, 0.0, 0.0, 0, 0.0, None, 0, 0.0)
+MEASURED = Capacity(391.7, Source.MEASURED, "2 cores x 0.8", 1_799_999_990.0, 1234)
+STORM = StormView(True, 1_800_000_000.0, 400.0, MEASURED, 205.4, 214.0, 412, 3.71, 100_000, 79_979, 97.5)
 
 
 @pytest.mark.parametrize("view", [CALM, STORM], ids=["calm", "storm"])
@@ -251,10 +192,15 @@ def test_what_people_read() -> None:
         "Storm mode is on since 2027-01-15 08:00:00 UTC, 6 min 40 s."
         " Everybody is back in at most 1 min 38 s, were all devices out." in text
     )
-    for words in ("205 boots/s", "412", "3.71 s", "100,000", "79,979"):
+    for words in ("Capacity392 boots/s", "Pace while callers waited205 boots/s", "Gate capacity214 handshakes/s"):
         assert words in text
+    measured = "1,234 boots, the last 2027-01-15 07:59:50 UTC, as in storm plan"
+    for words in ("412", "3.71 s", "100,000", "79,979", measured):
+        assert words in text
+    assert "— boots · ··· capacity 392. Now: boots 8 /s" in text
     text = html.document_fromstring(page(CALM, [], 5)).text_content()
-    for words in ("Calm.", "not measured yet", "not counted yet"):
+    assert "— boots. Now: boots 0 /s" in text, "no capacity, no line"
+    for words in ("Calm.", "not measured yet", "nobody has waited yet", "not counted yet", "over 200 boots"):
         assert words in text
     assert [duration(one) for one in (0.2, 59, 60, 61.5, 3600, 7261)] == [
         "1 s",
@@ -271,7 +217,19 @@ def test_programs_get_no_infinity() -> None:
     found = json.loads(document(STORM, [sample(1)]))
     assert found["now"]["left"] == 97.5
     assert found["samples"][0]["begun"] == 10.0
-    assert json.loads(document(CALM, []))["now"]["fleet"] is None
+    assert found["now"]["capacity"] == {
+        "boots_per_s": 391.7, "how": "measured", "why": "2 cores x 0.8", "at": 1_799_999_990.0, "boots": 1234,
+    }  # fmt: skip
+    assert (found["now"]["pace"], found["now"]["connections"]) == (205.4, 214.0)
+    calm = json.loads(document(CALM, []))["now"]
+    assert [calm[name] for name in ("fleet", "capacity", "pace", "connections", "since")] == [None] * 5
+
+
+def test_programs_look_back_as_far_as_they_ask() -> None:
+    kept = [sample(number) for number in range(KEPT)]
+    assert len(json.loads(document(STORM, kept))["samples"]) == KEPT
+    found = json.loads(document(STORM, kept, 2))["samples"]
+    assert [one["at"] for one in found] == [one.at for one in kept[-120:]]
 
 
 # --- served, and in a browser ---------------------------------------------------------------------
@@ -305,10 +263,8 @@ async def test_only_this_page_s_own_style_and_script_may_run(tmp_path: Path) -> 
         async with session.get(f"{url}/storm?minutes=30") as response:
             text, policy = await response.text(), response.headers["Content-Security-Policy"]
             assert response.headers["Cache-Control"] == "no-store"
-        for query in ("?minutes=0", "?minutes=x&minutes=%3Cscript%3E", "?", "?minutes=999999999999"):
-            async with session.get(f"{url}/storm{query}") as response:
-                assert response.status == 200
-                assert "<strong>last 5 minutes</strong>" in await response.text()
+        async with session.get(f"{url}/storm?") as response:
+            assert "<strong>last 5 minutes</strong>" in await response.text()
         async with session.get(f"{url}/storm.json") as response:
             assert response.headers["Content-Type"] == "application/json"
             assert (await response.json())["now"]["storm"] is False
@@ -319,6 +275,41 @@ async def test_only_this_page_s_own_style_and_script_may_run(tmp_path: Path) -> 
         (inline,) = re.findall(f"<{kind}>(.*?)</{kind}>", text, re.DOTALL)
         digest = base64.b64encode(hashlib.sha256(inline.encode()).digest()).decode()
         assert f"{kind}-src 'sha256-{digest}'" in policy
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("minutes", [1, 7, 30])
+async def test_any_minutes_that_are_kept_may_be_asked_for(tmp_path: Path, minutes: int) -> None:
+    scene = Scene()
+    await scene.begin()
+    async with served(scene, tmp_path) as url, aiohttp.ClientSession() as session:
+        async with session.get(f"{url}/storm?minutes={minutes}") as response:
+            assert response.status == 200
+            assert f">{minutes} min ago<" in await response.text()
+        async with session.get(f"{url}/storm.json?minutes={minutes}") as response:
+            assert response.status == 200
+
+
+WRONG = ("0", "31", "-1", "abc", "", "99999", "5.0", "+5", "%205", "5&minutes=5", "%D9%A5", "%3Cscript%3E", "9" * 5000)
+
+
+@pytest.mark.asyncio
+async def test_other_minutes_are_refused_in_words(tmp_path: Path) -> None:
+    scene = Scene()
+    await scene.begin()
+    cause = "minutes: must be one whole number from 1 to 30, which is how far back is kept"
+    async with served(scene, tmp_path) as url, aiohttp.ClientSession() as session:
+        for wrong in WRONG:
+            async with session.get(URL(f"{url}/storm?minutes={wrong}", encoded=True)) as response:
+                assert response.status == 400, wrong
+                assert response.headers["Content-Type"] == "text/plain; charset=utf-8"
+                assert response.headers["X-Content-Type-Options"] == "nosniff"
+                assert await response.text() == f"{cause}.\n"
+            async with session.get(URL(f"{url}/storm.json?minutes={wrong}", encoded=True)) as response:
+                assert response.status == 400, wrong
+                assert (await response.json())["error"] == {"kind": "invalid", "field": "minutes", "cause": cause}
+        async with session.head(f"{url}/storm?minutes=0") as response:
+            assert response.status == 400
 
 
 def browser() -> str:

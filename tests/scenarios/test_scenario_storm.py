@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from crowd import Crowd, capacity, gather, own_memory, seconds_to_t99, starved, steady, storm
-from house import House
+from house import House, events
 from stage import no_traceback, soon
 
 from provisioner.simulator.storm_report import StormReport
@@ -112,3 +112,8 @@ def test_goodput_survives_where_a_plain_queue_collapses(crowd: Crowd, room: Path
 
 def test_the_server_says_that_it_stormed(played: Played) -> None:
     assert soon(lambda: "storm mode begins" in played.house.log(), 2)
+    told = soon(lambda: events(played.house, "storm_began"), 5)
+    assert told[0].details["devices"] == str(PHONES)
+    assert float(told[0].details["delay_s"]) > 0
+    begun = sum("storm mode begins" in line for line in played.house.log().splitlines())
+    assert len(told) <= begun, "once for the node, and once a storm"

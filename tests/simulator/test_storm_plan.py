@@ -17,6 +17,7 @@ from provisioner.simulator.storm_plan import (
     StormPhone,
     StormPlan,
     back_off,
+    calm,
     due,
     places,
     shares,
@@ -130,6 +131,8 @@ def test_every_phone_is_played_by_one_process(phones: int, processes: int) -> No
         ("seconds", {"seconds": 0.0}),
         ("patience", {"patience": 0.0}),
         ("retry", {"retry": 0.0}),
+        ("retry", {"retry": float("inf")}),
+        ("retry", {"retry": float("nan")}),
         ("jitter", {"jitter": 1.0}),
         ("greed", {"greed": 0.0}),
         ("processes", {"processes": 0}),
@@ -141,6 +144,16 @@ def test_a_plan_that_makes_no_sense_names_the_field(field: str, values: dict[str
     with pytest.raises(Invalid) as told:
         StormPlan(**values)  # type: ignore[arg-type]  # each case its own
     assert told.value.field == field
+
+
+def test_a_quiet_day_has_the_same_phones_and_nobody_in_a_hurry() -> None:
+    wild = StormPlan(
+        crowd(["a"] * 120), mode=Mode.CLOSED, together=9, patience=0.1, retries=False, greedy=frozenset({"a"})
+    )
+    quiet = calm(wild)
+    assert (quiet.phones, quiet.mode, quiet.retries, quiet.greedy) == (wild.phones, Mode.STORM, True, frozenset())
+    assert 1 <= quiet.spread <= 10
+    assert quiet.seconds > quiet.spread + 10 * quiet.patience
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from provisioner.errors import Unusable
 from provisioner.simulator.storm_crowd import Record
 from provisioner.simulator.storm_plan import Mode, StormPlan
 from provisioner.simulator.storm_plots import Curve, plot, plots_of, write_plots
-from provisioner.simulator.storm_report import jain, per_second, percentile, reached, reckon
+from provisioner.simulator.storm_report import ServerReport, jain, per_second, percentile, reached, reckon
 from provisioner.simulator.storm_text import storm_json, storm_text
 
 SITES = ["big"] * 4 + ["a", "a", "b", "b"]
@@ -124,6 +125,45 @@ def test_the_series_agree_with_the_sums(rows: list[tuple[int, float, float, str]
     assert all(earlier <= later for earlier, later in pairwise(report.back_series))
     assert sum(report.outcomes.values()) == report.attempts
     json.loads(storm_json(report))
+
+
+def test_a_storm_that_was_stopped_says_so_first_and_counts_until_then() -> None:
+    report = reckon(PLAN, [attempt(0, 0, 1), attempt(1, 1, 2, "reset")], stopped_after=4.25)
+    assert (report.seconds, report.back, report.attempts) == (4.25, 1, 2)
+    assert len(report.back_series) == 5
+    first, *rest = storm_text(report).splitlines()
+    assert first == "STOPPED EARLY, after 4.2 s. Until then:"
+    assert any("8, 1 of them back" in line for line in rest)
+    assert json.loads(storm_json(report))["stopped_after"] == 4.25
+    assert json.loads(storm_json(reckon(PLAN, all_back())))["stopped_after"] is None
+    assert "STOPPED" not in storm_text(reckon(PLAN, all_back()))
+
+
+def test_a_load_that_was_stopped_is_reckoned_over_the_time_it_had() -> None:
+    plan = StormPlan(crowd(["a"]), mode=Mode.RATE, rate=2, seconds=100)
+    report = reckon(plan, [attempt(0, 0, 1), attempt(0, 1, 2)], stopped_after=4.0)
+    assert report.goodput == 0.5
+    late = reckon(replace(plan, seconds=2.0), [attempt(0, 0, 1), attempt(0, 1, 9)], stopped_after=9.0)
+    assert late.goodput == 0.5  # what begins in time may end later
+
+
+@pytest.mark.parametrize(
+    ("storm_mode", "known", "told", "noted"),
+    [
+        (None, None, "stayed calm", False),
+        (None, 0.97, "stayed calm; 97 % of its handshakes", False),
+        (None, 0.1, "stayed calm; 10 % of its handshakes", True),
+        (0.0, 1.0, "was in storm mode already; 100 %", False),
+        (3.14, 0.1, "entered storm mode after 3.1 s", False),
+    ],
+)
+def test_what_the_server_said_of_itself(storm_mode: float | None, known: float | None, told: str, noted: bool) -> None:
+    report = replace(reckon(PLAN, all_back()), server=ServerReport(storm_mode, known))
+    text = storm_text(report)
+    assert told in text
+    assert ("--known" in text) is noted
+    assert json.loads(storm_json(report))["server"] == {"storm_mode": storm_mode, "known": known}
+    assert "the server" not in storm_text(reckon(PLAN, all_back()))
 
 
 def test_what_falls_into_the_last_second_is_counted() -> None:
