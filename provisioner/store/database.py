@@ -78,12 +78,8 @@ class Store:
 
         Counting up the revision first makes such transactions queue, so what one has looked up stays true.
         """
-        async with self.writing() as connection:
-            count = update(schema.revision).values(value=schema.revision.c.value + 1)
-            number = (await connection.execute(count.returning(schema.revision.c.value))).scalar_one()
-            change = Change(connection, number, actor, at)
+        async with self.writing() as connection, change_on(connection, actor, at) as change:
             yield change
-            await change.finish()
 
 
 @dataclass(slots=True)
@@ -129,6 +125,16 @@ class Change:
             if not done.rowcount:
                 values = {"scope": scope, "key": key, "revision": self.revision}
                 await self.connection.execute(insert(schema.touched).values(values))
+
+
+@asynccontextmanager
+async def change_on(connection: AsyncConnection, actor: str, at: float) -> AsyncIterator[Change]:
+    """The same as part of a transaction that is under way; what was looked up before may have changed meanwhile."""
+    count = update(schema.revision).values(value=schema.revision.c.value + 1)
+    number = (await connection.execute(count.returning(schema.revision.c.value))).scalar_one()
+    change = Change(connection, number, actor, at)
+    yield change
+    await change.finish()
 
 
 def event_row(event: Event, *, audit: bool) -> Mapping[str, object]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from sqlalchemy import ColumnElement, literal_column, select
+from sqlalchemy import ColumnElement, insert, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from provisioner.errors import StoreFailed
-from provisioner.model import ListenerKind, Mac, Proof
+from provisioner.model import Event, ListenerKind, Mac, Proof
 from provisioner.store import schema
+from provisioner.store.database import event_row
 from provisioner.store.rows import Fetch, Seen, StoredEvent
 from provisioner.store.secretbox import SecretBox
 
@@ -47,6 +48,12 @@ def _whose(mac: str, named: bool) -> Iterator[tuple[ColumnElement[bool], ...]]:
         yield event.claimed == mac, event.claimed != literal_column("''")
 
 
+async def write_events(connection: AsyncConnection, events: Iterable[Event], *, audit: bool = False) -> None:
+    """What happened, as part of a transaction; those that are no audit go when they are too many."""
+    if rows := [event_row(one, audit=audit) for one in events]:
+        await connection.execute(insert(schema.event), rows)
+
+
 async def list_fetches(connection: AsyncConnection, mac: Mac) -> list[Fetch]:
     """The last fetch of each file, in the order they came."""
     table = schema.last_fetch
@@ -72,6 +79,14 @@ async def read_body(connection: AsyncConnection, box: SecretBox, mac: Mac, file:
         return zlib.decompress(box.open(sealed, "last_body", mac, file))
     except zlib.error as error:
         raise StoreFailed(f"the last body of {file} for {mac} is damaged") from error
+
+
+async def find_seen(connection: AsyncConnection, mac: Mac) -> Seen | None:
+    """One unknown device."""
+    row = (await connection.execute(select(schema.seen).where(schema.seen.c.mac == mac))).one_or_none()
+    if row is None:
+        return None
+    return Seen(mac, row.vendor, row.model, row.address, row.first_at, row.last_at, row.times)
 
 
 async def list_seen(connection: AsyncConnection, limit: int = 1000) -> list[Seen]:

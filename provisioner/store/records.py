@@ -119,7 +119,7 @@ class Recorder:
         """A good certificate of a device that nobody has added."""
         found = self._batch.seen.get(mac)
         if found is not None:
-            found.vendor, found.model, found.address, found.last = vendor, model, address, at
+            found.vendor, found.model, found.address, found.last = vendor, model or found.model, address, at
             found.times += 1
         elif len(self._batch.seen) >= self._seen:
             self._count("store_dropped", "seen")
@@ -292,6 +292,8 @@ class Recorder:
         table = schema.seen
         query = self._insert(table)
         newest = {name: query.excluded[name] for name in ("vendor", "model", "address", "last_at")}
+        # An updater names no model; what the phone itself has said of it before stays.
+        newest["model"] = func.coalesce(func.nullif(query.excluded.model, ""), table.c.model)
         query = query.on_conflict_do_update(
             index_elements=["mac"], set_={**newest, "times": table.c.times + query.excluded.times}
         )

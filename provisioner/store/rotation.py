@@ -18,6 +18,7 @@ from sqlalchemy import Column, LargeBinary, Row, Table, bindparam, func, select,
 
 from provisioner.errors import StoreFailed
 from provisioner.store import schema
+from provisioner.store.codes import opened, sealed_for
 from provisioner.store.database import Change, Store
 from provisioner.store.secretbox import HEADER, drop_old_keys, rotate_key, rotating
 from provisioner.store.tokens import count_open_before, revoke_open_before
@@ -52,6 +53,9 @@ _COLUMNS: Final = (
     _Sealed(schema.device, schema.device.c.digest_secret, lambda row: (row.mac, "digest_secret")),
     _Sealed(schema.last_body, schema.last_body.c.body, lambda row: (row.mac, row.file)),
 )
+
+
+_CODE: Final = schema.activation_code.c
 
 
 @dataclass(slots=True)
@@ -120,6 +124,8 @@ class Rotation:
         for one in _COLUMNS:
             async for rows in self._batches(one.table, one.key, _is_old(one.column, self._box.header)):
                 await self._reseal_rows(one, rows)
+        async for rows in self._batches(schema.activation_code, [_CODE.id], _is_old(_CODE.sealed, self._box.header)):
+            await self._reseal_codes(rows)
         async for rows in self._batches(schema.layer, list(schema.layer.primary_key.columns), None):
             await self._reseal_layers(rows)
         async for rows in self._batches(schema.upload, list(schema.upload.primary_key.columns), None):
@@ -152,6 +158,24 @@ class Rotation:
         same = [column == bindparam(f"the_{column.name}") for column in one.key]
         query = update(one.table).where(*same, one.column == bindparam("before")).values({name: bindparam("fresh")})
         await self._write(query, changes)
+
+    async def _reseal_codes(self, rows: Sequence[Row[Any]]) -> None:
+        """A code is found by a hash under the key, so both columns change together.
+
+        Codes that are over have no digits to make a new hash of: nobody finds them any more, as if they were forgotten.
+        """
+        changes = []
+        for row in rows:
+            try:
+                sealed, finder = sealed_for(self._box, row.id, opened(self._box, row.id, row.sealed))
+            except StoreFailed as error:
+                self._told.unreadable.append(error.cause)
+                continue
+            changes.append({"the_id": row.id, "before": row.sealed, "fresh": sealed, "found": finder})
+        query = update(schema.activation_code).where(
+            _CODE.id == bindparam("the_id"), _CODE.sealed == bindparam("before")
+        )
+        await self._write(query.values(sealed=bindparam("fresh"), finder=bindparam("found")), changes)
 
     def _fresh(self, sealed: bytes, place: tuple[str, str, str]) -> bytes | None:
         try:

@@ -127,6 +127,75 @@ Index(
 )
 Index("uq_binding_active_extension", binding.c.extension, unique=True, sqlite_where=_ACTIVE, postgresql_where=_ACTIVE)
 
+activation_code = Table(
+    "activation_code",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("finder", Text, nullable=False, unique=True),
+    Column("sealed", LargeBinary),  # its digits, as long as somebody may read or key them in
+    Column("account", Text, ForeignKey("account.id"), nullable=False, index=True),
+    Column("extension", Text, ForeignKey("extension.id", ondelete="CASCADE"), nullable=False),
+    Column("vendor", Text, nullable=False, server_default=""),
+    Column("model", Text, nullable=False, server_default=""),
+    Column("mac", Text, nullable=False, server_default=""),
+    Column("site", Text, ForeignKey("site.id", ondelete="CASCADE")),
+    Column("replaces", Boolean, nullable=False, server_default=false()),
+    Column("created", Float, nullable=False),
+    Column("expires", Float, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("misused", Integer, nullable=False, server_default="0"),
+    Column("used_by", Text, nullable=False, server_default=""),
+    Column("ended", Float),
+    Index("ix_activation_code_state_expires", "state", "expires"),
+    Index("ix_activation_code_extension", "extension"),
+)
+"""``finder`` is ``key id:keyed hash``. A code goes with its site: nobody gets one that is tied to less than before."""
+
+_OPEN: Final = text("state IN ('issued', 'locked')")
+Index(
+    "uq_activation_code_open_extension",
+    activation_code.c.extension,
+    unique=True,
+    sqlite_where=_OPEN,
+    postgresql_where=_OPEN,
+)
+
+activation_budget = Table(
+    "activation_budget",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("turn", Float, nullable=False),
+    Column("locked_until", Float, nullable=False),
+    Column("locks", Integer, nullable=False),
+    Column("told", Float, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Wrong codes of a device, source, network, account and of all; one row, the total's, is always there."""
+
+resync = Table(
+    "resync",
+    metadata,
+    Column("mac", Text, ForeignKey("device.mac", ondelete="CASCADE"), primary_key=True),
+    Column("campaign", Text, nullable=False, index=True),
+    Column("state", Text, nullable=False),
+    Column("way", Text, nullable=False, server_default=""),
+    Column("event", Text, nullable=False),
+    Column("upto", BigInteger, nullable=False),
+    Column("force", Boolean, nullable=False, server_default=false()),
+    Column("wave", Integer, nullable=False, server_default="0"),
+    Column("asked", Float, nullable=False),
+    Column("due", Float, nullable=False),
+    Column("since", Float, nullable=False),
+    Column("lease", Float, nullable=False, server_default="0"),
+    Column("tries", Integer, nullable=False, server_default="0"),
+    Column("result", Text, nullable=False, server_default=""),
+    Column("patience", Float, nullable=False, server_default="0"),
+    Index("ix_resync_state_due", "state", "due"),
+)
+"""Devices that shall fetch again, each once: ``upto`` is how new a configuration they need, ``lease`` until when
+somebody is telling them; ``force`` tells them even where they have it."""
+
 layer = Table(
     "layer",
     metadata,

@@ -19,6 +19,8 @@ from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from provisioner.errors import Conflict, StoreFailed, Unusable
 
@@ -27,6 +29,8 @@ HEADER: Final = 5
 """Bytes that tell version and key."""
 _NONCE: Final = 12  # bytes; NIST SP 800-38D section 8.2.2: random 96-bit nonces, fewer than 2^32 seals a key
 _KEY_LINE: Final = re.compile(r"[0-9a-f]{64}")
+_CODES: Final = b"provisioner activation code finder"
+"""HKDF's info (RFC 5869 section 3.2): a key for this purpose alone."""
 
 _Stamp = tuple[int, int, int]
 """Inode, time and size of the key file."""
@@ -39,7 +43,7 @@ class SecretBox:
     seals or finds it looks whether the file is another one (1 µs), and when it meets a key it does not know.
     """
 
-    __slots__ = ("_ciphers", "_current", "_finders", "_header", "_path", "_stamp")
+    __slots__ = ("_ciphers", "_current", "_derived", "_finders", "_header", "_keys", "_path", "_stamp")
 
     def __init__(self, keys: Sequence[bytes]) -> None:
         self._path: Path | None = None
@@ -66,6 +70,8 @@ class SecretBox:
     def _take(self, keys: Sequence[bytes]) -> None:
         self._ciphers |= {_key_id(key): AESGCM(key) for key in keys}
         self._finders = tuple(hmac.digest(key, b"token finder", "sha256") for key in keys)
+        self._keys = tuple(keys)
+        self._derived: dict[bytes, tuple[bytes, ...]] = {}
         self._header = _VERSION + _key_id(keys[0])
         self._current = self._ciphers[_key_id(keys[0])]
 
@@ -116,6 +122,21 @@ class SecretBox:
         """Keyed hashes a token can be found by, the newest key's first; the token itself is never stored."""
         self.follow()
         return tuple(hmac.digest(key, token.encode(), "sha256").hex() for key in self._finders)
+
+    def code_finders(self, code: str) -> tuple[str, ...]:
+        """What an activation code can be found by, the newest key's first: the key's id and HMAC-SHA256 under it."""
+        derived = self.derived(_CODES)
+        keys = zip(self._keys, derived, strict=True)
+        return tuple(f"{_key_id(key).hex()}:{hmac.digest(own, code.encode(), 'sha256').hex()}" for key, own in keys)
+
+    def derived(self, purpose: bytes) -> tuple[bytes, ...]:
+        """Keys of 256 bits for another purpose (RFC 5869), the newest key's first: none says anything of the others."""
+        self.follow()
+        found = self._derived.get(purpose)
+        if found is None:
+            found = tuple(HKDF(SHA256(), 32, None, purpose).derive(key) for key in self._keys)
+            self._derived[purpose] = found
+        return found
 
 
 def create_key(path: Path) -> None:

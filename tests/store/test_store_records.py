@@ -131,6 +131,16 @@ async def test_unknown_devices_are_bounded_and_the_oldest_go(acme: Fleet, make_r
     assert seen[0].last == 47.0 and seen[-1].last == 36.0
 
 
+async def test_who_does_not_name_its_model_is_still_what_it_was(acme: Fleet, make_recorder: Make) -> None:
+    recorder = make_recorder()
+    for model in ("VVX 411", ""):
+        recorder.seen(MAC, "poly", model, "192.0.2.7", 1.0)
+    await recorder.flush()
+    recorder.seen(MAC, "poly", "", "192.0.2.8", 2.0)
+    await recorder.flush()
+    assert [(one.model, one.address) for one in await acme.seen()] == [("VVX 411", "192.0.2.8")]
+
+
 async def test_a_flood_of_unknown_devices_between_two_flushes_is_bounded(make_recorder: Make, counted: Counted) -> None:
     recorder = make_recorder(store_seen=10)
     for number in range(1000):

@@ -1,0 +1,28 @@
+"""Use-cases of the administrator: how far a phone is that was bound, and what to do where it does not come."""
+
+from __future__ import annotations
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from provisioner.fleet_desk import Desk, device_of
+from provisioner.model import Mac
+from provisioner.progress import Progress, progress_of
+from provisioner.settings import Settings
+from provisioner.store.codes import activity
+
+
+class Arrivals(Desk):
+    """Phones on their way from being bound to being online."""
+
+    async def progress(self, mac: Mac, settings: Settings) -> Progress:
+        """Where the device stands now; the hint appears and goes by itself."""
+        async with self._store.reading() as connection:
+            await device_of(connection, mac)
+            return await arrival(connection, mac, self._clock(), settings)
+
+
+async def arrival(connection: AsyncConnection, mac: Mac, now: float, settings: Settings) -> Progress:
+    """The same for whoever reads more in the same view."""
+    bound, fetched = await activity(connection, mac)
+    window, patience = settings.activation_window, settings.activation_no_reboot_hint_after
+    return progress_of(bound, fetched, now, window=window, patience=patience)

@@ -1,0 +1,115 @@
+"""Activation codes on the command line: what a newcomer types, and what a script reads."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from click.testing import Result
+
+from provisioner.codes import checks, normalise
+
+Run = Callable[..., Result]
+Asked = Callable[..., Any]
+MAC = "0004f2aabbcc"
+COLONS = "00:04:f2:aa:bb:cc"
+
+
+@pytest.fixture
+def person(run: Run, office: None) -> None:
+    """1002 has no phone yet; 1001 of the office has."""
+    run("extension", "add", "1002", "--account", "Example Ltd", "--user", "Ada Byron")
+
+
+def test_issue_prints_the_code_in_groups_and_until_when(run: Run, person: None) -> None:
+    shown, until = run("code", "issue", "1002", "--life", "7d").stdout.splitlines()
+    assert re.fullmatch(r"\d{4}-\d{4}-\d{4}", shown) and checks(normalise(shown))
+    assert re.fullmatch(r"for extension 1002, until \d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ", until)
+    assert run("code", "reveal", "1002").stdout.splitlines()[0] == shown
+    assert shown not in run("events").stdout and shown not in run("code", "list", "--json").stdout
+
+
+def test_a_script_reads_everything_about_it(asked: Asked, person: None) -> None:
+    told = asked("code", "issue", "1002", "--model", "VVX 411", "--mac", "00-04-F2-00-00-99", "--site", "Head Office")
+    assert told["digits"] == normalise(told["code"])
+    assert (told["number"], told["model"], told["mac"], told["replaces"]) == ("1002", "VVX 411", "0004f2000099", False)
+    [listed] = asked("code", "list", "--state", "issued")
+    assert (listed["id"], listed["state"], listed["expires"]) == (told["id"], "issued", told["expires"])
+    assert not {"digits", "code", "sealed", "finder"} & set(listed)
+    again = asked("code", "reissue", "1002", "--life", "12h")
+    assert again["id"] != told["id"] and again["mac"] == told["mac"] and again["expires"] < told["expires"]
+    asked("code", "revoke", "1002")
+    assert {one["state"] for one in asked("code", "list", "--account", "Example Ltd")} == {"revoked"}
+
+
+def test_what_stands_in_the_way_is_told_with_its_reason(run: Run, asked: Asked, person: None) -> None:
+    error = run("code", "issue", "1001", code=1).stderr
+    assert COLONS in error and "--replace" in error
+    rows = {row["check"]: row for row in asked("code", "check", "1001", "--model", "SoundPoint IP 450", code=1)}
+    assert rows["extension"]["reason"] == "extension_has_phone"
+    assert rows["ivr"]["reason"] == "ivr_unsupported_model" and "device bind" in rows["ivr"]["why"]
+    assert rows["license"]["ok"]
+    assert all(row["ok"] for row in asked("code", "check", "1002"))
+    assert (
+        '"kind": "ivr_unsupported_model"'
+        in run("code", "issue", "1002", "--model", "SoundPoint IP 450", "--json", code=1).stderr
+    )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["code", "issue"],
+        ["code", "issue", "1002", "--life", "soon"],
+        ["code", "issue", "1002", "--life", "-1d"],
+        ["code", "issue", "1002", "--mac", "nonsense"],
+        ["code", "list", "--state", "lost"],
+        ["code", "forgive", "1002"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_is_exit_code_2(run: Run, person: None, words: list[str]) -> None:
+    assert "Usage:" in run(*words, code=2).stderr
+
+
+@pytest.mark.parametrize("life", ["59m", "91d", "0"])
+def test_a_life_beyond_the_bounds_is_refused(run: Run, person: None, life: str) -> None:
+    assert "1 h to 90 d" in run("code", "issue", "1002", "--life", life, code=1).stderr
+
+
+def test_refusals_are_exit_code_1(run: Run, person: None) -> None:
+    run("code", "issue", "1002")
+    for words in (
+        ["issue", "1002"],
+        ["issue", "4711"],
+        ["reveal", "1001"],
+        ["revoke", "1001"],
+        ["reissue", "1001"],
+        ["issue", "1002", "--site", "Atlantis"],
+        ["issue", "1002", "--account", "Nobody"],
+    ):
+        refused = run("code", *words, code=1)
+        assert refused.stdout == "" and refused.stderr.count("\n") == 1
+
+
+def test_a_phone_that_was_not_locked_out_need_not_be_forgiven(run: Run, person: None) -> None:
+    assert "was not locked out" in run("code", "forgive", MAC).stdout
+
+
+def test_the_settings_decide_length_and_life(asked: Asked, person: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROVISIONER_ACTIVATION_DIGITS", "13")
+    monkeypatch.setenv("PROVISIONER_ACTIVATION_LIFE", "3600")
+    told = asked("code", "issue", "1002")
+    assert len(told["digits"]) == 13 and re.fullmatch(r"\d{4}-\d{4}-\d{5}", told["code"])
+    [listed] = asked("code", "list")
+    assert listed["expires"] - listed["created"] == 3600
+
+
+def test_device_show_says_how_far_the_phone_is(run: Run, asked: Asked, person: None) -> None:
+    told = asked("device", "show", MAC)
+    assert (told["mac"], told["activation"]) == (MAC, "waiting")
+    run("device", "unbind", MAC, "1")
+    assert asked("device", "show", MAC)["activation"] == "unbound"
+    assert "what to do" not in run("device", "show", MAC).stdout
