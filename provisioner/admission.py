@@ -2,7 +2,8 @@
 
 The rule: a slow answer is better than a refusal. Who is over a limit waits; a status is given only where that family of
 phones is known, or assumed, to be better off with it, and never to a device that has no configuration yet. Limits are
-kept by device, site and account, never by address: five hundred honest phones may share one.
+kept by device, site and account, never by address: five hundred honest phones may share one. Phones that are nobody's
+yet have no account, so they are counted by address as well, apart from all others.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Rank(StrEnum):
     P2 = "p2"
     """Up to date: it rings from its own memory."""
     P3 = "p3"
-    """Firmware, logs, phone books."""
+    """Firmware, logs, phone books; and phones that are nobody's yet, which wait for activation."""
 
 
 class Errand(StrEnum):
@@ -185,6 +186,10 @@ class Admission:
         self._firmware = Gcra(settings.admission_firmware / hour, settings.admission_firmware_burst, few)
         self._sites = Ceilings(settings.admission_files, settings.admission_floor, few)
         self._accounts = Ceilings(settings.admission_files, settings.admission_floor, few)
+        self._offers = Gcra(settings.activation_offers / minute, settings.activation_offers_burst, few)
+        self._offer_places = Gcra(
+            settings.activation_offers_address / minute, settings.activation_offers_address_burst, few
+        )
         self._leases: dict[str, set[Lease]] = {}
         self._known: Mapping[str, int] = {}
         self._fleet = 0
@@ -205,7 +210,7 @@ class Admission:
     def __len__(self) -> int:
         """Keys remembered."""
         meters = (self._requests, self._handshakes, self._uploads, self._firmware, self._sites, self._accounts)
-        return sum(len(one) for one in meters)
+        return sum(len(one) for one in (*meters, self._offers, self._offer_places))
 
     def learn(self, sites: Mapping[str, int], accounts: Mapping[str, int]) -> None:
         """How many devices each site and account has; each mapping is taken as it is and never changed."""
@@ -241,6 +246,28 @@ class Admission:
                 if one.meter is not None:
                     one.meter.charge(one.key, now)
         return decision if self._enforced else GO
+
+    def offer(self, device: Device, kind: FileKind, place: str, now: float) -> Decision:
+        """Decide on one file of the activation configuration, in either mode; ``place`` is the address it came from.
+
+        Such phones ring for nobody, so they take nothing from the limits of others and come last in a storm.
+        """
+        if self._storm.on:
+            if device.account:  # others are not among those that a storm is over without
+                self._note_back(device.mac)
+            if self._settings.storm_pause:
+                return self._answer(device, kind, _P3, _Over(_UNKNOWABLE, "offer", "storm"), spare=False)
+        if own := self._offers.take(device.mac, now):
+            over = self._own(own, "offer", self._offers, device.mac)
+        elif there := self._offer_places.take(place, now):
+            over = _Over(there, "offer", "address", self._offer_places, place)
+        else:
+            self._count("admissions", "offer_ok_p3_admitted")
+            return GO
+        decision = self._answer(device, kind, _P3, over, spare=False, firm=True)
+        if not decision.status and over.meter is not None:
+            over.meter.charge(over.key, now)
+        return decision
 
     def lease(self, site: str, now: float) -> Lease | None:
         """A transfer of firmware begins; none is kept for a device that stands at no site, whose uplink is unknown."""
@@ -338,10 +365,12 @@ class Admission:
 
     # --- answers ----------------------------------------------------------------------------------
 
-    def _answer(self, device: Device, kind: FileKind, rank: Rank, over: _Over, *, spare: bool) -> Decision:
-        """What enforcing the limit means for this device, counted; a storm's pause holds in either mode."""
+    def _answer(
+        self, device: Device, kind: FileKind, rank: Rank, over: _Over, *, spare: bool, firm: bool = False
+    ) -> Decision:
+        """What enforcing the limit means for it, counted; a storm's pause and what is ``firm`` hold in either mode."""
         decision = self._verdict(device, kind, rank, over, spare=spare)
-        enforced = self._enforced or over.reason == "storm"
+        enforced = self._enforced or firm or over.reason == "storm"
         outcome = ("refused" if decision.status else "held") if enforced else "observed"
         self._count("admissions", f"{over.stage}_{over.reason}_{rank}_{outcome}")
         return decision

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from time import monotonic
-from typing import Final, NamedTuple
+from typing import Final
 
-from provisioner.admission import GO, Admission, Errand, Rank, rank_of
+from provisioner.activation_offer import Moment, Offers
+from provisioner.activation_secret import ENTROPY
+from provisioner.admission import GO, Admission, Decision, Errand, rank_of
 from provisioner.digest import Digest
 from provisioner.errors import (
     Deferred,
@@ -31,7 +34,7 @@ from provisioner.errors import (
 )
 from provisioner.firmware import Firmware, FirmwareShelf
 from provisioner.gate import address_key
-from provisioner.layers import merge, resolve
+from provisioner.layers import Merged, merge, resolve
 from provisioner.model import (
     BootView,
     Device,
@@ -41,91 +44,27 @@ from provisioner.model import (
     FileKind,
     ListenerKind,
     Mac,
-    Peer,
     Proof,
     ResolvedConfig,
     Verdict,
 )
+from provisioner.neutral import ACTIVATION
 from provisioner.settings import Settings
 from provisioner.store.records import Recorder
 from provisioner.store.tokens import TokenBook
 from provisioner.store.uploads import UploadShelf
 from provisioner.store.views import Views
 from provisioner.vendor import VendorDriver, older
+from provisioner.visit import Answer, Ask, Intake, Proven, Visit
 
 _TOKEN: Final = re.compile(r"t/([^/]+)/(.+)")
 _LADDER: Final = frozenset({Verdict.NONE, Verdict.GENERIC, Verdict.EXPIRED})
 """Verdicts that leave a device to prove itself by HTTP Digest."""
 _MODERN: Final = frozenset({"TLSv1.2", "TLSv1.3"})
+_NOBODY: Final = ""
+"""The account of a device that nobody has added."""
 _PROBED: Final = frozenset({FileKind.LOG, FileKind.RESOURCE, FileKind.CALLS, FileKind.FIRMWARE})
 """Kinds with names without number: that one is missing is not worth a row."""
-
-
-@dataclass(slots=True)
-class Visit:
-    """One connection: who is there, and what one read told about it, good for all files of a boot."""
-
-    peer: Peer
-    view: BootView | None = None
-    config: ResolvedConfig | None = None
-    noted: bool = False
-    """TLS version and address were handed to the recorder already."""
-    file: DeviceFile | None = None
-    """What the request under way is about, once that is known; for the edge to count."""
-    charged: bool = False
-    """Its handshake was counted among the device's."""
-    refusals: int = 0
-    """Requests refused on it."""
-
-
-@dataclass(slots=True)  # not frozen: that would make building one, for each request, four times as dear
-class Ask:
-    """One request as the edge parsed it. ``path`` is clean and relative."""
-
-    method: str
-    path: str
-    user_agent: str
-    at: float
-    authorization: str = field(default="", repr=False)
-    target: str = ""
-    """The request target as sent, which HTTP Digest signs."""
-    part: tuple[int, int] | None = None
-    """First and last byte, where one range is asked for that does not begin at the first."""
-    if_range: str = ""
-    """The entity tag for which that range is meant; empty for any."""
-
-
-class Answer(NamedTuple):
-    """What the device gets: bytes made for it, or an image on disk."""
-
-    media_type: str
-    body: bytes = b""
-    etag: str = ""
-    image: Firmware | None = None
-    site: str = ""
-    """Where the image goes, by whose uplink."""
-    record: FetchRecord | None = None
-    """What to record once the edge knows which status it sent."""
-
-
-class Intake(NamedTuple):
-    """An upload that is welcome: the file it replaces and the bytes it may have."""
-
-    file: DeviceFile
-    cap: int
-    record: FetchRecord
-    rank: Rank
-
-
-class Proven(NamedTuple):
-    """Which device is there, by what; its vendor is the trust anchor's, or the inventory's without a certificate."""
-
-    mac: Mac
-    vendor: str
-    proof: Proof
-    path: str
-    """The file's path without a token."""
-    token: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,18 +81,24 @@ class Delivery:
     settings: Settings
     base_urls: Mapping[ListenerKind, str]
     admission: Admission
+    offers: Offers
 
     async def fetch(self, visit: Visit, ask: Ask) -> Answer:
         """The file this device asks for, or an error that says why not."""
         proven = await self._prove(visit, ask)
         file = visit.file = self._file(proven, ask)
-        view = await self._view(visit, proven.mac, ask, file)
+        try:
+            view = await self._view(visit, proven.mac, ask, file)
+        except UnknownDevice:
+            if (stranger := self._stranger(visit, proven, file)) is None:
+                raise
+            return await self._offer(visit, proven, ask, file, stranger)
         self._check(visit, proven, view)
         if file.kind is FileKind.FIRMWARE:
             return await self._image(visit, proven, ask, file, view)
         view = await self._admit(visit, proven, ask, file, view, Errand.REQUEST)
         try:
-            body = await self._body(visit, proven, view, file)
+            body = await self._body(visit, proven, view, file, ask.at)
         except NoSuchFile:
             if file.kind not in _PROBED:
                 self.recorder.fetch(self._record(visit, proven, file, ask))
@@ -314,31 +259,65 @@ class Delivery:
         visit.charged = True
         spare = errand is Errand.UPLOAD or file.name not in view.uploads
         self.admission.learn(*self.views.populations())
-        decision = self.admission.admit(view, file.kind, monotonic(), errand, full=full, spare=spare)
+        if errand is Errand.REQUEST and self._waits(visit, proven, view):
+            decision = self._may_be_offered(visit, view.device, file)
+        else:
+            decision = self.admission.admit(view, file.kind, monotonic(), errand, full=full, spare=spare)
         if decision is GO:
             return view
-        if decision.status == Deferred.status:
-            raise Deferred(decision.cause, retry_after=decision.retry_after)
-        if decision.status:
-            raise Paused(decision.cause)
-        await asyncio.sleep(0)  # the rule for handlers: yield once before whatever may need a Task
-        await asyncio.sleep(decision.hold)
+        await _held(decision)
         view = await self._view(visit, proven.mac, ask, file)
         self._check(visit, proven, view)
         return view
 
+    # --- nobody's phone yet -----------------------------------------------------------------------
+
+    def _stranger(self, visit: Visit, proven: Proven, file: DeviceFile) -> BootView | None:
+        """What would be known of a device that nobody has added, where its network lets it ask its user for a code."""
+        model = self.drivers[proven.vendor].manifest.models.get(file.agent.model)
+        if model is None or not self.offers.reach(visit.peer.address):
+            return None
+        view = BootView(Device(proven.mac, proven.vendor, model.name, DeviceState.UNASSIGNED, _NOBODY))
+        return view if self._waits(visit, proven, view) else None
+
+    def _waits(self, visit: Visit, proven: Proven, view: BootView) -> bool:
+        """Whether the device has no line, is surely itself, and its account lets it ask its user for a code."""
+        if view.lines or visit.peer.listener is not ListenerKind.DEVICE or visit.peer.identity.mac != proven.mac:
+            return False
+        if proven.proof is not Proof.CERTIFICATE or visit.peer.identity.verdict is not Verdict.UNIQUE:
+            return False
+        policy = self._merged(view)[0].get(ACTIVATION.name)
+        return view.device.account == _NOBODY or (policy is not None and policy.value is True)
+
+    def _may_be_offered(self, visit: Visit, device: Device, file: DeviceFile) -> Decision:
+        return self.admission.offer(device, file.kind, address_key(visit.peer.address), monotonic())
+
+    async def _offer(self, visit: Visit, proven: Proven, ask: Ask, file: DeviceFile, view: BootView) -> Answer:
+        """The activation configuration for a device without a row, which gets none by this."""
+        decision = self._may_be_offered(visit, view.device, file)
+        if decision is not GO:
+            await _held(decision)
+        config = self._config(visit, proven, view, file, ask.at)
+        if config.upgrade_only:
+            raise UnknownDevice(f"{proven.mac} is not added, and its firmware is too old to be offered activation")
+        body = self.drivers[proven.vendor].render(file, config)
+        return Answer(file.media_type, body, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
+
     # --- with what -----------------------------------------------------------------------------------
 
-    async def _body(self, visit: Visit, proven: Proven, view: BootView, file: DeviceFile) -> bytes:
-        """The device's own last upload where it sent one, otherwise what its vendor's driver renders."""
-        if file.upload and file.name in view.uploads:
+    async def _body(self, visit: Visit, proven: Proven, view: BootView, file: DeviceFile, now: float) -> bytes:
+        """The device's own last upload where it sent one, otherwise what its vendor's driver renders.
+
+        What a phone that waits for activation sent was its former user's: the next one gets none of it.
+        """
+        if file.upload and file.name in view.uploads and not self._waits(visit, proven, view):
             stored = await self.uploads.get(proven.mac, file.name)
             if stored is not None:
                 return stored
-        config = self._config(visit, proven, view, file)
+        config = self._config(visit, proven, view, file, now)
         return self.drivers[proven.vendor].render(file, config)
 
-    def _config(self, visit: Visit, proven: Proven, view: BootView, file: DeviceFile) -> ResolvedConfig:
+    def _config(self, visit: Visit, proven: Proven, view: BootView, file: DeviceFile, now: float) -> ResolvedConfig:
         model = self.drivers[proven.vendor].manifest.models.get(view.device.model)
         if model is None:
             raise RenderFailed(f"{view.device.mac}: model {view.device.model!r} is in no models.toml")
@@ -347,11 +326,23 @@ class Delivery:
         config = visit.config
         if config is not None and config.upgrade_only == below:
             return config
-        shared = self.views.shared(view.device)
-        merged = shared if view.layer is None else merge([view.layer], onto=shared)
         base = self.base_urls[visit.peer.listener] + (f"t/{proven.token}/" if proven.token else "")
-        visit.config = resolve(view.device.mac, model, view.lines, merged, upgrade_only=below, base_url=base)
+        config = resolve(view.device.mac, model, view.lines, self._merged(view), upgrade_only=below, base_url=base)
+        waits = self._waits(visit, proven, view)
+        visit.config = self._activation(visit, view.device, config, now) if waits else config
         return visit.config
+
+    def _merged(self, view: BootView) -> Merged:
+        shared = self.views.shared(view.device)
+        return shared if view.layer is None else merge([view.layer], onto=shared)
+
+    def _activation(self, visit: Visit, device: Device, config: ResolvedConfig, now: float) -> ResolvedConfig:
+        moment = visit.moment = visit.moment or Moment(now, os.urandom(ENTROPY))
+        known = device.account != _NOBODY
+        offered = self.offers.configuration(config, moment, site=device.site, known=known)
+        if offered.activation and (event := self.offers.event(offered, visit.peer.address, now, known=known)):
+            self.recorder.event(event)
+        return offered
 
     async def _image(self, visit: Visit, proven: Proven, ask: Ask, file: DeviceFile, view: BootView) -> Answer:
         """Only the beginning of a transfer that there is counts as one: phones ask for images in vain at every boot."""
@@ -392,6 +383,16 @@ class Delivery:
             revision=revision,
             body=body,
         )
+
+
+async def _held(decision: Decision) -> None:
+    """Wait as long as it says, or Deferred or Paused."""
+    if decision.status == Deferred.status:
+        raise Deferred(decision.cause, retry_after=decision.retry_after)
+    if decision.status:
+        raise Paused(decision.cause)
+    await asyncio.sleep(0)  # the rule for handlers: yield once before whatever may need a Task
+    await asyncio.sleep(decision.hold)
 
 
 def _part(ask: Ask, image: Firmware) -> int:

@@ -11,6 +11,7 @@ from provisioner.simulator.report import RegisteredLine
 
 _SHORT = {"O": "Object", "N": "Name", "P": "ParameterValueStruct", "V": "Value"}
 _OBJECT = re.compile(r"[A-Za-z0-9_.-]{1,200}\.")
+_HOTLINE = re.compile(r"<S[0-9]{1,2}:([0-9*#+]{1,40})>")
 _SERVICE = re.compile(r"SP([1-9])\b")
 _PROFILES = "ABCDEFGH"
 _TRUE = ("true", "1", "yes")
@@ -134,4 +135,13 @@ def _line(parameters: Mapping[str, str], port: int, service: int) -> tuple[Regis
         transport=neutral_transport(parameters.get(f"{profile}ProxyServerTransport") or "UDP"),
         display_name=parameters.get(f"{own}CallingFeatures.CallerIDName", ""),
         secret=parameters.get(f"{own}SIP.AuthPassword", ""),
+        hotline=_hotline(parameters, port),
     ), ""
+
+
+def _hotline(parameters: Mapping[str, str], port: int) -> str:
+    """A rule of the port's digit map that begins with a pause in place of a key."""
+    for place in ("X_FXS", "X_HS", "Phone"):
+        if found := _HOTLINE.search(parameters.get(f"VoiceService.1.{place}.{port}.DigitMap", "")):
+            return found[1]
+    return ""

@@ -141,6 +141,8 @@ def _line(parameters: Mapping[str, str], number: int) -> RegisteredLine:
     def own(name: str) -> str:
         return parameters.get(f"reg.{number}.{name}", "")
 
+    hotline = parameters.get(f"call.autoOffHook.{number}.contact", "")
+
     def server(place: int) -> str:
         found = server_text(own(f"server.{place}.address"), own(f"server.{place}.port"))
         shared = f"voIpProt.server.{place}"
@@ -157,6 +159,8 @@ def _line(parameters: Mapping[str, str], number: int) -> RegisteredLine:
         display_name=own("displayName"),
         backup=server(2),
         secret=own("auth.password"),
+        label=own("label"),
+        hotline=hotline if parameters.get(f"call.autoOffHook.{number}.enabled") == "1" else "",
     )
 
 

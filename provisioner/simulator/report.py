@@ -51,6 +51,10 @@ class RegisteredLine:
     display_name: str = ""
     backup: str = ""
     secret: str = field(default="", repr=False)
+    label: str = ""
+    """What stands beside its key; empty where the phone shows none."""
+    hotline: str = ""
+    """Dialled as soon as the handset or the speaker is picked up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +130,8 @@ def _shown(line: RegisteredLine) -> dict[str, str | int]:
         "backup": line.backup,
         "transport": line.transport,
         "display_name": line.display_name,
+        "label": line.label,
+        "hotline": line.hotline,
     }
 
 
@@ -191,6 +197,8 @@ def _endings(report: BootReport) -> list[str]:
         f"  line {line.number}: {line.user} at {line.server} by {line.transport}"
         + (f", backup {line.backup}" if line.backup else "")
         + (f", shown as {line.display_name!r}" if line.display_name else "")
+        + (f", labelled {line.label!r}" if line.label not in ("", line.user, line.display_name) else "")
+        + (f", dials {line.hotline} when picked up" if line.hotline else "")
         for line in report.lines
     ]
     if report.no_line_because:

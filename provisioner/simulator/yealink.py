@@ -139,6 +139,8 @@ def _line(parameters: Mapping[str, str], number: int) -> RegisteredLine:
         display_name=parameters.get(f"{account}display_name", ""),
         backup=server(2),
         secret=parameters.get(f"{account}password", ""),
+        label=parameters.get(f"{account}label", ""),
+        hotline=parameters.get("features.hotline_number", "") if number == 1 else "",
     )
 
 

@@ -13,6 +13,7 @@ import pytest
 from house import OTHER_VVX, T46S, VVX, House, administer, ask, soon, wrapped
 
 from provisioner import app, settings
+from provisioner.activation_offer import Offers
 from provisioner.admission import Admission
 from provisioner.delivery import Delivery
 from provisioner.events import EventLog
@@ -280,6 +281,7 @@ async def worker(house):
             settings=chosen,
             base_urls={ListenerKind.DEVICE: f"https://localhost:{house.ports['device']}/"},
             admission=Admission(chosen, storm, count, random.uniform, models),
+            offers=Offers(chosen, lambda: bytes(32)),
         )
         rules = {name: driver.identify for name, driver in equipment.drivers.items()}
         edge = DeviceEdge(delivery, Identifier(equipment.trust.anchors, rules, 100), EventLog(recorder.event), count)

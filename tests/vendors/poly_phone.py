@@ -101,6 +101,8 @@ OTHER: Mapping[str, object] = {
     "firmware.url": "https://fw.example.net/x",
     "ca.custom": PEM,
     "log.upload": True,
+    "activation": True,
+    "activation.emergency": "sos.example.net",
 }
 
 

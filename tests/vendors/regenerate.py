@@ -1,7 +1,8 @@
 """Golden files, input and expected output in one: ``python tests/vendors/regenerate.py [PATH...]`` rewrites outputs.
 
-A case is TOML (mac, model, file, base_url, upgrade_only, user_agent, [[line]], [values], [raw]), a line of ten dashes,
-and the bytes the driver must give, or ``error: <kind>``. The vendor is the name of the folder below golden/.
+A case is TOML (mac, model, file, base_url, upgrade_only, user_agent, [[line]], [values], [raw], [activation]), a line
+of ten dashes, and the bytes the driver must give, or ``error: <kind>``. The vendor is the name of the folder below
+golden/. With [activation] (site, and settings of the server by name) it is what a waiting phone is offered.
 """
 
 from __future__ import annotations
@@ -12,14 +13,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from provisioner.activation_offer import Moment, Offers
 from provisioner.errors import NoSuchFile, ProvisionerError
 from provisioner.layers import merge, resolve
 from provisioner.model import ConfigLayer, Line, Mac, ResolvedConfig, Scope
 from provisioner.neutral import parse_value
+from provisioner.settings import Settings
 from provisioner.vendor import VendorDriver
 from provisioner.vendors import drivers
 
 GOLDEN = Path(__file__).with_name("golden")
+OUR_CA = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 RULE = "----------\n"
 
 
@@ -59,7 +63,7 @@ def produce(case: Case, by_name: Mapping[str, VendorDriver]) -> str:
 def config(driver: VendorDriver, document: Mapping[str, object]) -> ResolvedConfig:
     entries = {name: parse_value(name, value) for name, value in document.get("values", {}).items()}
     layer = ConfigLayer(Scope.DEVICE, str(document["mac"]), entries, document.get("raw", {}))
-    return resolve(
+    found = resolve(
         Mac.parse(str(document["mac"])),
         driver.manifest.models[str(document["model"])],
         [Line(**row) for row in document.get("line", [])],
@@ -67,6 +71,15 @@ def config(driver: VendorDriver, document: Mapping[str, object]) -> ResolvedConf
         upgrade_only=bool(document.get("upgrade_only", False)),
         base_url=str(document.get("base_url", "https://prov.example.net:8443/")),
     )
+    given = document.get("activation")
+    return offered(found, **given) if isinstance(given, dict) else found
+
+
+def offered(config: ResolvedConfig, site: str = "", **settings: object) -> ResolvedConfig:
+    """What a device with this configuration is offered at a certain time, with a certain key."""
+    named = {"server_name": "prov.example.net", **{f"activation_{name}": one for name, one in settings.items()}}
+    offers = Offers(Settings(data=Path("nowhere"), **named), lambda: bytes(32), OUR_CA)  # type: ignore[arg-type]  # types are the cases'
+    return offers.configuration(config, Moment(1_795_300_000.0, bytes(8)), site=site, known=True)
 
 
 def main(arguments: list[str]) -> int:

@@ -377,6 +377,7 @@ OTHER: dict[str, object] = {
     "poll.enabled": False, "poll.period": 7200, "poll.from": "02:30", "poll.to": "03:30", "storm.retry_delay": 77,
     "storm.retry_attempts": 7, "firmware.version": "108.86.0.1", "firmware.url": "https://f.example.net/x.rom",
     "ca.custom": "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n", "log.upload": True,
+    "activation": True, "activation.emergency": "sos.example.net",
 }  # fmt: skip
 BESIDE: dict[str, dict[str, object]] = {
     "sip.backup": {"sip.server": "sip1.example.net"},
@@ -402,7 +403,8 @@ def test_every_neutral_setting_changes_the_file_or_is_refused_with_a_reason(name
             assert device_file(model, LINE, **beside, **{name: value}) == plain
         return
     assert value is not None, "a new setting: give it a value in OTHER"
-    assert device_file(model, LINE, **beside, **{name: value}) != plain
+    changed = device_file(model, LINE, **beside, **{name: value}) != plain
+    assert changed is not SETTINGS[name].policy, "a policy is for the server, everything else for the phone"
 
 
 # --- names of parameters ---------------------------------------------------------------------------

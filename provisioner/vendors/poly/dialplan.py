@@ -17,6 +17,11 @@ def ucs_map(emergency: tuple[str, ...], rules: tuple[DialRule, ...]) -> str:
     return "|".join([*emergency, *patterns, *_ANY])
 
 
+def ucs_only(numbers: tuple[str, ...]) -> str:
+    """``112|2288``: whatever else is keyed in fits nowhere."""
+    return "|".join(numbers)
+
+
 def ucs_pauses(digit_map: str, seconds: int) -> str:
     """One pause for each alternative of the map, in its order."""
     return "|".join([str(seconds)] * (digit_map.count("|") + 1))
@@ -27,6 +32,11 @@ def obi_map(emergency: tuple[str, ...], rules: tuple[DialRule, ...], seconds: in
     patterns = [(f"<{rule.prefix}>" if rule.prefix else "") + _more(rule.match) for rule in rules]
     timed = [one[:-1] + f"S{seconds}" if one.endswith("T") else one for one in [*patterns, *_ANY]]
     return f"({'|'.join([*emergency, *timed])})"
+
+
+def obi_only(numbers: tuple[str, ...]) -> str:
+    """``(112|2288)``: whatever else is keyed in fits nowhere."""
+    return f"({'|'.join(numbers)})"
 
 
 def _more(match: str) -> str:

@@ -106,8 +106,9 @@ def _provisioning(config: ResolvedConfig, *, poll: bool) -> Iterable[tuple[str, 
     if poll:
         yield f"{stem}Interval", str(config.get(neutral.POLL_PERIOD))
         begin = config.get(neutral.POLL_FROM)
-        # HH:MM+minutes: a random time of the window.
-        yield f"{stem}TimeofDay", f"{begin}+{_window(begin, config.get(neutral.POLL_TO))}"
+        # HH:MM+minutes: a random time of the window. Empty: the interval alone, from the start [inferred].
+        window = f"{begin}+{_window(begin, config.get(neutral.POLL_TO))}"
+        yield f"{stem}TimeofDay", "" if config.activation else window
     # The factory value $DM tells the model only [the other macros are inferred].
     yield "X_DeviceManagement.HTTPClient.UserAgent", "$DM/$FWV $MAC"
 
@@ -136,7 +137,8 @@ def _network(config: ResolvedConfig) -> Iterable[tuple[str, str]]:
         yield f"{stem}VLANEnable", _word(vlan > 0)
         if vlan:
             yield f"{stem}VLANID", str(vlan)
-    yield f"{stem}LLDP-MED", _word(config.get(neutral.LLDP))
+    if config.settles(neutral.LLDP):
+        yield f"{stem}LLDP-MED", _word(config.get(neutral.LLDP))
     if "net.dot1x.mode" in config.model.refuses or not config.is_set(neutral.DOT1X_MODE):
         return
     mode = config.get(neutral.DOT1X_MODE)
@@ -276,6 +278,8 @@ def _codecs(config: ResolvedConfig, number: int) -> Iterable[tuple[str, str]]:
 
 
 def _digit_map(config: ResolvedConfig) -> str:
+    if config.activation:
+        return dialplan.obi_only((*config.get(neutral.EMERGENCY), config.get(neutral.HOTLINE)))
     return dialplan.obi_map(
         config.get(neutral.EMERGENCY), config.get(neutral.DIAL_RULES), config.get(neutral.DIAL_TIMEOUT)
     )
@@ -288,8 +292,9 @@ def _port(config: ResolvedConfig, number: int) -> Iterable[tuple[str, str]]:
     hotline = config.get(neutral.HOTLINE)
     start = [f"<S{config.get(neutral.HOTLINE_DELAY)}:{hotline}>"] if hotline else []
     service = f"sp{number}"
-    yield f"{stem}DigitMap", f"({'|'.join([*emergency, *start, f'(M{service})'])})"
-    routes = [f"{{{one}:{service}}}" for one in (*emergency, *filter(None, [hotline]), f"(M{service})")]
+    rest = [] if config.activation else [f"(M{service})"]
+    yield f"{stem}DigitMap", f"({'|'.join([*emergency, *start, *rest])})"
+    routes = [f"{{{one}:{service}}}" for one in (*emergency, *filter(None, [hotline]), *rest)]
     yield f"{stem}OutboundCallRoute", ",".join(routes)
     yield f"{stem}PrimaryLine", f"SP{number} Service"
     yield f"{_line(number)}X_InboundCallRoute", f"{'hs' if config.model.dect else 'ph'}{number}"

@@ -68,6 +68,8 @@ _LANGUAGES: Final = MappingProxyType(
 LANGUAGES: Final = tuple(_LANGUAGES)
 _SEVERITY: Final = ("6", "5", "5", "4", "3", "3", "3", "1")
 """RFC 5424 severity -> render level: 6 emergency, 5 critical, 4 error, 3 informational, 1 debug [inferred]."""
+_LEAST_PERIOD: Final = 3600
+"""Seconds; a shorter period is not taken."""
 _EAP: Final = MappingProxyType({"md5": "EAP-MD5", "tls": "EAP-TLS", "peap": "EAP-PEAPv0-MSCHAPv2"})
 
 
@@ -121,13 +123,15 @@ def able(model: Model, setting: str, value: T, otherwise: T) -> T:
 
 
 @lru_cache(_KEPT)
-def network(vlan: int | None, lldp: bool, cdp: bool, syslog: HostPort, level: int) -> Section:
-    """VLAN, its discovery, and syslog, which UC Software sends to port 514 only."""
+def network(vlan: int | None, lldp: bool | None, cdp: bool | None, syslog: HostPort, level: int) -> Section:
+    """VLAN, its discovery, and syslog, which UC Software sends to port 514 only. None leaves the phone's own."""
     values: dict[str, str] = {}
     if vlan is not None:
         values["device.net.vlanId"] = str(vlan or "")
-    values["device.net.lldpEnabled"] = _SWITCH[lldp]
-    values["device.net.cdpEnabled"] = _SWITCH[cdp]
+    if lldp is not None:
+        values["device.net.lldpEnabled"] = _SWITCH[lldp]
+    if cdp is not None:
+        values["device.net.cdpEnabled"] = _SWITCH[cdp]
     values["device.syslog.serverName"] = syslog.host
     if syslog:
         values["device.syslog.transport"] = "1"  # UDP
@@ -143,8 +147,8 @@ def network_of(config: ResolvedConfig) -> Section:
     """The network section of one phone."""
     return network(
         config.get(neutral.VLAN_ID) if config.is_set(neutral.VLAN_ID) else None,
-        config.get(neutral.LLDP),
-        config.get(neutral.CDP),
+        config.get(neutral.LLDP) if config.settles(neutral.LLDP) else None,
+        config.get(neutral.CDP) if config.settles(neutral.CDP) else None,
         config.get(neutral.SYSLOG),
         config.get(neutral.SYSLOG_LEVEL),
     )
@@ -181,14 +185,15 @@ def _dot1x(config: ResolvedConfig) -> dict[str, str]:
 
 
 @lru_cache(_KEPT)
-def upkeep(poll: bool, period: int, begin: str, end: str, web: str, logs: bool, language: str) -> Section:
-    """Polling, what the phone uploads, its web page and its language."""
+def upkeep(
+    poll: bool, period: int, begin: str, end: str, web: str, logs: bool, language: str, *, soon: bool = False
+) -> Section:
+    """Polling, what the phone uploads, its web page and its language. ``soon``: from its start, not in a window."""
     values = {
         "prov.polling.enabled": _SWITCH[poll],
-        "prov.polling.mode": "random",
-        "prov.polling.period": str(period),
-        "prov.polling.time": begin,
-        "prov.polling.timeRandomEnd": end,
+        "prov.polling.mode": "rel" if soon else "random",
+        "prov.polling.period": str(max(period, _LEAST_PERIOD)),
+        **({} if soon else {"prov.polling.time": begin, "prov.polling.timeRandomEnd": end}),
         "prov.autoConfigUpload.enabled": "1",
         "feature.logUpload.enabled": _SWITCH[logs],
         "voIpProt.SIP.specialEvent.checkSync.alwaysReboot": "0",
@@ -212,6 +217,7 @@ def upkeep_of(config: ResolvedConfig) -> Section:
         config.get(neutral.WEB_ACCESS),
         config.get(neutral.LOG_UPLOAD),
         config.get(neutral.LANGUAGE),
+        soon=config.activation,
     )
 
 
@@ -254,8 +260,10 @@ def calls(  # the settings of one section, each once
     emergency: tuple[str, ...],
     rules: tuple[DialRule, ...],
     pause: int,
+    only: str = "",
+    rescue: HostPort = neutral.NO_HOST,
 ) -> Section:
-    """Media and dialling."""
+    """Media and dialling; with ``only``, that number and emergency numbers, which ``rescue`` takes."""
     order = [_CODECS[name] for name in codecs if name in _CODECS and (opus or name != "opus")]
     known = [name for name in _CODECS.values() if opus or name != "Opus"]
     values = {
@@ -268,12 +276,31 @@ def calls(  # the settings of one section, each once
         "voIpProt.SIP.dtmfViaSignaling.rfc2976": _SWITCH[dtmf == "info"],
         **media_security("sec.srtp", srtp),
     }
-    digit_map = dialplan.ucs_map(emergency, rules)
+    digit_map = dialplan.ucs_only((*emergency, only)) if only else dialplan.ucs_map(emergency, rules)
     values["dialplan.digitmap"] = digit_map
     values["dialplan.digitmap.timeOut"] = dialplan.ucs_pauses(digit_map, pause)
     # A number that fits no alternative waits for the send key instead of leaving half dialled.
     values["dialplan.impossibleMatchHandling"] = "2"
+    if only:
+        values |= _nothing_else(emergency, rescue)
     return section("calls", values)
+
+
+def _nothing_else(emergency: tuple[str, ...], rescue: HostPort) -> dict[str, str]:
+    """No number leaves but by the digit map, however it is dialled; a wrong one ends in the reorder tone."""
+    values = {f"dialplan.applyTo{way}": "1" for way in _WAYS}
+    values["dialplan.impossibleMatchHandling"] = "1"
+    values["feature.urlDialing.enabled"] = "0"
+    for place, number in enumerate(emergency, 1):
+        values[f"dialplan.routing.emergency.{place}.value"] = number
+        values[f"dialplan.routing.emergency.{place}.server.1"] = "1"
+    if emergency:
+        values["dialplan.routing.server.1.address"] = rescue.host
+        values["dialplan.routing.server.1.port"] = str(rescue.port or 5060)
+    return values
+
+
+_WAYS: Final = ("UserDial", "UserSend", "CallListDial", "DirectoryDial", "TelUriDial")
 
 
 def media_security(stem: str, srtp: str) -> dict[str, str]:
@@ -295,4 +322,6 @@ def calls_of(config: ResolvedConfig) -> Section:
         config.get(neutral.EMERGENCY),
         config.get(neutral.DIAL_RULES),
         config.get(neutral.DIAL_TIMEOUT),
+        config.get(neutral.HOTLINE) if config.activation else "",
+        config.get(neutral.ACTIVATION_EMERGENCY) if config.activation else neutral.NO_HOST,
     )

@@ -13,7 +13,7 @@ from itertools import chain
 from typing import Final
 
 from provisioner.errors import RenderFailed
-from provisioner.neutral import DialRule
+from provisioner.neutral import DialRule, HostPort
 
 _FIRST: Final = re.compile(r"\[([0-9-]+)\]|.")
 _LONGEST_MAP: Final = 2048
@@ -29,6 +29,8 @@ def digit_map(rules: tuple[DialRule, ...], emergency: tuple[str, ...], timeout: 
         "phone_setting.emergency.number": ",".join(emergency),
         "phone_setting.inter_digit_time": str(min(timeout, _LONGEST_TIMER)),
         "dialplan.digitmap.enable": "1" if rules else "0",
+        # A phone that waited for activation may have one.
+        "dialplan.emergency.server.1.address": "",
     }
     # Numbers listed here go out whatever a digit map says (inferred from the guides' order of dial plans).
     found["dialplan.emergency.enable"] = "1" if emergency else "0"
@@ -36,6 +38,29 @@ def digit_map(rules: tuple[DialRule, ...], emergency: tuple[str, ...], timeout: 
     if rules:
         found |= _map(rules, emergency, timeout)
     return found
+
+
+@lru_cache(maxsize=64)
+def nothing_else(number: str, emergency: tuple[str, ...], rescue: HostPort) -> dict[str, str]:
+    """Firmware 81 and later: this number and emergency numbers, which go to another server, and nothing else.
+
+    All that is written here is written by ``digit_map`` too: phones keep what a later file does not name.
+    """
+    found = {
+        "phone_setting.emergency.number": ",".join(emergency),
+        "phone_setting.inter_digit_time": "1",
+        "dialplan.digitmap.enable": "1",
+        "dialplan.digitmap.string": "|".join((*emergency, number)),
+        "dialplan.digitmap.no_match_action": "1",  # refused (inferred, beside 2 for sent by key or pause)
+        "dialplan.digitmap.interdigit_short_timer": "1",
+        "dialplan.digitmap.interdigit_long_timer": "2",
+        "dialplan.emergency.enable": "1" if emergency else "0",
+        "dialplan.emergency.server.1.address": rescue.host,
+    }
+    if emergency:
+        found["dialplan.emergency.server.1.port"] = str(rescue.port or 5060)
+        found["dialplan.emergency.server.1.transport_type"] = "0"
+    return found | {f"dialplan.emergency.{place}.value": one for place, one in enumerate(emergency, 1)}
 
 
 def _map(rules: Sequence[DialRule], emergency: Sequence[str], timeout: int) -> dict[str, str]:

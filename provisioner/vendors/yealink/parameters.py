@@ -13,7 +13,7 @@ from typing import Final
 from provisioner import neutral
 from provisioner.model import ResolvedConfig
 from provisioner.vendors.yealink.clock import zone_parameters
-from provisioner.vendors.yealink.dialling import digit_map, replace_rules
+from provisioner.vendors.yealink.dialling import digit_map, nothing_else, replace_rules
 
 CUSTOM_CA: Final = "yealink-ca.pem"
 """The name under which a device fetches its ca.custom."""
@@ -156,17 +156,7 @@ def _network(config: ResolvedConfig) -> dict[str, str]:
     found: dict[str, str] = {}
     refused = config.model.refuses
     if "net.vlan" not in refused:
-        vlan = config.get(neutral.VLAN_ID)
-        found["static.network.vlan.internet_port_enable"] = "1" if vlan else "0"
-        if vlan:
-            found["static.network.vlan.internet_port_vid"] = str(vlan)
-        found["static.network.lldp.enable"] = "1" if config.get(neutral.LLDP) else "0"
-        found["static.network.cdp.enable"] = "1" if config.get(neutral.CDP) else "0"
-        mode = config.get(neutral.DOT1X_MODE)
-        found["static.network.802_1x.mode"] = _DOT1X[mode]
-        if mode != "off":
-            found["static.network.802_1x.identity"] = config.get(neutral.DOT1X_IDENTITY)
-            found["static.network.802_1x.md5_password"] = config.get(neutral.DOT1X_PASSWORD)
+        found |= _ethernet(config)
     server = config.get(neutral.SYSLOG)
     found["static.syslog.enable"] = "1" if server else "0"
     if server:
@@ -176,14 +166,40 @@ def _network(config: ResolvedConfig) -> dict[str, str]:
     return found
 
 
+def _ethernet(config: ResolvedConfig) -> dict[str, str]:
+    found: dict[str, str] = {}
+    if config.settles(neutral.VLAN_ID):
+        vlan = config.get(neutral.VLAN_ID)
+        found["static.network.vlan.internet_port_enable"] = "1" if vlan else "0"
+        if vlan:
+            found["static.network.vlan.internet_port_vid"] = str(vlan)
+    for name, setting in (("lldp", neutral.LLDP), ("cdp", neutral.CDP)):
+        if config.settles(setting):
+            found[f"static.network.{name}.enable"] = "1" if config.get(setting) else "0"
+    if config.settles(neutral.DOT1X_MODE):
+        mode = config.get(neutral.DOT1X_MODE)
+        found["static.network.802_1x.mode"] = _DOT1X[mode]
+        if mode != "off":
+            found["static.network.802_1x.identity"] = config.get(neutral.DOT1X_IDENTITY)
+            found["static.network.802_1x.md5_password"] = config.get(neutral.DOT1X_PASSWORD)
+    return found
+
+
 def _time(config: ResolvedConfig) -> dict[str, str]:
     server = config.get(neutral.NTP_SERVER)
     return {"local_time.ntp_server1": server, **zone_parameters(config.get(neutral.TIME_ZONE))}
 
 
 def _dialling(config: ResolvedConfig) -> dict[str, str]:
-    plan = replace_rules if config.model.dialect == "v80" else digit_map
-    found = dict(plan(config.get(neutral.DIAL_RULES), config.get(neutral.EMERGENCY), config.get(neutral.DIAL_TIMEOUT)))
+    emergency, modern = config.get(neutral.EMERGENCY), config.model.dialect != "v80"
+    if config.activation and modern:
+        rescue = config.get(neutral.ACTIVATION_EMERGENCY)
+        found = dict(nothing_else(config.get(neutral.HOTLINE), emergency, rescue))
+    else:
+        plan = digit_map if modern else replace_rules
+        found = dict(plan(config.get(neutral.DIAL_RULES), emergency, config.get(neutral.DIAL_TIMEOUT)))
+    # Back to the phone's own when it is activated.
+    found["features.direct_ip_call_enable"] = "0" if config.activation else ""
     if "hotline.number" not in config.model.refuses:
         found["features.hotline_number"] = config.get(neutral.HOTLINE)
         found["features.hotline_delay"] = str(config.get(neutral.HOTLINE_DELAY))
