@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format types contracts docs docs-check check packages bench-boot bench-parts bench-render bench-idle bench-million bench-storm clean
+.PHONY: help run test lint format types contracts docs docs-check check packages bench-boot bench-parts bench-render bench-idle bench-million bench-storm bench-ivr clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ bench-million: $(VENV)/developing ## 1,000,000 devices against 1,000, and a chan
 
 bench-storm: $(VENV)/developing packages ## power cuts against ours, nginx and aiohttp: goals, plots (25 min; a quiet machine)
 	@$(BIN)/python bench/storm.py
+
+bench-ivr: $(VENV)/developing ## CPU of a call to the activation prompts, and how soon they answer (1 min)
+	@$(BIN)/python bench/ivr.py
 
 packages: $(VENV)/packages
 

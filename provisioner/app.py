@@ -12,7 +12,7 @@ import random
 import resource
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -24,7 +24,12 @@ from OpenSSL import SSL
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from provisioner.activation_offer import Offers
+from provisioner.activation_secret import PURPOSE
+from provisioner.activation_sweep import sweep
 from provisioner.admission import Admission
+from provisioner.background import contained, every
+from provisioner.capacity import Cores
 from provisioner.children import REFUSED, Lifeline
 from provisioner.contradictions import files_wanted, fitted, require_consistent
 from provisioner.counters import Counters, bury, totals
@@ -42,7 +47,7 @@ from provisioner.http.tls import make_context
 from provisioner.identity import Identifier
 from provisioner.metered import Metered
 from provisioner.model import Count, ListenerKind, Model, Observe
-from provisioner.ports import bind, shown
+from provisioner.ports import bind, shown, with_ivr_port
 from provisioner.run_directory import RunDirectory
 from provisioner.settings import Settings
 from provisioner.store import engine as engines
@@ -96,7 +101,7 @@ def run(settings: Settings) -> int:
     logging.basicConfig(stream=sys.stderr, level=settings.log_level.upper(), format=_LOG_FORMAT)
     logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells how it looks, not what it finds
     files = _set_limits()
-    require_consistent(settings, files)
+    require_consistent(settings, files, tuple(_models(drivers(settings.data / "templates"))))
     settings = _within_descriptors(settings, files)
     run_directory = RunDirectory(settings.data)
     with ExitStack() as stack:
@@ -105,11 +110,13 @@ def run(settings: Settings) -> int:
         sockets = bind(settings)
         for sock in sockets.values():
             stack.callback(sock.close)
+        settings = with_ivr_port(settings, sockets)
         log.info("listening: %s", ", ".join(f"{kind} {shown(sock)}" for kind, sock in sockets.items()))
         house = House(
             prepare=partial(prepare, settings),
             worker_main=worker_main,
             admin_main=partial(admin_main, settings),
+            ivr_main=partial(ivr_main, settings),
             watched=partial(_watched, settings),
             buried=partial(bury, run_directory.metrics),
             withdrawn=lambda before, after: withdrawn(before.trust, after.trust),
@@ -124,6 +131,8 @@ def prepare(settings: Settings) -> Equipment:
         require_current(settings.database_url)
     except StoreFailed as error:
         raise Unusable(f"{error.cause}; is store.url right, and the database up?") from error
+    _require_prompts(settings)
+    _require_manager(settings)
     digest = _digest(settings)
     trust = load_trust(settings.data)
     certificates = certificate_files(settings)
@@ -135,6 +144,27 @@ def prepare(settings: Settings) -> Equipment:
         drivers={driver.manifest.name: driver for driver in drivers(settings.data / "templates")},
         digest=digest,
     )
+
+
+def _require_prompts(settings: Settings) -> None:
+    """Where calls are answered there is something to say."""
+    if max(settings.ivr_port, settings.ivr_tls_port) >= 0:
+        from ivr.prompts import IDS, PromptError, Prompts  # device workers load no IVR code
+
+        try:
+            said = Prompts(Path(settings.ivr_prompts) if settings.ivr_prompts else None, settings.ivr_language)
+            for one in IDS:
+                said.load(one)
+        except PromptError as error:
+            raise Unusable(str(error)) from error
+
+
+def _require_manager(settings: Settings) -> None:
+    """Where phones are told through the PBX, its secret can be read and endpoints are named by what is known."""
+    if settings.resync_ami_host:
+        from provisioner.resync_pbx import ami_of  # device workers tell no phones
+
+        ami_of(settings)
 
 
 def _digest(settings: Settings) -> Digest:
@@ -213,14 +243,15 @@ async def serve_worker(sockets: Sockets, equipment: Equipment, line: Lifeline) -
         await views.open()
         stack.push_async_callback(views.close)
         recorder = Recorder(store, settings, count)
-        stack.push_async_callback(_contained, "flush", recorder.flush, count)
-        _every(stack, settings.store_poll, "refresh", views.refresh, count)
-        _every(stack, settings.store_flush, "flush", recorder.flush, count)
+        stack.push_async_callback(contained, "flush", recorder.flush, count)
+        every(stack, settings.store_poll, "refresh", views.refresh, count)
+        every(stack, settings.store_flush, "flush", recorder.flush, count)
         storm = Storm(settings.gate_target, settings.gate_interval, settings.gate_calm)
-        await _contained("learn", views.learn, count)
+        await contained("learn", views.learn, count)
         _learning(stack, storm, views.learn, count)
-        _every(stack, _PRUNE, "prune", partial(_in_calm, storm, recorder.prune), count)
-        admission = Admission(settings, storm, count, random.uniform, _models(equipment.drivers))
+        every(stack, _PRUNE, "prune", partial(_in_calm, storm, recorder.prune), count)
+        every(stack, _PRUNE, "sweep", partial(_in_calm, storm, partial(sweep, store, settings)), count)
+        admission = Admission(settings, storm, count, random.uniform, _models(equipment.drivers.values()))
         handlers = _handlers(sockets, equipment, store, views, recorder, admission, count, counters.observe)
         listeners = []
         for kind, handler in handlers.items():
@@ -264,6 +295,7 @@ def _handlers(
         settings=settings,
         base_urls=base_urls,
         admission=admission,
+        offers=Offers(settings, lambda: store.box.derived(PURPOSE)[0], _authority(settings)),
     )
     identifier = Identifier(
         equipment.trust.anchors,
@@ -281,15 +313,15 @@ def _handlers(
     return handlers
 
 
-def _models(drivers: Mapping[str, VendorDriver]) -> Iterator[Model]:
-    for one in drivers.values():
+def _models(drivers: Iterable[VendorDriver]) -> Iterator[Model]:
+    for one in drivers:
         yield from one.manifest.models.values()
 
 
 def _learning(stack: AsyncExitStack, storm: Storm, learn: Callable[[], Awaitable[object]], count: Count) -> None:
     """Often while it is calm, seldom in a storm."""
-    _every(stack, _LEARN, "learn", partial(_in_calm, storm, learn), count)
-    _every(stack, _LEARN_IN_STORM, "learn", learn, count)
+    every(stack, _LEARN, "learn", partial(_in_calm, storm, learn), count)
+    every(stack, _LEARN_IN_STORM, "learn", learn, count)
 
 
 async def _in_calm(storm: Storm, action: Callable[[], Awaitable[object]]) -> None:
@@ -315,43 +347,6 @@ def _started(stack: AsyncExitStack, listener: Listener, server: QuietServer) -> 
     stack.callback(listener.close)
     listener.start()
     return listener
-
-
-def _every(
-    stack: AsyncExitStack, period: float, name: str, action: Callable[[], Awaitable[object]], count: Count
-) -> None:
-    """Do something again and again until the stack unwinds; what is under way then is finished: it may hold records."""
-    ended = asyncio.Event()
-
-    async def again() -> None:
-        while not await _within(period, ended):
-            await _contained(name, action, count)
-
-    async def end() -> None:
-        ended.set()
-        await task
-
-    task = asyncio.create_task(again(), name=name)
-    stack.push_async_callback(end)
-
-
-async def _within(seconds: float, ended: asyncio.Event) -> bool:
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await ended.wait()
-    return ended.is_set()
-
-
-async def _contained(name: str, action: Callable[[], Awaitable[object]], count: Count) -> None:
-    """A background task that fails once is told, counted and tried again: phones go on booting meanwhile."""
-    try:
-        await action()
-    except ProvisionerError as error:
-        count("background", name)
-        log.warning("%s failed: %s", name, error.cause)
-    except Exception:  # belongs to the outer edge of a process: a fault here must not end it
-        count("background", name)
-        log.exception("%s failed because of a fault in the program", name)
 
 
 def _measure(
@@ -390,7 +385,9 @@ async def serve_admin(settings: Settings, sock: socket.socket, line: Lifeline) -
     """Health, metrics and the storm view until told to leave."""
     from provisioner.http.admin import AdminEdge, Health  # device workers load no admin code
     from provisioner.http.fleet_state import FleetState
+    from provisioner.http.storm_events import StormEvents
     from provisioner.http.storm_watch import StormWatch
+    from provisioner.store.storms import StormJournal
 
     url = engines.parse_url(settings.database_url)
     metrics = RunDirectory(settings.data).metrics
@@ -398,9 +395,12 @@ async def serve_admin(settings: Settings, sock: socket.socket, line: Lifeline) -
         engine = engines.make_engine(url)
         stack.push_async_callback(engine.dispose)
         fleet = FleetState(partial(_census, engine))
-        watch = StormWatch(partial(totals, metrics), fleet)
-        _every(stack, 1.0, "storm view", watch.look, _uncounted)
-        _every(stack, 1.0, "census", watch.count_fleet, _uncounted)
+        events = StormEvents(StormJournal(engine, socket.gethostname()))
+        stack.push_async_callback(contained, "storm events", events.deliver, _uncounted)
+        watch = StormWatch(partial(totals, metrics), fleet, Cores.of(settings), events)
+        every(stack, 1.0, "storm view", watch.look, _uncounted)
+        every(stack, 1.0, "census", watch.count_fleet, _uncounted)
+        every(stack, 1.0, "storm events", events.deliver, _uncounted)
         edge = AdminEdge(Health(certificate_files(settings), partial(_ping, engine)), metrics, fleet, watch)
         server = QuietServer(edge.handle, _uncounted, **http_limits(settings))
         _started(stack, Listener(ListenerKind.ADMIN, sock, None, server, settings, _uncounted), server)
@@ -429,3 +429,14 @@ def _uncounted(metric: str, label: str) -> None:
 
 def _unmeasured(lag: float) -> None:
     del lag
+
+
+# --- the IVR's process ------------------------------------------------------------------------------
+
+
+def ivr_main(settings: Settings, sockets: Sockets, line: Lifeline) -> int:
+    """The life of the process that answers calls; its exit code."""
+    from provisioner.ivr_app import serve_ivr  # device workers load no IVR code
+
+    known = {driver.manifest.name: driver for driver in drivers(settings.data / "templates")}
+    return _told(lambda: serve_ivr(settings, known, sockets, line))

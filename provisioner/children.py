@@ -32,6 +32,7 @@ class Role(StrEnum):
 
     WORKER = "worker"
     ADMIN = "admin"
+    IVR = "ivr"
 
 
 class Word:

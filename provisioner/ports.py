@@ -6,6 +6,7 @@ import errno
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Final
 
 from provisioner.errors import Unusable
@@ -19,7 +20,32 @@ _WHY: Final[Mapping[int, str]] = {
 }
 
 
-def bind(settings: Settings) -> Mapping[ListenerKind, socket.socket]:
+Listening = Mapping[ListenerKind, socket.socket]
+
+IVR: Final[Mapping[str, ListenerKind]] = {
+    "udp": ListenerKind.IVR,
+    "tcp": ListenerKind.IVR_TCP,
+    "tls": ListenerKind.IVR_TLS,
+}
+"""By SIP's transports."""
+_SETTINGS: Final[Mapping[ListenerKind, str]] = {
+    ListenerKind.IVR_TCP: "ivr.port",
+    ListenerKind.IVR_TLS: "ivr.tls_port",
+}
+_OWN_HOST: Final = {ListenerKind.BOOTSTRAP: "bootstrap.host", ListenerKind.ADMIN: "admin.host"} | dict.fromkeys(
+    IVR.values(), "ivr.host"
+)
+
+
+def with_ivr_port(settings: Settings, sockets: Listening) -> Settings:
+    """Phones are told the port at which this server's prompts are really called, unless the settings name another."""
+    sock = sockets.get(IVR[settings.activation_transport])
+    if settings.activation_port or sock is None:
+        return settings
+    return replace(settings, activation_port=sock.getsockname()[1])
+
+
+def bind(settings: Settings) -> Listening:
     """One listening socket a purpose, all of them or none; Unusable says which port and what to do."""
     with ExitStack() as undo:
         sockets = {}
@@ -41,29 +67,35 @@ def _wanted(settings: Settings) -> Iterator[tuple[ListenerKind, str, int]]:
         (ListenerKind.LEGACY, settings.server_host, settings.legacy_port),
         (ListenerKind.BOOTSTRAP, settings.bootstrap_host or settings.server_host, settings.bootstrap_port),
         (ListenerKind.ADMIN, settings.admin_host, settings.admin_port),
+        (ListenerKind.IVR, settings.ivr_host or settings.server_host, settings.ivr_port),
+        (ListenerKind.IVR_TCP, settings.ivr_host or settings.server_host, settings.ivr_port),
+        (ListenerKind.IVR_TLS, settings.ivr_host or settings.server_host, settings.ivr_tls_port),
     )
     return (row for row in rows if row[2] >= 0)
 
 
 def _listening(kind: ListenerKind, host: str, port: int, backlog: int) -> socket.socket:
-    host_setting = f"{kind}.host" if kind in {ListenerKind.BOOTSTRAP, ListenerKind.ADMIN} else "server.host"
+    host_setting = _OWN_HOST.get(kind, "server.host")
+    datagrams = kind is ListenerKind.IVR
     try:
         family, type_, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            host, port, type=socket.SOCK_DGRAM if datagrams else socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
     except (socket.gaierror, UnicodeError) as error:
         raise Unusable(f"{kind} listener: {host!r} is no address ({error}); correct {host_setting}") from error
     sock = socket.socket(family, type_, protocol)
     try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a restart need not wait for TIME_WAIT
+        if not datagrams:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a restart need not wait for TIME_WAIT
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)  # :: means every address, IPv4 too
         sock.bind(address)
-        sock.listen(backlog)
+        if not datagrams:
+            sock.listen(backlog)
         sock.setblocking(False)
     except OSError as error:
         sock.close()
         why = _WHY.get(error.errno or 0, f"cannot be listened on ({error.strerror}); see the setting {{setting}}")
-        words = why.format(setting=f"{kind}.port", host_setting=host_setting)
+        words = why.format(setting=_SETTINGS.get(kind, f"{kind}.port"), host_setting=host_setting)
         raise Unusable(f"{kind} listener: {host} port {port} {words}") from error
     return sock

@@ -33,6 +33,14 @@ log = logging.getLogger("provisioner.server")
 E = TypeVar("E")
 Sockets = Mapping[ListenerKind, socket.socket]
 
+_WHOSE: Final[Mapping[ListenerKind, Role]] = {
+    ListenerKind.ADMIN: Role.ADMIN,
+    ListenerKind.IVR: Role.IVR,
+    ListenerKind.IVR_TCP: Role.IVR,
+    ListenerKind.IVR_TLS: Role.IVR,
+}
+"""Whose sockets they are; all others are the workers'."""
+
 _TURN: Final = 0.25
 """s: the longest the control process sleeps; its own watch is as fine as this."""
 _LATE: Final = 1.0
@@ -79,6 +87,10 @@ class BackOff:
         return too_fast
 
 
+def _refuse(_sockets: Sockets, _line: Lifeline) -> int:
+    return REFUSED
+
+
 def _never(_before: object, _after: object) -> bool:
     return False
 
@@ -95,6 +107,7 @@ class House(Generic[E]):
     """Files whose change means a new generation."""
     buried: Callable[[int], None]
     """The worker of that slot is gone: put away what it left."""
+    ivr_main: Callable[[Sockets, Lifeline], int] = _refuse
     withdrawn: Callable[[E, E], bool] = _never
     """Whether the second equipment trusts less than the first, so that nobody may be served by the first any longer."""
 
@@ -204,15 +217,23 @@ class Supervisor(Generic[E]):
         return [one for one in self._children if one.role is Role.WORKER and one.generation != generation.number]
 
     def _fill(self, now: float) -> None:
-        """Have as many workers of each wanted generation as the settings say, and one admin process."""
+        """Have as many workers of each wanted generation as the settings say, and one process of each other role."""
         for generation in (self._serving, self._coming):
             if generation is not None and now >= self._back_off[Role.WORKER].not_before:
                 for _ in range(self._missing(generation)):
                     self._fork_worker(generation, now)
-        has_admin = any(child.role is Role.ADMIN for child in self._children)
-        admin_socket = self._sockets.get(ListenerKind.ADMIN)
-        if admin_socket is not None and not has_admin and now >= self._back_off[Role.ADMIN].not_before:
-            self._fork(Role.ADMIN, 0, now, lambda line: self._house.admin_main(admin_socket, line))
+        if admin := self._of(Role.ADMIN):
+            self._fill_one(Role.ADMIN, now, lambda line: self._house.admin_main(admin[ListenerKind.ADMIN], line))
+        if ivr := self._of(Role.IVR):
+            self._fill_one(Role.IVR, now, lambda line: self._house.ivr_main(ivr, line))
+
+    def _fill_one(self, role: Role, now: float, body: Callable[[Lifeline], int]) -> None:
+        there = any(child.role is role for child in self._children)
+        if not there and now >= self._back_off[role].not_before:
+            self._fork(role, 0, now, body)
+
+    def _of(self, role: Role) -> Sockets:
+        return {kind: sock for kind, sock in self._sockets.items() if _WHOSE.get(kind, Role.WORKER) is role}
 
     def _missing(self, generation: Generation[E]) -> int:
         """One worker goes ahead: what keeps it from starting is told once, and costs one process."""
@@ -220,7 +241,7 @@ class Supervisor(Generic[E]):
         return max(0, wanted - len(self._workers(generation)))
 
     def _fork_worker(self, generation: Generation[E], now: float) -> None:
-        sockets: Sockets = {kind: sock for kind, sock in self._sockets.items() if kind is not ListenerKind.ADMIN}
+        sockets = self._of(Role.WORKER)
         self._fork(
             Role.WORKER,
             generation.number,
@@ -242,14 +263,13 @@ class Supervisor(Generic[E]):
         log.info("%s started", child)
 
     def _let_go(self, role: Role) -> None:
-        """In a child: close what belongs to the control process and to children of the other role."""
+        """In a child: close what belongs to the control process and to children of other roles."""
         self._close()
         self._run_directory.forget()
         for child in self._children:
             child.close()
-        for kind, sock in self._sockets.items():
-            if (kind is ListenerKind.ADMIN) != (role is Role.ADMIN):
-                sock.close()
+        for kind in self._sockets.keys() - self._of(role).keys():
+            self._sockets[kind].close()
 
     def _reap(self, now: float) -> None:
         for child in list(self._children):
@@ -364,10 +384,10 @@ class Supervisor(Generic[E]):
         self._stop_at = now
         for sock in self._sockets.values():
             sock.close()
-        self._retire([child for child in self._children if child.role is Role.WORKER], Word.DRAIN)
+        self._retire([child for child in self._children if child.role is not Role.ADMIN], Word.DRAIN)
 
     def _dismiss_admin(self) -> None:
-        """Health is told to the end: the admin process leaves when the last worker has."""
+        """Health is told to the end: the admin process leaves when all others have."""
         if all(child.role is Role.ADMIN for child in self._children):
             self._retire([child for child in self._children if not child.retired], Word.DRAIN)
 
