@@ -1,0 +1,155 @@
+"""sipp plays a phone on a bad line: what is lost comes again, what comes twice happens once."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from ivr.server_media import Voice
+from tests.ivr.answering import NUMBER, Answering, OneCodeDesk, answering, login, short_voice
+from tests.ivr.scenarios import GOOD
+
+SCENARIOS = Path(__file__).with_name("sipp")
+MAC = "0004f2aabbcc"
+_BLOCK = re.compile(r" *<!-- each key -->\n(.*?) *<!-- end of each key -->\n", re.DOTALL)
+
+
+@pytest.fixture(scope="session")
+def voice(tmp_path_factory: pytest.TempPathFactory) -> Voice:
+    return short_voice(tmp_path_factory.mktemp("voice"))
+
+
+def scenario(name: str, folder: Path) -> Path:
+    """The file with its block of each key once for every key of the code."""
+    text = (SCENARIOS / f"{name}.xml").read_text("utf-8")
+
+    def keys(found: re.Match[str]) -> str:
+        pairs = enumerate(f"{GOOD}#", start=3)
+        return "".join(found[1].replace("@KEY@", key).replace("@CSEQ@", str(cseq)) for cseq, key in pairs)
+
+    made = folder / f"{name}.xml"
+    made.write_text(_BLOCK.sub(keys, text), "utf-8")
+    return made
+
+
+def free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+class Line(asyncio.DatagramProtocol):
+    """Between one phone and the server: ``lost`` is lost once each, ``twice`` comes twice."""
+
+    def __init__(self, server: tuple[str, int], lost: str, twice: str) -> None:
+        self.server, self.lost, self.twice = server, lost, twice
+        self.phone: tuple[str, int] | None = None
+        self.hits = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.way = cast("asyncio.DatagramTransport", transport)
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        if addr != self.server:
+            self.phone = addr
+        to = self.phone if addr == self.server else self.server
+        text = data.decode("utf-8", "replace")
+        if self.lost and re.match(self.lost, text, re.DOTALL):
+            self.lost, self.hits = "", self.hits + 1
+            return
+        self.way.sendto(data, to)
+        if self.twice and re.match(self.twice, text, re.DOTALL):
+            self.hits += 1
+            self.way.sendto(data, to)
+
+
+@asynccontextmanager
+async def line(ivr: Answering, lost: str = "", twice: str = "") -> AsyncIterator[tuple[Line, str]]:
+    loop = asyncio.get_running_loop()
+    way, made = await loop.create_datagram_endpoint(
+        lambda: Line(("127.0.0.1", ivr.port), lost, twice), local_addr=("127.0.0.1", 0)
+    )
+    try:
+        yield made, f"127.0.0.1:{way.get_extra_info('sockname')[1]}"
+    finally:
+        way.close()
+
+
+async def play(name: str, at: str, folder: Path, *, password: str = "") -> str:
+    """Run it to its end; what sipp says when it did not go as written."""
+    sipp = shutil.which("sipp")
+    assert sipp, "sipp is not installed: make packages, or apt-get install sip-tester"
+    name_, secret = login(MAC)
+    words = [sipp, "-sf", str(scenario(name, folder)), "-m", "1", "-s", NUMBER, "-i", "127.0.0.1", "-mi", "127.0.0.1"]
+    words += ["-p", str(free_port()), "-nostdin", "-timeout", "40s", "-timeout_error"]
+    words += ["-au", name_, "-ap", password or secret, "-key", "mac", MAC, at]
+    process = await asyncio.create_subprocess_exec(
+        *words, cwd=folder, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        _, err = await asyncio.wait_for(process.communicate(), 60)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    return "" if process.returncode == 0 else f"{name}: {process.returncode}\n{err.decode()}"
+
+
+@pytest.mark.asyncio
+async def test_it_registers_by_digest(tmp_path: Path, voice: Voice) -> None:
+    async with answering(OneCodeDesk(), voice) as ivr:
+        assert await play("register", ivr.at, tmp_path) == ""
+        assert ivr.server.registrations == 1
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("lost", "twice", "times"),
+    [
+        pytest.param("", "", 0, id="a good line"),
+        pytest.param(r"ACK .*CSeq: 2 ACK", "", 1, id="lost ACK"),
+        pytest.param(r"SIP/2.0 200 .*CSeq: 2 INVITE", "", 1, id="lost answer"),
+        pytest.param(r"BYE ", "", 1, id="lost BYE"),
+        pytest.param(r"SIP/2.0 200 .*CSeq: [0-9]+ BYE", "", 1, id="lost answer to the BYE"),
+        pytest.param("", r"INVITE .*CSeq: 2 INVITE", 1, id="INVITE twice"),
+        pytest.param("", r"INFO ", len(GOOD) + 1, id="each INFO twice"),
+    ],
+)
+async def test_a_code_arrives_once_whatever_the_line_does(
+    tmp_path: Path, voice: Voice, lost: str, twice: str, times: int
+) -> None:
+    desk = OneCodeDesk(event="")
+    async with answering(desk, voice) as ivr, line(ivr, lost, twice) as (between, at):
+        assert await play("code_by_info", at, tmp_path) == ""
+        assert ivr.server.calls == 0
+    assert between.hits == times
+    assert (desk.keyed, len(desk.callers), len(desk.ended)) == ([GOOD], 1, 1)
+    assert ivr.counted[("ivr_calls", "activated")] == 1
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("lost", ["", r"SIP/2.0 200 .*CSeq: 3 BYE"])
+async def test_a_caller_who_hangs_up_leaves_nothing_behind(tmp_path: Path, voice: Voice, lost: str) -> None:
+    desk = OneCodeDesk()
+    async with answering(desk, voice) as ivr, line(ivr, lost) as (between, at):
+        assert await play("caller_hangs_up", at, tmp_path) == ""
+        assert ivr.server.calls == 0
+    assert between.lost == ""
+    assert (desk.keyed, desk.ended) == ([], [None])
+    assert ivr.counted[("ivr_calls", "caller")] == 1
+
+
+@pytest.mark.asyncio
+async def test_a_wrong_secret_gets_no_call(tmp_path: Path, voice: Voice) -> None:
+    desk = OneCodeDesk()
+    async with answering(desk, voice) as ivr:
+        assert await play("wrong_secret", ivr.at, tmp_path, password="wrong") == ""
+    assert desk.callers == []
