@@ -1,0 +1,180 @@
+"""Strategy: a document of verbs for each step (TwiML, and TeXML after its pattern), in answer to a signed web hook.
+
+Gather plays and collects in one verb. Without keys nothing is posted and the next verb runs: a Redirect back to us, so
+that the Flow hears of the silence too. These systems know one pause only: before the first key and between two.
+"""
+
+from __future__ import annotations
+
+import math
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from ivr.adapters.callers import first_mac, read_mac
+from ivr.adapters.documents import LONGEST_ID, Document, DocumentCalls
+from ivr.adapters.hooks import hear, refused, xml
+from ivr.adapters.signatures import Signature
+from ivr.desk import Desk
+from ivr.flow import Caller, Collect, Digits, Input, Timeout
+from ivr.prompts import Prompts
+
+_LARGEST: Final = 16 * 1024
+"""Bytes of a form; real ones have one or two thousand."""
+_STEP: Final = "step"
+_ENDED: Final = frozenset({"completed", "busy", "failed", "no-answer", "canceled"})
+"""What a status callback says of a call that is over."""
+_HEADERS: Final = ("SipHeader_X-MAC-Address", "SipHeader_X-Mac", "SipHeader_MAC")
+"""SIP headers of the phone that Twilio hands on [inferred]: hints."""
+_KEYS: Final = frozenset("0123456789*#")
+
+
+@dataclass(frozen=True, slots=True)
+class TwimlSettings:
+    """How the other side reaches us, and what it plays."""
+
+    public_url: str
+    """Of this hook, as the other side calls it, with the secret in it where there is one."""
+    recordings: str = ""
+    """URL of a folder of ``<language>/<prompt>.wav``; empty has the texts spoken by their voice."""
+    path: str = "/activation/twiml"
+    """Where the hook stands here."""
+    language: str = ""
+    """Empty is the server's."""
+    voice_language: str = ""
+    """For the other side's voice, like en-US."""
+    own_prompts: Path | None = None
+    """The operator's folder of prompts, for its texts."""
+    get: bool = False
+    """Take GET too: Kazoo's way."""
+    users_proven: bool = False
+    """The other side lets a phone call only as the user that its own password proves, and the user is its Mac."""
+    calls: int = 200
+
+    def __post_init__(self) -> None:
+        """Refused: an address to which no step could be added."""
+        url = urlsplit(self.public_url)
+        if url.scheme not in ("http", "https") or not url.netloc or url.query or url.fragment:
+            raise ValueError(f"{self.public_url!r}: public_url is http(s)://host/path, without ? and #")
+
+
+class Twiml:
+    """The hook, for Twilio, Telnyx, SignalWire, Kazoo and others of their kind."""
+
+    def __init__(self, desk: Desk, signature: Signature, settings: TwimlSettings) -> None:
+        """Refused: GET where the signature leaves out what would stand in the URL; a language that nobody has."""
+        if settings.get and not signature.covers_query:
+            raise ValueError("this signature covers the body only, so GET would prove nothing")
+        self._signature = signature
+        self._settings = settings
+        self._calls = DocumentCalls(desk, most=settings.calls, language=settings.language)
+        self._voices: dict[str, Prompts] = {}
+        if settings.language:
+            self._voices[settings.language] = Prompts(settings.own_prompts, settings.language)
+
+    @property
+    def path(self) -> str:
+        """With or without a secret at the end."""
+        return self._settings.path + "{secret:(/[^/]*)?}"
+
+    async def close(self) -> None:
+        """Calls that stand are over."""
+        await self._calls.close()
+
+    async def handle(self, request: web.BaseRequest) -> web.Response:
+        """The signature first; who has none gets 403 and nothing else."""
+        heard = await hear(request, _LARGEST)
+        if heard is None or not self._signature.good(heard):
+            return refused()
+        if heard.method != "POST" and not (heard.method == "GET" and self._settings.get):
+            return web.Response(status=405, headers={"Allow": "GET, POST" if self._settings.get else "POST"})
+        try:
+            fields = heard.fields
+        except ValueError:
+            return web.Response(status=400)
+        return await self._step(fields)
+
+    async def _step(self, fields: Mapping[str, str]) -> web.Response:
+        call_id = fields.get("CallSid", "")
+        if not 0 < len(call_id) <= LONGEST_ID:
+            return web.Response(status=400)
+        if fields.get("CallStatus") in _ENDED:
+            self._calls.end(call_id)
+            return xml(_written(ET.Element("Response")))
+        number = fields.get(_STEP, "")
+        step = int(number) if number.isascii() and number.isdigit() and len(number) <= 6 else 0
+        digits = fields.get("Digits", "")
+        document = await self._calls.step(call_id, step, lambda asked: keyed(digits, asked), self._caller(fields))
+        return xml(self._document(document))
+
+    def _caller(self, fields: Mapping[str, str]) -> Caller:
+        """The user that calls; headers of the phone are hints."""
+        user = read_mac(fields.get("From", ""))
+        hint = first_mac(fields.get(name, "") for name in _HEADERS)
+        return Caller(user or hint, "", "twiml", authenticated=bool(user) and self._settings.users_proven)
+
+    def _document(self, document: Document) -> bytes:
+        response = ET.Element("Response")
+        said = document.said
+        if said.collect:
+            again = f"{self._settings.public_url}?{_STEP}={document.number}"
+            method = "GET" if self._settings.get else "POST"
+            gather = ET.SubElement(response, "Gather", _gather(said.collect, again, method))
+            self._say(gather, document)
+            ET.SubElement(response, "Redirect", method=method).text = again
+        else:
+            self._say(response, document)
+            ET.SubElement(response, "Hangup")
+        return _written(response)
+
+    def _say(self, parent: ET.Element, document: Document) -> None:
+        if self._settings.recordings:
+            folder = f"{self._settings.recordings.rstrip('/')}/{document.language}"
+            for prompt in document.said.prompts:
+                ET.SubElement(parent, "Play").text = f"{folder}/{prompt}.wav"
+            return
+        language = {"language": self._settings.voice_language} if self._settings.voice_language else {}
+        for text in self._texts(document):
+            ET.SubElement(parent, "Say", language).text = text
+
+    def _texts(self, document: Document) -> Iterator[str]:
+        """What XML cannot carry is left out of what an operator wrote."""
+        if document.language not in self._voices:
+            self._voices[document.language] = Prompts(self._settings.own_prompts, document.language)
+        for prompt in document.said.prompts:
+            text = self._voices[document.language].text(prompt)
+            yield "".join(char for char in text if char.isprintable())
+
+
+def keyed(digits: str, collect: Collect) -> tuple[Input, ...]:
+    """What Gather tells: all the keys asked for, or fewer that a "#" or a pause ended, or none at all.
+
+    Which of the two ended them makes no difference to the Flow, but for a "#" alone: that is no silence.
+    """
+    keys = "".join(key for key in digits[:64] if key in _KEYS)
+    if not keys:
+        return (Timeout(),)
+    if len(keys) >= collect.max_digits or keys == "#":
+        return (Digits(keys),)
+    return (Digits(keys), Timeout())
+
+
+def _gather(collect: Collect, action: str, method: str) -> dict[str, str]:
+    return {
+        "input": "dtmf",
+        "numDigits": str(collect.max_digits),
+        "finishOnKey": collect.terminator,
+        "timeout": str(math.ceil(collect.first_s)),
+        "action": action,
+        "method": method,
+    }
+
+
+def _written(response: ET.Element) -> bytes:
+    written: bytes = ET.tostring(response, "utf-8", xml_declaration=True)
+    return written
