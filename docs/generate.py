@@ -12,6 +12,8 @@ from provisioner.cli import cli
 from provisioner.counters import BUCKETS, GAUGES, HELP, SUMS, TIMES
 from provisioner.events import KINDS
 from provisioner.http.fleet_state import FLEET
+from provisioner.http.storm_page import MINUTES, MOST
+from provisioner.http.storm_watch import STORM
 from provisioner.model import Model
 from provisioner.neutral import SETTINGS
 from provisioner.preview import written
@@ -104,12 +106,16 @@ def models_page() -> Iterator[str]:
         yield from table(("model", "family", "dialect", "lines", "keys", "lowest firmware", "cannot"), iter(rows))
         yield ""
         told = ((str(number), f"`{name}`", why) for (name, why), number in reasons.items())
-        yield from table(("", "setting that is refused", "why"), told)
+        yield from table(("", "what is refused", "why"), told)
         yield ""
 
 
+_BY_MAC = "it cannot call the activation prompts: bind it by its MAC"
+
+
 def _model_row(model: Model, reasons: dict[tuple[str, str], int]) -> tuple[str, ...]:
-    numbers = sorted(reasons.setdefault(entry, len(reasons) + 1) for entry in model.refuses.items())
+    refused = {**model.refuses, **({} if model.ivr_activation else {"activation code": _BY_MAC})}
+    numbers = sorted(reasons.setdefault(entry, len(reasons) + 1) for entry in refused.items())
     return (
         f"`{model.name}`",
         model.family,
@@ -144,6 +150,12 @@ def events_page() -> Iterator[str]:
     yield "# Events\n"
     yield "What `provisioner events --kind KIND` takes. Refusals carry the reason, the verdict and what TLS showed;"
     yield "changes by administrators say who made them and are kept. A repeated refusal is told once a minute.\n"
+    yield "A storm is two events a node, however many workers it has, written by its admin process (none with"
+    yield "`admin.port = -1`) and at most one pair a minute. `storm_began` carries `delay_s`, `devices` and `pace`,"
+    yield "`storm_ended` has `lasted_s`, `worst_delay_s`, `back`, `devices` and `outstanding`, which is how"
+    yield "many had not come back, were all devices out. What is not known is left out. `node` is the host's name, and"
+    yield "`untold_before` counts storms that followed another too soon to be told. A server that is stopped in a storm"
+    yield "may tell no end.\n"
     yield from table(("kind", "says"), ((f"`{kind}`", says) for kind, says in KINDS.items()))
 
 
@@ -152,7 +164,9 @@ def metrics_page() -> Iterator[str]:
     yield "# Metrics\n"
     yield "What `http://127.0.0.1:8081/metrics` answers (`admin.host`, `admin.port`), in the text format of Prometheus,"
     yield "over all workers. Every name begins with `provisioner_`. A metric has at most 200 combinations of labels;"
-    yield "what is beyond is counted as `other`. `/storm` draws them, `/storm.json` is the same for programs.\n"
+    yield "what is beyond is counted as `other`. `/storm` draws them, `/storm.json` is the same for programs; both take"
+    yield f"`?minutes=N`, how far to look back: 1 to {MOST}, and {MINUTES[0]} for the page or {MOST} for programs where"
+    yield "nothing is said. Anything else is answered 400, with a sentence.\n"
     yield "Workers write twice a second: a worker that is killed takes the last half second along.\n"
     yield "## Counters\n"
     counters = [(f"`{name}_total`", ", ".join(one.labels), one.text) for name, one in HELP.items()]
@@ -163,13 +177,13 @@ def metrics_page() -> Iterator[str]:
     yield from table(("name", "what"), ((f"`{name}_seconds`", text) for name, text in TIMES.items()))
     yield "\n## Gauges\n"
     gauges = [(f"`{name}`", ", ".join(one.labels), _MODES[one.mode], one.text) for name, one in GAUGES.items()]
-    gauges += [(f"`{name}`", ", ".join(labels), "", text) for name, (text, labels) in FLEET.items()]
+    gauges += [(f"`{name}`", ", ".join(labels), "", text) for name, (text, labels) in {**FLEET, **STORM}.items()]
     yield from table(("name", "labels", "of the workers", "what"), iter(gauges))
     yield "\n## Useful questions\n"
     yield from table(("question", "expression"), iter(_QUESTIONS))
 
 
-_MODES = {"livesum": "sum", "livemax": "highest"}
+_MODES = {"livesum": "sum", "livemax": "highest", "max": "highest"}
 _QUESTIONS = (
     ("CPU of one boot, s", "`provisioner_busy_cpu_seconds_total / provisioner_busy_boots_total`"),
     ("boots a second", "`sum(rate(provisioner_boots_total[1m]))`"),
@@ -178,6 +192,8 @@ _QUESTIONS = (
      "`sum(rate(provisioner_gate_dropped_total[1m])) / (sum(rate(provisioner_gate_dropped_total[1m])) + "
      "sum(rate(provisioner_gate_begun_total[1m])))`"),
     ("alarm: a storm", "`provisioner_storm_mode == 1`"),
+    ("capacity C, boots a second, as `provisioner storm plan` has it", "`provisioner_capacity_boots`"),
+    ("whether the goodput has reached it", "`sum(rate(provisioner_boots_total[1m])) / provisioner_capacity_boots`"),
 )  # fmt: skip
 
 

@@ -12,10 +12,12 @@ import click
 
 from provisioner import __version__
 from provisioner.cli_certs import certs
+from provisioner.cli_codes import code
 from provisioner.cli_devices import device, token
 from provisioner.cli_layers import diff, layer, render
 from provisioner.cli_people import account, extension, site, user
 from provisioner.cli_records import db, events, firmware
+from provisioner.cli_resync import resync
 from provisioner.cli_server import demo, doctor, init, serve
 from provisioner.cli_session import INTERNAL, Nouns, shared_options, telling_usage
 from provisioner.cli_simulate import simulate
@@ -24,8 +26,8 @@ from provisioner.cli_storm import storm
 SCRIPT_READS: Final = "provisioner.script_reads"
 SECTIONS = {
     "Server": (init, serve, doctor, db, certs, firmware),
-    "Inventory": (account, site, user, extension, device, token),
-    "Configuration": (layer, render, diff),
+    "Inventory": (account, site, user, extension, device, token, code),
+    "Configuration": (layer, render, diff, resync),
     "What happened": (events,),
     "Overload": (storm,),
     "Trying it out": (demo, simulate),

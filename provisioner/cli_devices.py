@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from provisioner.cli_output import Shown
+from provisioner.cli_output import Shown, as_row
 from provisioner.cli_session import MAC, Nouns, device_url, place_names, session, with_fleet
 from provisioner.fleet import Fleet
 from provisioner.model import DeviceState, Mac
@@ -61,8 +61,10 @@ def device_models(vendor: str) -> object:
 @THE_MAC
 @with_fleet
 async def device_show(fleet: Fleet, mac: Mac) -> object:
-    """One device."""
-    return Shown(await fleet.device(mac), names=await place_names(fleet))
+    """One device, and how far it is after it was bound."""
+    found, progress = await fleet.device(mac), await fleet.progress(mac, session().settings())
+    told = as_row(found) | {"activation": progress.stage} | ({"what_to_do": progress.hint} if progress.hint else {})
+    return Shown(told, names=await place_names(fleet))
 
 
 @device.command("move")

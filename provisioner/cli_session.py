@@ -19,6 +19,7 @@ from provisioner import settings
 from provisioner.cli_output import console, show
 from provisioner.errors import Invalid, ProvisionerError, StoreFailed, Unusable
 from provisioner.fleet import Fleet
+from provisioner.installation import ca_file
 from provisioner.model import ListenerKind, Mac
 from provisioner.preview import Preview
 from provisioner.run_directory import read_addresses
@@ -185,7 +186,7 @@ MAC: Final = MacType()
 async def open_fleet(configured: settings.Settings) -> AsyncIterator[Fleet]:
     """The administrator's use-cases over this installation's store, in the name of whoever is logged in."""
     async with Store.of(configured) as store:
-        yield Fleet(store, {one.manifest.name: one for one in drivers(configured.data / "templates")}, actor=_actor())
+        yield Fleet(store, {one.manifest.name: one for one in drivers(configured.data / "templates")}, actor=acting())
 
 
 async def previewed(mac: Mac) -> Preview:
@@ -193,7 +194,12 @@ async def previewed(mac: Mac) -> Preview:
     configured = session().settings()
     known = {one.manifest.name: one for one in drivers(configured.data / "templates")}
     async with Store.of(configured) as store:
-        return await Preview.load(store, known, mac, device_url(configured))
+        return await Preview.load(store, known, mac, device_url(configured), configured, _authority(configured))
+
+
+def _authority(configured: settings.Settings) -> str:
+    path = ca_file(configured.data)
+    return path.read_text("ascii") if path.is_file() else ""
 
 
 def device_url(configured: settings.Settings) -> str:
@@ -209,7 +215,8 @@ async def place_names(fleet: Fleet) -> Mapping[str, str]:
     return accounts | {one.id: one.name for one in await fleet.sites()}
 
 
-def _actor() -> str:
+def acting() -> str:
+    """Who is logged in: the actor of events."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

@@ -6,32 +6,43 @@ The gate stands before TLS, so what it promises concerns the device and the lega
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
+from difflib import get_close_matches
 from itertools import combinations
 from typing import Final
 
+from provisioner.activation_offer import networks_of
 from provisioner.admission import answers_of
 from provisioner.errors import Unusable
+from provisioner.model import Model
+from provisioner.neutral import parse_host
 from provisioner.settings import Settings
 
 SPARE_FILES: Final = 200
 """Descriptors a worker needs beside its connections: database, log, sockets to the control process."""
+_POLY_POLL: Final = 3600
+"""s; UC Software asks no sooner."""
+WHERE_TO_ALLOW: Final = "`ulimit -n` as root in the shell that starts it, LimitNOFILE in a systemd unit"
+"""Open files are set where the server is started, whoever does it."""
 _SHARE: Final = 0.4
 """Of a phone's patience for the queue; the rest is for handshake and first byte."""
 
 
-def contradictions(settings: Settings, files: int = -1) -> tuple[str, ...]:
+def contradictions(settings: Settings, files: int = -1, models: Collection[Model] = ()) -> tuple[str, ...]:
     """What is wrong with these settings together; empty when a server can keep what they promise.
 
     ``files``: descriptors that a process may have; negative where there is no limit, or none is known.
+    ``models``: all that are known; where none are given, families are not looked at.
     """
-    return (*(text for rule in _RULES for text in rule(settings)), *_descriptors(settings, files))
+    told = [text for rule in _RULES for text in rule(settings)]
+    return (*told, *_families(settings, models), *_descriptors(settings, files))
 
 
-def require_consistent(settings: Settings, files: int = -1) -> None:
+def require_consistent(settings: Settings, files: int = -1, models: Collection[Model] = ()) -> None:
     """Unusable, with every contradiction in it, when there is one."""
-    found = contradictions(settings, files)
+    found = contradictions(settings, files, models)
     if len(found) == 1:
         raise Unusable(found[0])
     if found:
@@ -68,8 +79,8 @@ def _descriptors(settings: Settings, files: int) -> Iterator[str]:
         yield (
             f"{files} open files - {SPARE_FILES} for the worker itself leave {max(room, 0)} connections for each of "
             f"{listeners} listeners < gate.queue = {queue}: who waits is a connection too. Allow "
-            f"{queue * listeners + SPARE_FILES} open files at least (LimitNOFILE of the service; for "
-            f"http.connections = {settings.http_connections} it is {files_wanted(settings)}), or lower gate.queue"
+            f"{queue * listeners + SPARE_FILES} open files at least ({WHERE_TO_ALLOW}; for http.connections = "
+            f"{settings.http_connections} it is {files_wanted(settings)}), or lower gate.queue"
         )
 
 
@@ -78,6 +89,61 @@ def _answers(settings: Settings) -> Iterator[str]:
         answers_of((), settings.admission_answers)
     except Unusable as error:
         yield error.cause
+
+
+def _activation(settings: Settings) -> Iterator[str]:
+    try:
+        networks_of(settings.activation_networks)
+    except Unusable as error:
+        yield error.cause
+    try:
+        parse_host(settings.activation_server)
+    except ValueError as error:
+        yield f"activation.server = {settings.activation_server!r}: it {error}"
+    if not re.fullmatch(r"[0-9]{1,15}", settings.activation_number):
+        yield f"activation.number = {settings.activation_number!r}: phones dial it, so it is 1 to 15 digits"
+    life, poll = settings.activation_secret_life, max(settings.activation_poll, _POLY_POLL)
+    if 0 < 2 * life < poll:
+        yield (
+            f"2 x activation.secret_life = 2 x {life} s < {poll} s between polls (Poly's least is {_POLY_POLL} s): a "
+            f"SIP secret counts for twice its life, so a waiting phone cannot register for {poll - 2 * life} s of each "
+            f"{poll} s. Set secret_life to {poll} s at least"
+        )
+
+
+def _voice(settings: Settings) -> Iterator[str]:
+    if max(settings.ivr_port, settings.ivr_tls_port) < 0:
+        return
+    low, high, calls = settings.ivr_rtp_low, settings.ivr_rtp_high, settings.ivr_calls
+    room = max(0, high // 2 - (low + 1) // 2 + 1)
+    if room < calls:
+        yield (
+            f"ivr.rtp_low = {low} to ivr.rtp_high = {high} are {room} even ports < ivr.calls = {calls}: each call has "
+            f"one. Set rtp_high to {low + low % 2 + 2 * calls} at least, or lower ivr.calls"
+        )
+    try:
+        ipaddress.ip_address(settings.ivr_address or "::")
+    except ValueError:
+        yield f"ivr.address = {settings.ivr_address!r}: phones send their sound there, so it is an IP address or empty"
+
+
+def _families(settings: Settings, models: Collection[Model]) -> Iterator[str]:
+    """An entry for a family that no phone is of would change nothing, and nobody would hear of it."""
+    known: dict[str, set[str]] = {}
+    for one in models:
+        known.setdefault(one.vendor, set()).add(one.family)
+    for entry in settings.admission_answers if known else ():
+        vendor, slash, family = (part.strip() for part in entry.partition("=")[0].partition("/"))
+        if slash and vendor not in known:
+            yield _unknown(entry, f"{vendor!r} is no vendor", vendor, known)
+        elif slash and family != "*" and family not in known[vendor]:
+            yield _unknown(entry, f"{vendor} has no family {family!r}", family, known[vendor])
+
+
+def _unknown(entry: str, what: str, word: str, known: Collection[str]) -> str:
+    close = get_close_matches(word, known, 1)
+    meant = f" Did you mean {close[0]}?" if close else ""
+    return f"admission.answers has {entry!r}: {what}, so it means 0 phones.{meant} There are {', '.join(sorted(known))}"
 
 
 def _workers(settings: Settings) -> Iterator[str]:
@@ -94,6 +160,8 @@ def _ports(settings: Settings) -> Iterator[str]:
         ("legacy.port", settings.server_host, settings.legacy_port),
         ("bootstrap.port", settings.bootstrap_host or settings.server_host, settings.bootstrap_port),
         ("admin.port", settings.admin_host, settings.admin_port),
+        ("ivr.port", settings.ivr_host or settings.server_host, settings.ivr_port),
+        ("ivr.tls_port", settings.ivr_host or settings.server_host, settings.ivr_tls_port),
     )
     for (one, host, port), (other, other_host, other_port) in combinations(rows, 2):
         if port > 0 and port == other_port and host == other_host:
@@ -191,6 +259,30 @@ def _uploads(settings: Settings) -> Iterator[str]:
             )
 
 
+def _codes(settings: Settings) -> Iterator[str]:
+    first, most = settings.activation_lock_first, settings.activation_lock_most
+    if first > most:
+        yield (
+            f"activation.lock_first = {first} s > activation.lock_most = {most} s: the first lock would be longer than "
+            f"the longest. Raise lock_most to {first} s"
+        )
+    device, total, unproven = (
+        getattr(settings, f"activation_tries_{kind}") for kind in ("device", "total", "unproven")
+    )
+    if unproven >= total:
+        yield (
+            f"activation.tries_unproven = {unproven:g} >= activation.tries_total = {total:g}: callers without proof "
+            f"can use up what all others have. A quarter is right: {total:g} / 4 = {total / 4:g}"
+        )
+    if device > total:
+        yield (
+            f"activation.tries_device = {device:g} > activation.tries_total = {total:g}: one phone can use up what all "
+            f"have together. Set tries_device below {total:g}"
+        )
+
+
 _RULES: Final[tuple[Callable[[Settings], Iterator[str]], ...]] = (
-    _workers, _ports, _queue, _deadline, _hold, _names, _retries, _bursts, _uploads, _answers,
+    _workers, _ports, _queue, _deadline, _hold, _names, _retries, _bursts, _uploads, _answers, _codes,
+    _activation,
+    _voice,
 )  # fmt: skip

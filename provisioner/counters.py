@@ -43,10 +43,13 @@ class Told(NamedTuple):
 
 
 class GaugeTold(NamedTuple):
-    """What people read of a gauge, its label, and how the workers' values become one: ``livesum`` or ``livemax``."""
+    """What people read of a gauge, its label, and how the workers' values become one.
+
+    ``livesum`` and ``livemax`` are over the workers that live; ``max`` outlives its worker, as what it dates does.
+    """
 
     text: str
-    mode: Literal["livesum", "livemax"]
+    mode: Literal["livesum", "livemax", "max"]
     labels: tuple[str, ...] = ()
 
 
@@ -67,6 +70,9 @@ HELP: Final[Mapping[str, Told]] = {
     "store_dropped": Told("Records of the boot path given up, by kind: the database was too slow for them"),
     "store_flush_failed": Told("Batches of records that could not be written, by whether they are tried again"),
     "bootstrap": Told("Answers of the plain HTTP listener, by kind of file"),
+    "ivr_calls": Told("Calls to the activation prompts that are over, by how they ended", ("outcome",)),
+    "ivr_registered": Told("Registrations of phones that wait for activation: made or renewed, and ended", ("how",)),
+    "ivr_dropped": Told("SIP messages and connections that got no further, by reason"),
     "background": Told("Background tasks that failed once and went on, by task"),
 }
 """Counters that people look at first; any other is described by its own name."""
@@ -85,8 +91,16 @@ GAUGES: Final[Mapping[str, GaugeTold]] = {
     "storm_back": GaugeTold("Devices back since storm mode began; counted in each worker that has met it", "livesum"),
     "gate_waiting": GaugeTold("Connections accepted and waiting for their handshake", "livesum", ("listener",)),
     "gate_delay_now_seconds": GaugeTold("Queue delay of the slowest worker at its last beat", "livemax", ("listener",)),
-    "gate_capacity": GaugeTold("Handshakes a second that can be begun, as measured", "livesum", ("listener",)),
+    "gate_capacity": GaugeTold(
+        "Handshakes a second that the gate can begin, as measured while callers waited; not boots",
+        "livesum",
+        ("listener",),
+    ),
     "gate_backlog": GaugeTold("Callers that the kernel holds at most, meanwhile", "livemax", ("listener",)),
+    "ivr_calls_now": GaugeTold("Calls to the activation prompts under way", "livesum"),
+    "ivr_registrations": GaugeTold("Phones registered to wait for activation", "livesum"),
+    "ivr_connections": GaugeTold("TCP and TLS connections of phones to the activation prompts", "livesum"),
+    "busy_timestamp_seconds": GaugeTold("Unix time of the last half second that busy_boots holds; 0 before", "max"),
 }
 
 SUMS: Final[Mapping[str, str]] = {
@@ -100,7 +114,13 @@ SUMS: Final[Mapping[str, str]] = {
 class Counters:
     """One worker's metrics. ``count`` is the ``Count`` that the rooms are given, ``observe`` the ``Observe``."""
 
-    def __init__(self, directory: Path, slot: int, cpu: Callable[[], float] = time.process_time) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        slot: int,
+        cpu: Callable[[], float] = time.process_time,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
         _own_files(directory, slot)
         self._registry = CollectorRegistry()
         self._known: dict[tuple[str, str], Callable[[float], None]] = {}
@@ -113,14 +133,15 @@ class Counters:
             name: Counter(f"provisioner_{name}", text, registry=self._registry) for name, text in SUMS.items()
         }
         self._cpu = cpu
+        self._wall = wall
         self._cpu_before = cpu()
 
-    def count(self, metric: str, label: str) -> None:
-        """One happening more; a dozen times a boot, so the file hears of it later (``flush``)."""
+    def count(self, metric: str, label: str, number: int = 1) -> None:
+        """A happening more; a dozen times a boot, so the file hears of it later (``flush``)."""
         key = metric, label
         if key not in self._pending and key not in self._known:
             key = self._admitted(metric, label)
-        self._pending[key] = self._pending.get(key, 0) + 1
+        self._pending[key] = self._pending.get(key, 0) + number
 
     def observe(self, metric: str, seconds: float) -> None:
         """One duration more, in the histogram of that name in TIMES; written with the next beat, too."""
@@ -159,6 +180,7 @@ class Counters:
         if boots >= _BUSY:
             self._sums["busy_cpu_seconds"].inc(spent)
             self._sums["busy_boots"].inc(boots)
+            self.gauge("busy_timestamp_seconds", self._wall())
 
     def _admitted(self, metric: str, label: str) -> tuple[str, str]:
         """The series to count in, made when it is new."""
@@ -214,7 +236,7 @@ def _own_files(directory: Path, slot: int) -> None:
 
     They are memory-mapped: a page that the disk has no room for would kill the worker at some later count.
     """
-    kinds = ("counter", "histogram", "gauge_livesum", "gauge_livemax")
+    kinds = ("counter", "histogram", "gauge_livesum", "gauge_livemax", "gauge_max")
     files = [directory / f"{kind}_{slot}.db" for kind in kinds]
     try:
         for path in files:

@@ -167,6 +167,7 @@ def farewell(configured: Settings, addresses: Addresses) -> None:
     """Where the server listens, what to try, how to stop it."""
     data = configured.data
     schemes = {ListenerKind.DEVICE: "https", ListenerKind.LEGACY: "https"}
+    schemes |= {ListenerKind.IVR: "sip", ListenerKind.IVR_TCP: "sip", ListenerKind.IVR_TLS: "sips"}
     out = console(stderr=True)
     out.print("Serving, with demo CAs trusted: not for real phones. Stop with Ctrl-C.")
     for kind, (host, port) in addresses.items():

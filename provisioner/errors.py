@@ -179,6 +179,12 @@ class StoreFailed(ProvisionerError):
     kind = "store_failed"
 
 
+class AmiError(ProvisionerError):
+    """The PBX's manager interface is not there, does not let us in, refuses, or speaks nonsense."""
+
+    kind = "ami"
+
+
 # --- what an administrator asked for and does not get ----------------------------------------
 
 
@@ -206,6 +212,36 @@ class Conflict(ProvisionerError):
 
     status = 409
     kind = "conflict"
+
+
+class NoLicense(Conflict):
+    """The user who holds the extension has no license for it."""
+
+    kind = "no_license"
+
+
+class NoNumber(Conflict):
+    """Nobody could call the extension: it has no number that can be dialled."""
+
+    kind = "no_number"
+
+
+class ExtensionHasPhone(Conflict):
+    """One physical phone an extension, and this one has its phone."""
+
+    kind = "extension_has_phone"
+
+
+class ModelUnsupported(Conflict):
+    """No vendor's list has this model."""
+
+    kind = "model_unsupported"
+
+
+class IvrUnsupportedModel(Conflict):
+    """A model that cannot be activated by a code; binding it by its MAC works."""
+
+    kind = "ivr_unsupported_model"
 
 
 # --- what keeps the server from starting ------------------------------------------------------

@@ -9,8 +9,9 @@ from __future__ import annotations
 from provisioner.errors import NotFound
 from provisioner.fleet_desk import device_of
 from provisioner.fleet_devices import Access, Lines
-from provisioner.fleet_layers import Layers
 from provisioner.fleet_people import Accounts, People
+from provisioner.fleet_progress import Arrivals
+from provisioner.fleet_shaping import Shaping
 from provisioner.model import Mac
 from provisioner.store import journal, uploads
 from provisioner.store.census import Group, take_census
@@ -18,7 +19,7 @@ from provisioner.store.rotation import Rotated, Rotation
 from provisioner.store.rows import Fetch, Seen, StoredEvent, Upload
 
 
-class Fleet(Accounts, People, Lines, Access, Layers):
+class Fleet(Accounts, People, Lines, Access, Shaping, Arrivals):
     """All of them; each group stands in its own module."""
 
     async def events(

@@ -76,6 +76,10 @@ class ListenerKind(StrEnum):
     LEGACY = "legacy"
     BOOTSTRAP = "bootstrap"
     ADMIN = "admin"
+    IVR = "ivr"
+    """SIP over UDP."""
+    IVR_TCP = "ivr-tcp"
+    IVR_TLS = "ivr-tls"
 
 
 class Proof(StrEnum):
@@ -256,6 +260,8 @@ class Setting(Generic[T_co]):
     secret: bool = False
     per_line: bool = False
     """May be given for one line as ``line.N.<name>``."""
+    policy: bool = False
+    """Says what this server does for the device; no parameter of a phone means it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,6 +356,9 @@ class ResolvedConfig:
     """Where the device fetches from, with a trailing slash: https://prov.example.net:8443/."""
     ca_url: str = ""
     """Where a device that trusts nobody yet fetches ca.custom, by plain HTTP; the bootstrap listener alone gives it."""
+    activation: bool = False
+    """Nobody's phone yet, its one line calls the activation prompts: it dials the hotline and emergency numbers and
+    nothing else, polls as often as it can, and keeps its network as it is where no layer speaks of it."""
 
     def get(self, setting: Setting[T]) -> T:
         """The setting's value for the whole device; its own default where no layer says."""
@@ -360,6 +369,10 @@ class ResolvedConfig:
         """The setting's value for one line: ``line.N.<name>`` before ``<name>``."""
         found = self.values.get(f"line.{number}.{setting.name}")
         return self.get(setting) if found is None else cast("T", found.value)
+
+    def settles(self, setting: Setting[object]) -> bool:
+        """Whether the device is told the setting's value: what no layer says is left to a phone that is nobody's."""
+        return not self.activation or setting.name in self.values
 
     def is_set(self, setting: Setting[object]) -> bool:
         """Whether any layer, the built-in included, gives the setting."""

@@ -383,6 +383,19 @@ FIRMWARE_VERSION = _define(
 FIRMWARE_URL = _define(Setting("firmware.url", _url, "", "Where its image lies; empty: on this server"))
 CUSTOM_CA = _define(Setting("ca.custom", _pem, "", "CA the phone shall trust beside its own list", "PEM"))
 LOG_UPLOAD = _define(Setting("log.upload", _switch, False, "The phone sends its log files here"))
+ACTIVATION = _define(
+    Setting("activation", _switch, False, "A phone without a line asks its user for an activation code", policy=True)
+)
+ACTIVATION_EMERGENCY = _define(
+    Setting(
+        "activation.emergency",
+        parse_host_port,
+        NO_HOST,
+        "Server for emergency calls of a phone at a site that waits for activation; it takes them unregistered, by UDP",
+        "host[:port]",
+        policy=True,
+    )
+)
 
 SETTINGS: Final[Mapping[str, Setting[object]]] = MappingProxyType(_registry)
 

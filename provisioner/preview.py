@@ -6,15 +6,20 @@ Strategy: the same view, layers and driver as at the device edge; secrets are ta
 from __future__ import annotations
 
 import difflib
+import os
 import re
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Final
 
+from provisioner.activation_offer import Moment, Offers
+from provisioner.activation_secret import ENTROPY, PURPOSE
 from provisioner.errors import NoSuchFile, NotFound
 from provisioner.layers import Merged, merge, resolve
 from provisioner.model import BootView, DeviceFile, FileKind, Line, Mac, Model, ResolvedConfig, Scope, Sourced
-from provisioner.neutral import KEYS, LANGUAGE, SETTINGS, DialRule, HostPort, LineKey
+from provisioner.neutral import ACTIVATION, KEYS, LANGUAGE, SETTINGS, DialRule, HostPort, LineKey
+from provisioner.settings import Settings
 from provisioner.store.database import Store
 from provisioner.store.views import Views
 from provisioner.vendor import VendorDriver
@@ -101,17 +106,30 @@ class Preview:
     config: ResolvedConfig
 
     @classmethod
-    async def load(cls, store: Store, drivers: Mapping[str, VendorDriver], mac: Mac, base_url: str) -> Preview:
-        """Read what the device edge reads; NotFound when nobody has added the device."""
+    async def load(
+        cls,
+        store: Store,
+        drivers: Mapping[str, VendorDriver],
+        mac: Mac,
+        base_url: str,
+        settings: Settings,
+        authority: str = "",
+    ) -> Preview:
+        """Read what the device edge reads; NotFound when nobody has added the device. ``authority``: our CA, if any."""
+        offers = Offers(settings, lambda: store.box.derived(PURPOSE)[0], authority)
         views = Views(store)
         await views.open()
         try:
             view = await views.boot_view(mac)
             if view is None:
                 raise NotFound(f"device {mac.colons} is not known; `provisioner device add` adds it")
-            return cls.of(drivers[view.device.vendor], view, views.shared(view.device), base_url)
+            found = cls.of(drivers[view.device.vendor], view, views.shared(view.device), base_url)
         finally:
             await views.close()
+        if view.lines or not found.config.get(ACTIVATION):
+            return found
+        moment = Moment(time.time(), os.urandom(ENTROPY))
+        return replace(found, config=offers.configuration(found.config, moment, site=view.device.site, known=True))
 
     @classmethod
     def of(cls, driver: VendorDriver, view: BootView, shared: Merged, base_url: str) -> Preview:

@@ -93,7 +93,7 @@ class Settings:
     gate_queue: int = _knob(
         4096,
         "connections",
-        "waiting in one worker at most; measured capacity x deadline where that is less",
+        "waiting in one worker at most; measured gate capacity x deadline where that is less",
         0,
         100_000,
     )
@@ -203,6 +203,124 @@ class Settings:
     )
     store_seen: int = _knob(10_000, "devices", "unknown devices remembered; the oldest go first", 10, 1_000_000)
     store_events: int = _knob(200_000, "events", "kept in the database; the oldest go first", 100, 100_000_000)
+
+    activation_server: str = _knob(
+        "", "host name", "where phones without a line register to hear the activation prompts; empty: server.name"
+    )
+    activation_port: int = _knob(
+        0,
+        "port",
+        "of that server; 0: where this one's own prompts are called, or 5060 (tls: 5061) while those are off",
+        0,
+        65535,
+    )
+    activation_transport: str = _knob(
+        "udp", "udp | tcp | tls", "udp is what every model does untaught; tls hides signalling, not the keyed digits"
+    )
+    activation_number: str = _knob("2288", "digits", "what lifting the handset dials; ACTV on a keypad")
+    activation_poll: int = _knob(
+        300, "s", "a phone that waits for activation asks again so often; Poly no sooner than 3600", 60, 86_400
+    )
+    activation_networks: tuple[str, ...] = _knob(
+        (), "CIDR networks", "where devices that nobody has added are offered activation too; empty: nowhere"
+    )
+    activation_secret_life: int = _knob(
+        86_400,
+        "s",
+        "a waiting phone has the same SIP secret so long, as some restart when a file changed; 0: a new one each fetch",
+        0,
+        2_592_000,
+    )
+    activation_offers: float = _knob(
+        20.0, "requests/min", "of one device that waits for activation: a boot of 15 files and a third more", 0.1, 6000
+    )
+    activation_offers_burst: int = _knob(40, "requests", "of one such device at once: two boots", 1, 10_000)
+    activation_offers_address: float = _knob(
+        120.0,
+        "requests/min",
+        "of all such devices at one address: 100 phones that poll 6 files each 300 s",
+        0.1,
+        60_000,
+    )
+    activation_offers_address_burst: int = _knob(
+        600, "requests", "of one address at once: 50 phones unpacked together, 12 files each", 1, 100_000
+    )
+
+    activation_digits: int = _knob(
+        12, "digits", "of an activation code, the check digit included; 16 where more than 10,000 are open", 8, 16
+    )
+    activation_life: int = _knob(604_800, "s", "how long a code can be used: a week, from 1 h to 90 d", 3600, 7_776_000)
+    activation_window: int = _knob(
+        1800, "s", "after it was bound a phone may restart more than once; later it is stuck", 60, 86_400
+    )
+    activation_no_reboot_hint_after: int = _knob(
+        120, "s", "a bound phone that has not come by then should be unplugged for a minute", 10, 3600
+    )
+    activation_tries_device: float = _knob(5.0, "wrong codes/h", "of one device; then it is locked", 1, 1000)
+    activation_lock_first: int = _knob(
+        900, "s", "the first lock of a device; each further one is twice as long", 1, 86_400
+    )
+    activation_lock_most: int = _knob(
+        86_400, "s", "the longest; so long without trouble and the next is a first one", 1, 604_800
+    )
+    activation_tries_source: float = _knob(
+        20.0, "wrong codes/h", "of one address: an office of 50 phones behind it mistypes less", 1, 10_000
+    )
+    activation_tries_network: float = _knob(60.0, "wrong codes/h", "of one IPv4 /24 or IPv6 /64", 1, 100_000)
+    activation_tries_account: float = _knob(60.0, "wrong codes/h", "of all devices of one account", 1, 100_000)
+    activation_tries_total: float = _knob(
+        200.0,
+        "wrong codes/h",
+        "of all callers: what guessing comes to hangs on it alone; docs/activation.md",
+        1,
+        1_000_000,
+    )
+    activation_tries_unproven: float = _knob(
+        50.0,
+        "wrong codes/h",
+        "of those by all callers whose device is not proven, so they never use up the rest",
+        1,
+        1_000_000,
+    )
+    activation_misuses: int = _knob(
+        3, "entries", "of the right digits on phones that they are not for; then the code is locked", 1, 100
+    )
+    activation_keep: int = _knob(90, "days", "codes that are over stay in the list", 1, 3650)
+
+    ivr_host: str = _knob("", "address", "where the activation prompts are called; empty: the same as server.host")
+    ivr_port: int = _knob(-1, "port", "SIP over UDP and TCP, 5060 for phones; -1 is off", -1, 65535)
+    ivr_tls_port: int = _knob(-1, "port", "SIP over TLS, 5061 for phones; -1 is off", -1, 65535)
+    ivr_address: str = _knob("", "IP address", "ours as phones see it, behind 1:1 NAT; empty: the one that they reach")
+    ivr_rtp_low: int = _knob(20_000, "port", "the first for sound; each call has an even one", 1024, 65534)
+    ivr_rtp_high: int = _knob(20_999, "port", "the last for sound", 1024, 65535)
+    ivr_calls: int = _knob(100, "calls", "at once; who comes above them hears that all lines are busy", 1, 10_000)
+    ivr_connections: int = _knob(1000, "connections", "TCP and TLS together, half of them of one address", 1, 100_000)
+    ivr_rate: float = _knob(20.0, "messages/s", "of one address that has proved nothing, or of one phone", 1, 10_000)
+    ivr_trusted: tuple[str, ...] = _knob((), "addresses", "our own SIP proxies, which speak for many phones: no rate")
+    ivr_language: str = _knob("en", "language", "of the prompts: en, en-GB, de, or one of ivr.prompts")
+    ivr_prompts: str = _knob("", "directory", "recordings of your own, a folder a language; the shipped fill the gaps")
+
+    resync_wave: float = _knob(
+        180.0,
+        "s",
+        "of a campaign, in which a place has no more phones away than its share; a restart takes two minutes",
+        1,
+        86_400,
+    )
+    resync_share: float = _knob(
+        0.2, "share", "of a site's phones (an account's, without sites) told in one wave; one phone at least", 0.001, 1
+    )
+    resync_busy: float = _knob(60.0, "s", "a phone in a call is asked for again so often", 5, 3600)
+    resync_again: float = _knob(30.0, "s", "between attempts to tell a phone that did not answer", 1, 3600)
+    resync_ami_host: str = _knob(
+        "", "address", "of Asterisk's manager interface, through which phones are told; empty: none"
+    )
+    resync_ami_port: int = _knob(5038, "port", "of the manager interface; it speaks in the clear", 1, 65535)
+    resync_ami_user: str = _knob("provisioner", "name", "in its manager.conf, with write = system,call,reporting")
+    resync_ami_secret: str = _knob("ami.secret", "file", "below DATA, holds the secret of that name in one line")
+    resync_ami_endpoint: str = _knob(
+        "{auth_user}", "text with {auth_user}, {number}, {mac}", "what the PBX calls the endpoint of a line"
+    )
 
     log_level: str = _knob("info", "debug | info | warning | error", "refusals are events, not log lines")
 

@@ -2,18 +2,23 @@
 
 import os
 import re
+import resource
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from house import soon
 
-from provisioner import installation
+from provisioner import doctor, installation
 from provisioner.contradictions import contradictions, files_wanted, fitted, require_consistent
 from provisioner.doctor import State, examine
 from provisioner.errors import Unusable
 from provisioner.settings import Settings, load
+from provisioner.vendors import drivers
+
+MODELS = [model for driver in drivers() for model in driver.manifest.models.values()]
 
 
 def test_the_defaults_agree_with_each_other():
@@ -167,28 +172,79 @@ def limited(data: Path, files: int, *words: str) -> subprocess.CompletedProcess[
     )  # fmt: skip
 
 
-def test_the_system_s_limit_is_heard_of_at_start_and_by_the_doctor(data):
+def test_the_system_s_limit_is_heard_of_at_start_and_by_the_doctor(data, monkeypatch):
     done = limited(data, 2000, "serve")
     assert done.returncode == 2, done.stderr
     assert "2000 open files - 200 for the worker itself leave 900 connections" in done.stderr
     assert "2000 open files - 200" in limited(data, 2000, "doctor").stdout
     told = limited(data, 12_000, "doctor").stdout
-    assert "12000 open files are allowed" in told and "it will take 5900 for each listener" in told
+    for words in (
+        "12000 allowed to what is started from this shell",
+        "can want 40200: it takes 5900 connections for each listener",
+        "Allow 40200 (`ulimit -n` as root in the shell that starts it, LimitNOFILE in a systemd unit)",
+    ):
+        assert words in told
+    monkeypatch.setenv("PROVISIONER_HTTP_CONNECTIONS", "5900")
+    told = limited(data, 12_000, "doctor").stdout
+    assert "12000 wanted by a worker" in told and "LimitNOFILE" not in told and "ulimit" not in told
 
 
-def test_answers_that_mean_nothing_keep_the_server_from_starting(data):
-    environment = {"PROVISIONER_ADMISSION_ANSWERS": "poly/vvx=p0"}
+def test_the_doctor_looks_at_the_server_that_runs_and_not_at_its_own_shell(data, monkeypatch):
+    """Started by another shell, or by systemd, it may have more, or less."""
+    with subprocess.Popen(["prlimit", "--nofile=3000:3000", "sleep", "60"]) as other:
+        monkeypatch.setattr(doctor, "running_pid", lambda _data: str(other.pid))
+        monkeypatch.setenv("PROVISIONER_HTTP_CONNECTIONS", "5000")
+        monkeypatch.setenv("PROVISIONER_GATE_QUEUE", "500")
+        try:
+            assert soon(lambda: resource.prlimit(other.pid, resource.RLIMIT_NOFILE)[1] == 3000)
+            told = [one.says for one in doctor.check_capacity(load(data)) if one.says.startswith("open files")]
+        finally:
+            other.kill()
+    assert told[0].startswith(f"open files: 3000 allowed to the running server (pid {other.pid}), and a worker")
+    monkeypatch.setattr(doctor, "running_pid", lambda _data: str(other.pid))  # it has just ended
+    assert "this shell" in [one.says for one in doctor.check_capacity(load(data))][1]
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ("poly/vvxx=p2", ("poly has no family 'vvxx'", "Did you mean vvx?", "There are ata, ccx, ")),
+        ("poly/VVX 411=p2", ("poly has no family 'VVX 411'", "There are ata, ccx, ")),
+        ("poyl/*=", ("'poyl' is no vendor", "Did you mean poly?", "There are poly, yealink")),
+        ("yealink/vvx=p2", ("yealink has no family 'vvx'", "There are classic, ")),
+    ],
+)
+def test_an_answer_for_a_family_that_there_is_not_is_told_with_those_there_are(entry, words):
+    given = Settings(admission_answers=("poly/vvx=p2", entry))
+    (told,) = contradictions(given, models=MODELS)
+    assert told.startswith(f"admission.answers has {entry!r}: ") and all(word in told for word in words), told
+    assert contradictions(given) == (), "who knows no models says nothing of families"
+
+
+def test_answers_for_families_that_there_are_are_fine():
+    known = sorted({f"{one.vendor}/{one.family}=p2" for one in MODELS})
+    assert len(known) > 10
+    assert contradictions(Settings(admission_answers=(*known, "poly/*=", " yealink/* =p3")), models=MODELS) == ()
+
+
+@pytest.mark.parametrize(
+    ("entry", "cause"),
+    [("poly/vvx=p0", "admission.answers has 'poly/vvx=p0'"), ("poly/vvxx=p2", "Did you mean vvx?")],
+)
+def test_answers_that_mean_nothing_keep_the_server_from_starting(data, entry, cause):
+    environment = {"PROVISIONER_ADMISSION_ANSWERS": entry}
     done = subprocess.run(
         [sys.executable, "-m", "provisioner", "--data", str(data), "serve"],
         env=os.environ | environment, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == 2, done.stderr
-    assert "admission.answers has 'poly/vvx=p0'" in done.stderr
-    assert "listening" not in done.stderr
+    assert cause in done.stderr
+    assert "listening" not in done.stderr and "Traceback" not in done.stderr
 
 
 def test_doctor_tells_each(data, monkeypatch):
     monkeypatch.setenv("PROVISIONER_GATE_QUEUE", "0")
     monkeypatch.setenv("PROVISIONER_ADMISSION_HOLD", "9")
+    monkeypatch.setenv("PROVISIONER_ADMISSION_ANSWERS", "poly/vvxx=p2")
     told = [one.says for one in examine(data) if one.check == "settings" and one.state is State.FAIL]
-    assert [one.partition(" = ")[0] for one in told] == ["gate.queue", "admission.hold"]
+    assert [one.partition(" ")[0] for one in told] == ["gate.queue", "admission.hold", "admission.answers"]

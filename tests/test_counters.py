@@ -80,7 +80,7 @@ def test_a_successor_counts_on_and_gauges_end_with_their_worker(tmp_path: Path) 
     heir.flush()
     assert samples(tmp_path)["provisioner_answers_total", "200"] == 2
     assert samples(tmp_path)["provisioner_open_connections", "device"] == 1
-    assert len(list(tmp_path.iterdir())) == 4
+    assert len(list(tmp_path.iterdir())) == 5
 
 
 @pytest.mark.parametrize("label", [lambda number: f"x{number}", lambda number: f'"\n\\{number}'])
@@ -134,16 +134,20 @@ def test_gauges_add_up_or_tell_the_worst(tmp_path: Path) -> None:
 
 def test_the_cost_of_a_boot_is_read_where_boots_were_dense(tmp_path: Path) -> None:
     spent = [100.0]
-    worker = Counters(tmp_path, 1, cpu=lambda: spent[0])
-    for boots, seconds in ((10, 0.02), (0, 0.001), (2, 0.005), (90, 0.18)):
+    worker = Counters(tmp_path, 1, cpu=lambda: spent[0], wall=lambda: 1_800_000_000.0 + spent[0])
+    for boots, seconds in ((10, 0.02), (0, 0.001), (90, 0.18), (2, 0.005)):
         for _ in range(boots):
             worker.count("boots", "poly")
         spent[0] += seconds
         worker.loop_lag(0.0)
+    Counters(tmp_path, 2, cpu=lambda: 0.0).flush()
     found = totals(tmp_path)
     assert found["busy_boots_total", ""] == 100
     assert found["busy_cpu_seconds_total", ""] == pytest.approx(0.2)
     assert found["worker_cpu_seconds_total", ""] == pytest.approx(0.206)
+    assert found["busy_timestamp_seconds", ""] == pytest.approx(1_800_000_100.201, abs=1e-4), "the last dense beat's"
+    bury(tmp_path, 1)
+    assert totals(tmp_path)["busy_timestamp_seconds", ""] > 1_800_000_000, "what it dates lives on, and so does it"
 
 
 def test_a_label_of_several_parts_becomes_several_labels(tmp_path: Path) -> None:

@@ -34,8 +34,9 @@ def test_an_installed_program_is_whole(tmp_path: Path) -> None:
     call(*python, "install", "--no-deps", "--target", site, *wheels.iterdir())
     (site / "dependencies.pth").write_text(next(one for one in sys.path if one.endswith("site-packages")) + "\n")
     program = [environment / "bin" / "python", "-P", "-m", "provisioner", "--data", tmp_path / "data"]
-    where = call(*program[:2], "-c", "import provisioner; print(provisioner.__file__)", cwd=tmp_path)
-    assert where.startswith(str(site)), "the checkout must not stand in"
+    for package in ("provisioner", "ivr"):
+        where = call(*program[:2], "-c", f"import {package}; print({package}.__file__)", cwd=tmp_path)
+        assert where.startswith(str(site)), "the checkout must not stand in"
     call(*program, "init", cwd=tmp_path)
     assert len(json.loads(call(*program, "certs", "list", "--json", cwd=tmp_path))) > 8
     assert len(json.loads(call(*program, "device", "models", "--json", cwd=tmp_path))) > 100
