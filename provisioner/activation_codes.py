@@ -147,9 +147,7 @@ class Codes(Desk):
     async def reissue(self, extension: str, *, account: str = "", life: float | None = None) -> Issued:
         """Another code with the same ties; the one before is worth nothing from now on."""
         async with self._change() as change:
-            found = await _meant(change.connection, extension, account)
-            await self._expire(change, found.id)
-            before = await self._latest(change.connection, found)
+            found, before = await self._current(change, extension, account)
             if before.state_at(change.at) is not CodeState.EXPIRED:
                 require(before.state, CodeEvent.REISSUE, f"extension {found.number}")
                 await codes.end_code(change.connection, before.id, CodeEvent.REISSUE, change.at)
@@ -162,9 +160,7 @@ class Codes(Desk):
     async def reveal(self, extension: str, *, account: str = "") -> Issued:
         """The digits again; that they were read is an event, written before they are told."""
         async with self._change() as change:
-            found = await _meant(change.connection, extension, account)
-            await self._expire(change, found.id)
-            one = await self._latest(change.connection, found)
+            found, one = await self._current(change, extension, account)
             require(one.state, CodeEvent.REVEAL, f"extension {found.number}")
             sealed = await codes.read_sealed(change.connection, one.id)
             change.audit("code_revealed", mac=one.mac, severity="warning", **_named(one))
@@ -173,9 +169,7 @@ class Codes(Desk):
     async def revoke(self, extension: str, *, account: str = "") -> ActivationCode:
         """Take it back."""
         async with self._change() as change:
-            found = await _meant(change.connection, extension, account)
-            await self._expire(change, found.id)
-            one = await self._latest(change.connection, found)
+            found, one = await self._current(change, extension, account)
             require(one.state, CodeEvent.REVOKE, f"extension {found.number}")
             await codes.end_code(change.connection, one.id, CodeEvent.REVOKE, change.at)
             change.audit("code_revoked", mac=one.mac, **_named(one))
@@ -297,6 +291,12 @@ class Codes(Desk):
     async def _expire(self, change: Change, extension: str) -> None:
         for one in await codes.expire_codes(change.connection, change.at, extension):
             change.audit("code_expired", mac=one.mac, **_named(one))
+
+    async def _current(self, change: Change, extension: str, account: str) -> tuple[Extension, ActivationCode]:
+        """The extension that is meant and its last code, which has expired by now where its time is over."""
+        found = await _meant(change.connection, extension, account)
+        await self._expire(change, found.id)
+        return found, await self._latest(change.connection, found)
 
     async def _latest(self, connection: AsyncConnection, found: Extension) -> ActivationCode:
         open_one = await codes.open_code(connection, found.id)

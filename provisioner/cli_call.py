@@ -13,10 +13,10 @@ from typing import Any, Final
 import click
 
 from provisioner.cli_session import MAC, OK, REFUSED, Verb, device_url, open_fleet, session
+from provisioner.demo_cast import burnt_in
 from provisioner.errors import Invalid, NotFound, Unusable
-from provisioner.installation import ca_file
+from provisioner.installation import trusted_ca
 from provisioner.model import Mac
-from provisioner.pki import make_factory
 from provisioner.simulator import Phone, load_persona
 from provisioner.simulator.caller import call_in
 from provisioner.simulator.caller_call import CODECS, Manner
@@ -52,14 +52,12 @@ class Plugged:
         """The simulated phone; Unusable says what is missing."""
         vendor, model = (self.vendor, self.model) if self.model else self._known()
         cert, key = (self.cert, self.key) if self.cert or self.key else _burnt_in(session().data, vendor, self.mac)
-        own = ca_file(session().data)
-        trust = self.ca if self.ca or self.insecure or not own.is_file() else own
         return Phone(
             persona=load_persona(vendor, model),
             mac=self.mac,
             certificate=cert,
             key=key,
-            trust=trust,
+            trust=trusted_ca(session().data, self.ca, insecure=self.insecure),
             check_server=not self.insecure,
         )
 
@@ -87,17 +85,9 @@ async def _in_inventory(mac: Mac) -> tuple[str, str]:
 
 def _burnt_in(data: Path, vendor: str, mac: Mac) -> tuple[Path | None, Path | None]:
     """A certificate of the demonstration's factory; none where there is no such factory."""
-    factory, directory = data / "demo" / vendor, data / "demo" / "phones"
-    if not (factory / "cas.pem").is_file():
+    if not (data / "demo" / vendor / "cas.pem").is_file():
         return None, None
-    certificate, key = directory / f"{mac}.pem", directory / f"{mac}.key"
-    if not (certificate.is_file() and key.is_file()):
-        directory.mkdir(mode=0o700, exist_ok=True)
-        leaf, secret, chain = make_factory(vendor, factory).leaf(mac)
-        key.touch(mode=0o600)
-        key.write_bytes(secret)
-        certificate.write_bytes(leaf + chain)
-    return certificate, key
+    return burnt_in(data, vendor, mac)
 
 
 @click.command("call", cls=Verb)

@@ -22,7 +22,7 @@ from provisioner.cli_call import simulate_call_command
 from provisioner.cli_output import console
 from provisioner.cli_session import MAC, OK, REFUSED, Nouns, session
 from provisioner.errors import Invalid, Unusable
-from provisioner.installation import ca_file
+from provisioner.installation import trusted_ca
 from provisioner.model import Mac
 from provisioner.simulator import simulate_boot
 from provisioner.simulator.storm import StormNow, run_storm
@@ -68,9 +68,7 @@ def simulate_boot_command(mac: Mac, ca: Path | None, insecure: bool, **options: 
 
     Exit code 0 when at least one line would register, 1 when none would.
     """
-    own = ca_file(session().data)
-    if ca is None and not insecure and own.is_file():
-        ca = own
+    ca = trusted_ca(session().data, ca, insecure=insecure)
     code, text = simulate_boot(mac=mac, ca=ca, insecure=insecure, json_output=session().as_json, **options)  # type: ignore[arg-type]  # click has typed each option
     click.echo(text)
     click.get_current_context().exit(REFUSED if code else OK)

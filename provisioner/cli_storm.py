@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import click
 
-from provisioner import capacity as capacities
 from provisioner.capacity import Capacity, Cores
 from provisioner.cli_output import Shown
 from provisioner.cli_session import Nouns, session, with_fleet
-from provisioner.counters import totals
 from provisioner.errors import Invalid
 from provisioner.fleet import Fleet
 from provisioner.fleet_shaping import Unshaped
-from provisioner.handshake_cost import handshake_cost
 from provisioner.model import DeviceState, Scope
 from provisioner.neutral import SETTINGS
-from provisioner.run_directory import RunDirectory, running_pid
+from provisioner.node_capacity import capacity_here
 from provisioner.settings import Settings
 from provisioner.shaping import Advice, Budget, Outage, Standing, advise, campaign_pace
 from provisioner.vendors import drivers
@@ -82,7 +78,7 @@ async def plan(
     if undo:
         _require_alone("undo")
         return _undone(await fleet.unshape())
-    known = _capacity(configured, capacity, boot_cost)
+    known = capacity_here(configured, capacity, None if boot_cost is None else boot_cost / 1000)
     outage = Outage(phones or await _devices(fleet), known.boots, spread, patience or configured.gate_patience)
     budget = Budget(Cores.of(configured).number, configured.gate_rejections, configured.storm_campaign)
     advice = await _advice(fleet, configured, outage, budget)
@@ -105,30 +101,6 @@ async def _devices(fleet: Fleet) -> int:
     if not found:
         raise Invalid("phones", "there are no devices yet: say with --phones how many are to come")
     return found
-
-
-# --- capacity -------------------------------------------------------------------------------------
-
-
-def _capacity(configured: Settings, capacity: float | None, boot_cost: float | None) -> Capacity:
-    """What was given, else what the running workers have measured lately, else an estimate from some handshakes."""
-    cores = Cores.of(configured)
-    if capacity is not None:
-        return capacities.given(capacity)
-    if boot_cost is not None:
-        return capacities.given_cost(cores, boot_cost / 1000)
-    now, counted = time.time(), _counted(configured)
-    found = None if counted is None else capacities.measured(cores, counted)
-    if found is not None and capacities.is_recent(found, now):
-        return found
-    handshake = handshake_cost([configured.data / name for name in configured.tls_certificates])
-    because = capacities.why_not_measured(counted, found)
-    return capacities.estimated(cores, handshake, configured.admission_files, now, because)
-
-
-def _counted(configured: Settings) -> capacities.Totals | None:
-    """What the running workers have counted; None when no server runs here."""
-    return totals(RunDirectory(configured.data).metrics) if running_pid(configured.data) else None
 
 
 # --- what the phones are told ---------------------------------------------------------------------

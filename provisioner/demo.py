@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from provisioner import demo_cast, demo_table, settings, trust
-from provisioner.demo_cast import CAST, Part
+from provisioner.demo_cast import CAST, Part, burnt_in
 from provisioner.demo_table import Addresses, Scene
 from provisioner.errors import Conflict, Unusable
 from provisioner.fleet import Fleet
@@ -99,16 +99,10 @@ def prepare(data: Path) -> None:
 
 def _phone(data: Path, part: Part) -> Phone:
     """A simulated phone with its burnt-in certificate, made in the first demonstration here."""
-    directory = data / "demo" / "phones"
-    directory.mkdir(mode=0o700, exist_ok=True)
-    maker = "unknown" if part.impostor else part.vendor
-    stem = directory / f"{part.mac}{'-impostor' if part.impostor else ''}"
-    certificate, key = stem.with_suffix(".pem"), stem.with_suffix(".key")
-    if not (certificate.exists() and key.exists()):
-        leaf, secret, chain = make_factory(maker, data / "demo" / maker).leaf(part.mac)
-        key.touch(mode=0o600)
-        key.write_bytes(secret)
-        certificate.write_bytes(leaf + chain)
+    if part.impostor:
+        certificate, key = burnt_in(data, "unknown", part.mac, f"{part.mac}-impostor")
+    else:
+        certificate, key = burnt_in(data, part.vendor, part.mac)
     return Phone(
         persona=load_persona(part.vendor, part.model),
         mac=part.mac,

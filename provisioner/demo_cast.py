@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from provisioner.errors import NotFound
 from provisioner.fleet import Fleet
 from provisioner.model import Mac, Scope
+from provisioner.pki import make_factory
 
 ACCOUNT: Final = "Demo Company"
 SITE: Final = "Head Office"
@@ -45,6 +47,22 @@ CAST: Final = (
     Part("Impostor as that T46S", "yealink", "T46S", T46, impostor=True, refusal="not_identified"),
     Part("VVX 411 that wants another's file", "poly", "VVX 411", Mac("0004f2de0006"), ask_for=VVX, refusal="not_yours"),
 )
+
+
+def burnt_in(data: Path, maker: str, mac: Mac, name: str = "") -> tuple[Path, Path]:
+    """Certificate with its chain, and key, from that maker's pretended factory; made the first time.
+
+    ``name`` of the files, where they are not called by the Mac.
+    """
+    directory = data / "demo" / "phones"
+    directory.mkdir(mode=0o700, exist_ok=True)
+    certificate, key = directory / f"{name or mac}.pem", directory / f"{name or mac}.key"
+    if not (certificate.exists() and key.exists()):
+        leaf, secret, chain = make_factory(maker, data / "demo" / maker).leaf(mac)
+        key.touch(mode=0o600)
+        key.write_bytes(secret)
+        certificate.write_bytes(leaf + chain)
+    return certificate, key
 
 
 async def seed(fleet: Fleet) -> None:

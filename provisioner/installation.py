@@ -120,6 +120,12 @@ def ca_file(data: Path) -> Path:
     return data / "tls" / "ca.pem"
 
 
+def trusted_ca(data: Path, given: Path | None, *, insecure: bool) -> Path | None:
+    """Whom a simulated phone believes: the CA given, else the installation's own where there is one and it is asked."""
+    own = ca_file(data)
+    return given if given or insecure or not own.is_file() else own
+
+
 def _certificates(configured: Settings) -> Iterator[str]:
     """New ones only where there are none at all: another CA would lock out every phone that knows the old one."""
     wanted = [configured.data / name for name in configured.tls_certificates]

@@ -12,11 +12,17 @@ from provisioner.run_directory import RunDirectory, running_pid
 from provisioner.settings import Settings
 
 
-def capacity_here(configured: Settings, given: float | None = None) -> Capacity:
-    """What was given, else what was measured within the last week, else an estimate from some handshakes."""
+def capacity_here(configured: Settings, given: float | None = None, boot_cost: float | None = None) -> Capacity:
+    """What was given, else what was measured within the last week, else an estimate from some handshakes.
+
+    ``given`` in boots/s; ``boot_cost`` in s of CPU a boot, where that is known instead.
+    """
+    cores = Cores.of(configured)
     if given is not None:
         return capacity.given(given)
-    cores, now, counted = Cores.of(configured), time.time(), _counted(configured)
+    if boot_cost is not None:
+        return capacity.given_cost(cores, boot_cost)
+    now, counted = time.time(), _counted(configured)
     found = None if counted is None else capacity.measured(cores, counted)
     if found is not None and capacity.is_recent(found, now):
         return found
