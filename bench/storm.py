@@ -20,7 +20,7 @@ import storm_page
 import storm_share
 import storm_stage
 from idle import raise_files
-from storm_runs import Calibration, Run, Times, calibrate, rate, say, storms
+from storm_runs import Calibration, Run, Times, calibrate, mean_of, rate, say, storms
 from storm_stage import ALL_OFF, BASES, COMPARED, NGINX_RICH, OURS, PARTS_OFF, Kind, Stage
 
 from provisioner.errors import ProvisionerError
@@ -28,6 +28,7 @@ from provisioner.storm_cast import Call
 
 PARTS = ("goodput", "storms", "attacks", "cost", "headline")
 _FIRST_SHARE = 0.3
+_TRIES = 6
 _PROTECTED, _BARE = 0, 1
 
 
@@ -50,8 +51,10 @@ class Dial:
     """
     steady: float = 20.0
     """The same at a steady rate, and for the cost."""
-    slow: float = 11.6
+    slow: float = 11.7
     """The same in the headline run, for the same reason."""
+    slow_within: float = 0.03
+    """How near that has to be: the share is changed and the capacity measured again until it is."""
     calibration: float = 10.0
     rate: float = 14.0
     paired: float = 10.0
@@ -61,6 +64,10 @@ class Dial:
     others: float = 1.5
     """The same for the servers that are compared, and for ours with parts off."""
     pairs: int = 4
+    rounds: int = 3
+    """Of each load at ours, between two calibrations each: capacity wanders by some percent from start to start."""
+    power_cuts: int = 3
+    """One after the other at one server: does its memory grow with each?"""
     loads: tuple[float, ...] = (0.8, 2.0, 5.0, 10.0, 20.0)
     """x the capacity."""
     others_loads: tuple[float, ...] = (2.0, 10.0)
@@ -74,7 +81,7 @@ class Dial:
 QUICK = Dial(
     phones=120, sites=8, nat=30, scaled=Times(4.0, 8, 12, 10), halved=Times(4.0), whole=Times(4.0, 8, 12, 10),
     capacity=30.0, steady=20.0, slow=20.0, calibration=2.0, rate=5.0, paired=2.0, longest=3.0, others=1.5, pairs=1,
-    silent=1000, loads=(5.0,), others_loads=(5.0,), compared=COMPARED[::2], parts_off=(ALL_OFF,),
+    rounds=1, silent=1000, loads=(5.0,), others_loads=(5.0,), compared=COMPARED[::2], parts_off=(ALL_OFF,),
 )  # fmt: skip
 
 
@@ -87,8 +94,8 @@ class Found:
     calibrations: list[Calibration] = field(default_factory=list)
     goodput: dict[str, list[Run]] = field(default_factory=dict)
     storms: dict[str, Run] = field(default_factory=dict)
-    again: Run | None = None
-    """The second storm at the same server."""
+    again: list[Run] = field(default_factory=list)
+    """Further storms at the same server."""
     fresh: Run | None = None
     attacks: dict[str, Run] = field(default_factory=dict)
     cost: list[tuple[float, float]] = field(default_factory=list)
@@ -101,7 +108,7 @@ class Found:
     @property
     def runs(self) -> list[Run]:
         """All against ours, with everything on."""
-        some = [self.storms.get(OURS.name), self.again, self.fresh, self.headline, *self.attacks.values()]
+        some = [self.storms.get(OURS.name), *self.again, self.fresh, self.headline, *self.attacks.values()]
         return [one for one in some if one is not None] + self.goodput.get(OURS.name, [])
 
     def kept(self) -> dict[str, object]:
@@ -113,7 +120,7 @@ class Found:
             "calibrations": [vars(one) for one in self.calibrations],
             "goodput": {name: [one.kept() for one in runs] for name, runs in self.goodput.items()},
             "storms": {name: one.kept() for name, one in self.storms.items()},
-            "again": self.again.kept() if self.again else None,
+            "again": [one.kept() for one in self.again],
             "fresh": self.fresh.kept() if self.fresh else None,
             "attacks": {name: one.kept() for name, one in self.attacks.items()},
             "cost": self.cost,
@@ -128,6 +135,8 @@ class Bench:
         self._stage, self._dial, self._only = stage, dial, set(only)
         self.found = Found(dial, stage.share.how)
         self._shares: dict[tuple[str, float], float] = {}
+        self._last: dict[float, Calibration] = {}
+        """The newest of ours for each share of a core."""
 
     def run(self) -> Found:
         """All that was asked for."""
@@ -179,31 +188,54 @@ class Bench:
 
     def _goodput(self) -> None:
         dial = self._dial
-        for kind in (OURS, *dial.compared):
+        share = self._known(OURS, dial.steady).share
+        self.found.goodput[OURS.name] = [one for load in dial.loads for one in self._rounds(load, share)]
+        for kind in dial.compared:
             known = self._known(kind, dial.steady)
             self.found.goodput[kind.name] = [
-                rate(self._stage, kind, known, load, dial.halved, dial.rate)
-                for load in (dial.loads if kind is OURS else dial.others_loads)
+                rate(self._stage, kind, known, load, dial.halved, dial.rate) for load in dial.others_loads
             ]
+
+    def _rounds(self, load: float, share: float) -> list[Run]:
+        """The same load again and again; each judged by the mean of the calibrations before and after it."""
+        dial, kind, runs = self._dial, self._dial.halved.of(OURS), []
+        before = calibrate(self._stage, kind, share, dial.calibration)
+        for _ in range(dial.rounds if load > 1 else 1):
+            run = rate(self._stage, OURS, before, load, dial.halved, dial.rate)
+            after = calibrate(self._stage, kind, share, dial.calibration)
+            runs.append(replace(run, calibration=mean_of(before, after)))
+            before = after
+        return runs
 
     def _storms(self) -> None:
         dial, found = self._dial, self.found
         known, calm = self._known(OURS, dial.capacity), 60 / dial.scaled.scale
-        first, again = storms(self._stage, OURS, known, dial.scaled, dial.longest, number=2, calm=calm)
-        found.storms[OURS.name], found.again = first, again
-        data = self._stage.fresh
-        (found.fresh,) = storms(self._stage, OURS, known, dial.scaled, dial.longest, data=data)
+        cuts = dial.power_cuts
+        runs = self._ours(OURS, known, number=cuts, calm=calm)
+        found.storms[OURS.name], found.again = runs[0], runs[1:]
+        (found.fresh,) = self._ours(OURS, known, data=self._stage.fresh)
         rich = self._known(NGINX_RICH, dial.capacity, known.share)
         (found.storms[NGINX_RICH.name],) = storms(self._stage, NGINX_RICH, rich, dial.scaled, dial.others)
-        for kind in (*dial.compared, *dial.parts_off):
+        for kind in dial.compared:
             known = self._known(kind, dial.capacity)
             (found.storms[kind.name],) = storms(self._stage, kind, known, dial.scaled, dial.others)
+        known = self._known(OURS, dial.capacity)
+        for kind in dial.parts_off:
+            (found.storms[kind.name],) = self._ours(kind, known, dial.others)
+
+    def _ours(self, kind: Kind, known: Calibration, longest: float = 0.0, **given: object) -> list[Run]:
+        """Storms, judged by the mean of the last calibration and one just after: the machine's pace changes."""
+        dial = self._dial
+        before = self._last.get(known.share, known)
+        runs = storms(self._stage, kind, before, dial.scaled, longest or dial.longest, **given)  # type: ignore[arg-type]  # fields of a plan, or of the run
+        after = self._last[known.share] = calibrate(self._stage, dial.scaled.of(OURS), known.share, dial.calibration)
+        return [replace(one, calibration=mean_of(before, after)) for one in runs]
 
     def _attacks(self) -> None:
         dial, found, stage = self._dial, self.found, self._stage
         known = self._known(OURS, dial.capacity)
         if OURS.name not in found.storms:
-            (found.storms[OURS.name],) = storms(stage, OURS, known, dial.scaled, dial.longest)
+            (found.storms[OURS.name],) = self._ours(OURS, known)
         greedy = next(one.site for one in reversed(stage.phones) if one.site != stage.nat)
         attacks: dict[str, dict[str, object]] = {
             "greedy site": {"greedy": frozenset({greedy}), "nat": greedy},
@@ -211,7 +243,7 @@ class Bench:
             "silent connections": {"attack": ("silent", dial.silent / (dial.phones / known.capacity), dial.silent)},
         }
         for name, given in attacks.items():
-            (found.attacks[name],) = storms(stage, OURS, known, dial.scaled, dial.longest, **given)  # type: ignore[arg-type]  # fields of a plan, or the attack
+            (found.attacks[name],) = self._ours(OURS, known, **given)  # type: ignore[arg-type]  # fields of a plan, or the attack
 
     def _cost(self) -> None:
         dial = self._dial
@@ -228,9 +260,17 @@ class Bench:
 
     def _headline(self) -> None:
         dial = self._dial
-        known = self._known(OURS, dial.slow)
-        runs = storms(self._stage, OURS, known, dial.whole, dial.longest)
-        self.found.headline = runs[0]
+        share, known = self._share(OURS, dial.slow), None
+        for _ in range(_TRIES):
+            known = calibrate(self._stage, OURS, share, dial.calibration)
+            if abs(known.capacity / dial.slow - 1) <= dial.slow_within:
+                break
+            share = round(share * dial.slow / known.capacity, 4)
+        assert known is not None
+        self.found.calibrations.append(known)
+        (run,) = storms(self._stage, OURS, known, dial.whole, dial.longest)
+        after = calibrate(self._stage, OURS, share, dial.calibration)
+        self.found.headline = replace(run, calibration=mean_of(known, after))
 
 
 def main() -> None:

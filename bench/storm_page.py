@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 OURS = "ours"
 PLOTS = "storm"
+_TOUCHED = 0.3
+"""MiB that a worker may still come to own after two storms: pages it shared with its parent until it touched them."""
 _ROOM = 1.4
 """x the width of the curves."""
 
@@ -43,20 +45,16 @@ def _most(goal: float, value: float | None) -> bool | None:
 
 
 def _goodput(found: Found) -> Iterator[Row]:
-    runs = found.goodput.get(OURS, [])
-    peak = _peak(runs)
-    for one in runs:
-        load = float(str(one.extra["load"]))
+    for load, share in _by_load(found.goodput.get(OURS, [])):
         if load > 1:
-            share = float(str(one.extra["steady"])) / peak
-            yield Row(f"goodput at {load:g} x offered load, share of peak", ">= 95 %", f"{share:.1%}", share >= 0.95)
+            told = f"{share:.1%}"
+            yield Row(f"goodput at {load:g} x offered load, share of peak", ">= 95 %", told, round(share, 3) >= 0.95)
 
 
-def _peak(runs: Sequence[Run]) -> float:
-    """The best it has done: in the calibration, or at any load."""
-    if not runs:
-        return 1.0
-    return max(runs[0].calibration.capacity, *(float(str(one.extra["steady"])) for one in runs))
+def _by_load(runs: Sequence[Run]) -> list[tuple[float, float]]:
+    """Offered load, and the median of what was done of the capacity that was measured just before and after."""
+    loads = sorted({one.load for one in runs})
+    return [(load, median(one.share_of_capacity for one in runs if one.load == load)) for load in loads]
 
 
 def _storm(found: Found) -> Iterator[Row]:
@@ -68,9 +66,9 @@ def _storm(found: Found) -> Iterator[Row]:
         yield Row(f"T99 of {phones} phones against max(J, N/C), {name}", "<= 1.15 x", told, (run.stretch or 9) <= 1.15)
         tries = run.report.attempts_per_phone
         yield Row(f"attempts a phone, {name}", "<= 4", f"{tries:.2f}", _most(4, tries))
-        yield Row(
-            f"CPU spent on sessions that did not succeed, {name}", "<= 5 %", f"{run.wasted:.1%}", run.wasted <= 0.05
-        )
+        lost = run.wasted if run.failed_share is None else run.failed_share
+        told = f"{lost:.1%} counted, {run.wasted:+.1%} by difference"
+        yield Row(f"CPU spent on sessions that did not succeed, {name}", "<= 5 %", told, lost <= 0.05)
 
 
 def _fairness(found: Found) -> Iterator[Row]:
@@ -86,19 +84,19 @@ def _fairness(found: Found) -> Iterator[Row]:
 
 
 def _attacks(found: Found) -> Iterator[Row]:
-    base = base_t99(found)
+    base = base_stretch(found)
     for name, run in found.attacks.items():
         after = run.report.others_t99 if name == "greedy site" else run.report.t99
-        moved = after / base - 1 if after and base else None
+        moved = after / run.ideal / base - 1 if after and base else None
         told = f"{moved:+.1%}" if moved is not None else f"{run.report.back} back"
         met = moved is not None and moved <= 0.10
         yield Row(f"{name} in a storm: others' T99 moves", "<= 10 %", told, met)
 
 
-def base_t99(found: Found) -> float | None:
-    """Of the storms without an attack."""
-    both = [one.report.t99 for one in (found.storms.get(OURS), found.again) if one is not None and one.report.t99]
-    return sum(both) / len(both) if both else None
+def base_stretch(found: Found) -> float | None:
+    """T99 in relation to the ideal, of the storms without an attack: the machine's pace changes from run to run."""
+    some = [one.stretch for one in (found.storms.get(OURS), *found.again) if one is not None and one.stretch]
+    return median(some) if some else None
 
 
 def _cost(found: Found) -> Iterator[Row]:
@@ -114,11 +112,12 @@ def _never(found: Found) -> Iterator[Row]:
     if found.fresh is not None:
         refused = sum(number for code, number in found.fresh.report.statuses.items() if int(code) in (429, 503))
         yield Row("phones without a configuration refused by status (P0)", "0", str(refused), refused == 0)
-    if found.again is not None and "calm" in found.again.memory:
-        first = found.storms[OURS].memory
-        grown = found.again.memory["calm"] - first["calm"]
-        told = f"{grown:+.1f} MiB by a second storm ({first['before']:.0f} -> {first['calm']:.0f} MiB by the first)"
-        yield Row("memory growth after the storm", "0", told, grown <= 0.5)
+    if found.again:
+        before = found.storms[OURS].memory["before"]
+        calm = [one.memory["calm"] for one in (found.storms[OURS], *found.again)]
+        each = ", ".join(f"{one:.1f}" for one in calm)
+        told = f"{calm[-1] - calm[-2]:+.1f} MiB by the last of {len(calm)} ({before:.1f} before; {each} after each)"
+        yield Row("memory growth after the storm", "0", told, calm[-1] - calm[-2] <= _TOUCHED)
 
 
 def table_text(told: Sequence[Row]) -> str:
@@ -151,7 +150,9 @@ def plots(found: Found) -> Mapping[str, str]:
         made["headline.svg"] = _back("Phones come back, unscaled", {OURS: found.headline})
     if found.goodput:
         curves = [Curve(name, _loads(runs)) for name, runs in found.goodput.items()]
-        made["goodput.svg"] = _roomy("Goodput under overload", "offered load, x capacity", "% of its own peak", curves)
+        made["goodput.svg"] = _roomy(
+            "Goodput under overload", "offered load, x capacity", "% of its own capacity", curves
+        )
     return made
 
 
@@ -173,8 +174,7 @@ def _counted(series: Iterable[int]) -> Iterator[tuple[float, float]]:
 
 
 def _loads(runs: Sequence[Run]) -> list[tuple[float, float]]:
-    peak = _peak(runs)
-    return [(float(str(one.extra["load"])), 100 * float(str(one.extra["steady"])) / peak) for one in runs]
+    return [(load, 100 * share) for load, share in _by_load(runs)]
 
 
 def _sites(runs: Mapping[str, Run]) -> str:

@@ -25,6 +25,10 @@ _LATE = 0.1
 TELL_EVERY = 15.0
 """s between two lines about a run that goes on."""
 _COUNTS = ("gate_begun_total", "gate_dropped_total", "connections_total", "tls_refused_total", "tls_done_total")
+_LET_GO = 1e-4
+"""s of CPU for a caller that is accepted, looked at, queued and closed; a look takes some 20 us."""
+_IDLE = 2.0
+"""s for which the worker is watched while nobody asks."""
 _ATTACKED_BEFORE = 2.0
 """s before the power returns that an attack begins."""
 _BEGAN = time.monotonic()
@@ -77,7 +81,15 @@ class Calibration:
     capacity: float
     """Boots a second at its best."""
     cpu: float
-    """s of CPU a successful boot."""
+    """s of CPU a successful boot, without what the worker takes while nobody asks."""
+    idle: float = 0.0
+    """s of CPU a second of that: beats, batches, looks at the database."""
+
+
+def mean_of(before: Calibration, after: Calibration) -> Calibration:
+    """What a run between these two is judged by."""
+    pairs = {name: (getattr(before, name) + getattr(after, name)) / 2 for name in ("capacity", "cpu", "idle")}
+    return replace(before, **pairs)
 
 
 @dataclass(frozen=True)
@@ -93,12 +105,14 @@ class Run:
     """MiB of its own: before, after, and after some calm."""
     stopped: bool = False
     """Before everybody was back."""
+    spread: float = 0.0
+    """s over which the phones were switched on; 0 at a steady rate."""
     extra: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def ideal(self) -> float:
-        """s in which this server could have everybody back."""
-        return self.report.ideal or 0.0
+        """s in which this server could have everybody back, by the calibrations before and after."""
+        return max(self.spread, self.report.phones / self.calibration.capacity) if self.spread else 0.0
 
     @property
     def stretch(self) -> float | None:
@@ -107,8 +121,36 @@ class Run:
 
     @property
     def wasted(self) -> float:
-        """Share of the CPU that went into sessions that did not succeed; all that is not boots counts as that."""
-        return 1 - self.report.outcomes.get("back", 0) * self.calibration.cpu / self.cpu if self.cpu else 0.0
+        """Share of the CPU that went into sessions that did not succeed: all that is neither boots nor idle time's.
+
+        The calibration's cost of a boot is in it, so it is as wrong as the machine is restless.
+        """
+        boots = self.report.outcomes.get("back", 0) * self.calibration.cpu
+        return 1 - (boots + self.calibration.idle * self.report.seconds) / self.cpu if self.cpu else 0.0
+
+    @property
+    def failed_share(self) -> float | None:
+        """The same counted: handshakes begun that no boot came of, as if each had cost a whole one, and those let go.
+
+        None at servers that do not count.
+        """
+        counted = {name: float(str(value)) for name, value in dict(self.extra.get("counted", {})).items()}  # type: ignore[call-overload]  # what Counted keeps
+        begun = sum(value for name, value in counted.items() if name.startswith("gate_begun_total"))
+        dropped = sum(value for name, value in counted.items() if name.startswith("gate_dropped_total"))
+        if not begun or not self.cpu:
+            return None
+        failed = max(begun - self.report.outcomes.get("back", 0), 0.0)
+        return min((failed * self.calibration.cpu + dropped * _LET_GO) / self.cpu, 1.0)
+
+    @property
+    def load(self) -> float:
+        """Of a steady rate: x the capacity that it was reckoned with."""
+        return float(str(self.extra["load"]))
+
+    @property
+    def share_of_capacity(self) -> float:
+        """Of a steady rate: boots a second against the capacity."""
+        return float(str(self.extra["steady"])) / self.calibration.capacity
 
     def kept(self) -> dict[str, object]:
         """For the JSON of the results."""
@@ -118,8 +160,11 @@ class Run:
             "share": self.calibration.share,
             "capacity": self.calibration.capacity,
             "cpu_per_boot": self.calibration.cpu,
+            "idle_cpu_per_s": self.calibration.idle,
             "cpu": self.cpu,
             "wasted": self.wasted,
+            "failed_share": self.failed_share,
+            "ideal": self.ideal,
             "stretch": self.stretch,
             "stopped": self.stopped,
             "memory_mib": dict(self.memory),
@@ -149,14 +194,18 @@ def calibrate(stage: Stage, kind: Kind, share: float, seconds: float) -> Calibra
     """A fixed number of boots at a time, each phone's first at this server."""
     with storm_stage.serving(stage, kind, share) as server:
         plan = stage.plan(mode=Mode.CLOSED, together=12, seconds=seconds, patience=30.0, processes=1)
-        before = server.cpu_us()
+        time.sleep(1.0)  # what a start leaves to be done
+        before, began = server.cpu_us(), time.monotonic()
+        time.sleep(_IDLE)
+        idle = (server.cpu_us() - before) / 1e6 / (time.monotonic() - began)
+        before, began = server.cpu_us(), time.monotonic()
         report = run_storm(plan)
-        used = (server.cpu_us() - before) / 1e6
+        used = (server.cpu_us() - before) / 1e6 - idle * (time.monotonic() - began)
     series = report.goodput_series[1 : int(seconds)]
     capacity = sum(series) / max(len(series), 1)
     if not capacity:
         raise SystemExit(f"{kind.name} booted nobody: {dict(report.outcomes)}")
-    made = Calibration(kind.name, share, capacity, used / report.back)
+    made = Calibration(kind.name, share, capacity, used / report.back, idle)
     say(f"{kind.name}: {capacity:.1f} boots/s with {share:.1%} of a core, {made.cpu * 1000:.2f} ms CPU a boot")
     return made
 
@@ -222,7 +271,8 @@ def _storm(
     if calm:
         time.sleep(calm)
         memory["calm"] = _mib(server)
-    run = Run(name, report, known, used, memory, report.back < report.phones, {**attacked, "counted": counted.since()})
+    extra = {**attacked, "counted": counted.since()}
+    run = Run(name, report, known, used, memory, report.back < report.phones, plan.spread, extra)
     say(line(run))
     return run
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from statistics import median
 from typing import TYPE_CHECKING
 
 from storm_runs import Run
@@ -19,7 +20,7 @@ _CAPTIONS = {
     " whose answers come too late for whoever asked.",
     "parts.svg": "Ours with one part of the gate switched off at a time.",
     "attacks.svg": "The same storm with an attack in it.",
-    "goodput.svg": "Successful boots at a steady overload, as a share of the best that the server did at any load.",
+    "goodput.svg": "Successful boots at a steady overload, as a share of the capacity measured before and after each.",
     "fairness.svg": "Each server's sites, sorted by when 99 % of their phones were back. Sites that never came so far"
     " are missing.",
 }
@@ -85,10 +86,13 @@ def _side_by_side(found: Found) -> Iterator[str]:
         )
         yield _table(_HEAD, (_storm_cells(name, one) for name, one in _all_storms(found)))
     if len(found.goodput) > 1:
-        loads = sorted({str(one.extra["load"]) for runs in found.goodput.values() for one in runs}, key=float)
-        yield "Boots a second at a steady offered load, as a share of the server's own capacity:"
+        loads = sorted({one.load for runs in found.goodput.values() for one in runs})
+        yield (
+            "Boots a second at a steady offered load, as a share of the server's own capacity. Ours: median of"
+            f" {found.dial.rounds}, each judged by the calibrations just before and after it."
+        )
         yield _table(
-            ("server", *(f"{float(load):g} x" for load in loads)),
+            ("server", *(f"{load:g} x" for load in loads)),
             ((name, *_shares(runs, loads)) for name, runs in found.goodput.items()),
         )
 
@@ -102,8 +106,8 @@ def _all_storms(found: Found) -> Iterator[tuple[str, Run]]:
     if found.headline:
         yield "ours, unscaled", found.headline
     yield from found.storms.items()
-    if found.again:
-        yield "ours, second storm", found.again
+    for number, run in enumerate(found.again, 2):
+        yield f"ours, storm {number}", run
     if found.fresh:
         yield "ours, nobody known yet", found.fresh
 
@@ -126,10 +130,10 @@ def _storm_cells(name: str, run: Run) -> Sequence[str]:
     )
 
 
-def _shares(runs: Sequence[Run], loads: Sequence[str]) -> Iterator[str]:
-    by_load = {str(one.extra["load"]): float(str(one.extra["steady"])) / one.calibration.capacity for one in runs}
+def _shares(runs: Sequence[Run], loads: Sequence[float]) -> Iterator[str]:
     for load in loads:
-        yield f"{by_load[load]:.0%}" if load in by_load else "-"
+        some = [one.share_of_capacity for one in runs if one.load == load]
+        yield f"{median(some):.0%}" if some else "-"
 
 
 def _attacked(found: Found) -> Iterator[str]:
