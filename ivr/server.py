@@ -1,7 +1,7 @@
 """The IVR as a server: carries out in order what the sans-I/O parts ask for, and is the only one here that waits.
 
 One task waits for the Desk in each call that asks it something; all else is callbacks: sockets, one timer for SIP, one
-clock for all sound.
+clock for all sound. A call is an outer edge: what breaks in one is told in the log and ends that one.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ import logging
 import secrets
 import socket
 import ssl
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, assert_never
 
 from ivr.desk import Desk
@@ -38,6 +40,7 @@ from ivr.sip.effects import (
     Registered,
     Reoffered,
     Send,
+    Stranger,
     Unregistered,
     Why,
 )
@@ -98,7 +101,7 @@ class Server:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._datagrams: Datagrams | None = None
-        self._streams = Streams(self._heard, self._gone, config.connections)
+        self._streams = Streams(self._heard, self._gone, config.core.longest, config.connections)
         self._leaving = False
 
     # --- its time -------------------------------------------------------------------------------------
@@ -208,21 +211,38 @@ class Server:
         self._ending.discard(conversation)
         self._count("ivr_calls", conversation.outcome)
 
+    def contained(self, conversation: Conversation, act: Callable[[], None]) -> None:
+        """What breaks ends its call in words; what breaks even there ends it without, and no other call notices."""
+        for step in (act, conversation.fail, conversation.give_up):
+            try:
+                step()
+            except Exception as fault:  # noqa: BLE001  # the outer edge of a call: no other may suffer
+                _tell_fault(conversation.call, fault)
+            else:
+                return
+
     # --- what comes in ----------------------------------------------------------------------------------
 
-    def _heard(self, data: bytes, flow: Flow) -> None:
+    def _heard(self, data: bytes, flow: Flow) -> bool:
+        """Whether there was a budget for it."""
+        before = self._core.dropped[Stranger.TOO_MANY]
         self._do(self._core.feed(data, flow, self.now()))
+        return self._core.dropped[Stranger.TOO_MANY] == before
 
     def _gone(self, flow: Flow) -> None:
         self._do(self._core.closed(flow, self.now()))
 
     def _ticked(self) -> None:
         self._timer = None
-        self._do(self._core.tick(self.now()))
+        try:
+            self._do(self._core.tick(self.now()))
+        finally:
+            self._set_timer()
 
     def _beat(self, now: float) -> None:
+        self._ports.spare.renew()
         for one in list(self._calls.values()):
-            one.beat(now)
+            self.contained(one, partial(one.beat, now))
 
     # --- what is to be done -----------------------------------------------------------------------------
 
@@ -264,7 +284,7 @@ class Server:
 
     def _registered(self, effect: Registered | Unregistered) -> None:
         if isinstance(effect, Registered):
-            self._streams.proved(effect.flow)
+            self._streams.proved(effect.flow, effect.mac)
             self._reached.add(effect.mac)
             self._count("ivr_registered", effect.flow.transport)
         else:
@@ -281,11 +301,11 @@ class Server:
             return
         match effect:
             case Reoffered():
-                one.reoffered(effect.offer)
+                self.contained(one, partial(one.reoffered, effect.offer))
             case Acknowledged():
-                one.acknowledged(effect.offer)
+                self.contained(one, partial(one.acknowledged, effect.offer))
             case Keyed():
-                one.keyed(effect.digit)
+                self.contained(one, partial(one.keyed, effect.digit))
             case Cancelled():
                 self._over(effect.call, None)
             case Hungup():
@@ -295,7 +315,7 @@ class Server:
 
     def _invited(self, invited: Invited) -> None:
         call, config = invited.call, self._config
-        self._streams.proved(call.flow)
+        self._streams.proved(call.flow, call.mac)
         if self._leaving:
             self._turn_away(call, "stopping", _STOPPING)
             return
@@ -307,7 +327,7 @@ class Server:
         full = len(self._calls) >= config.calls
         one = self._calls[call.id] = Conversation(self, self._desk, invited, port, address)
         self._clock.start()
-        one.begin(BUSY if full else None)
+        self.contained(one, partial(one.begin, BUSY if full else None))
 
     def _turn_away(self, call: Call, why: str, retry_after: int) -> None:
         self._count("ivr_calls", why)
@@ -320,7 +340,7 @@ class Server:
         if not self._calls:
             self._clock.stop()
         self._ending.add(one)
-        one.ended(why)
+        self.contained(one, partial(one.ended, why))
 
     def _send(self, flow: Flow, data: bytes) -> None:
         if flow.reliable:
@@ -332,6 +352,12 @@ class Server:
         answer = self._answers.get(notified.token)
         if answer is not None and not answer.done():
             answer.set_result(notified.status)
+
+
+def _tell_fault(call: Call, fault: Exception) -> None:
+    """What kind and where; not its words, which may hold digits of a code."""
+    where = "".join(traceback.format_tb(fault.__traceback__))
+    log.error("sip call of %s: a fault ends it, %s\n%s", call.mac, type(fault).__name__, where)
 
 
 def _denounce(refused: Refused) -> None:

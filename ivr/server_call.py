@@ -1,7 +1,8 @@
 """One call: what the phone says goes into the Flow, what the Flow says goes to the phone, by SIP, RTP and the Desk.
 
 The clock's beat drives it; the only thing that is ever waited for is the Desk. A caller who hangs up cancels what the
-Desk is doing, so a code that nobody waits for is not looked at.
+Desk is doing, so a code that nobody waits for is not looked at. From our 200 on keys count, though its ACK may be lost
+and nothing is said before it comes: the caller has a dialog and a session by then (RFC 3261 §13.2.2.4).
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from collections import deque
+from collections.abc import Callable, Coroutine
 from typing import Final, Protocol
 
 from ivr.desk import Desk, ask
@@ -20,6 +23,7 @@ from ivr.flow import (
     Confirm,
     Digits,
     Ended,
+    Flow,
     Hangup,
     Input,
     Note,
@@ -33,12 +37,13 @@ from ivr.flow import (
     Stop,
     Timeout,
 )
+from ivr.media.dtmf import Digit
 from ivr.media.g711 import Codec
 from ivr.media.player import Origin
 from ivr.media.session import Session, Terms
 from ivr.server_media import MediaPort, Voice
 from ivr.sip import sdp
-from ivr.sip.call import Call
+from ivr.sip.call import Call, Phase
 from ivr.sip.effects import Invited, Why
 from ivr.sip.errors import SipError
 from ivr.sip.sdp import Offer
@@ -46,6 +51,13 @@ from ivr.sip.sdp import Offer
 log: Final = logging.getLogger("ivr")
 
 BUSY: Final = Result(ResultKind.BUSY)
+FAULT: Final = "fault"
+"""In the metrics and the event log, of a call that ended because something in the server broke."""
+
+_BEFORE: Final = 32
+"""Keys kept that came before there was somebody to hear them: two codes, and who goes on is no person."""
+_SORRY: Final = 10.0
+"""s for the words that end a broken call, should the phone not want to hear them."""
 
 
 class Switchboard(Protocol):
@@ -70,6 +82,9 @@ class Switchboard(Protocol):
     def over(self, conversation: Conversation) -> None:
         """Nothing is left of it."""
 
+    def contained(self, conversation: Conversation, act: Callable[[], None]) -> None:
+        """Do this; a fault in it ends this conversation and no other."""
+
 
 class Conversation:
     """From the invitation to ``Desk.finished``."""
@@ -83,7 +98,8 @@ class Conversation:
         self._caller = Caller(invited.mac, invited.call.source and peer[0], "sip", authenticated=True)
         self._board = board
         self._desk = desk
-        self._flow = desk.flow()
+        self._flow: Flow | None = None
+        self._language = ""
         self._offer = invited.offer
         self._port = port
         self._address = address
@@ -93,18 +109,26 @@ class Conversation:
         self._refusal: Result | None = None
         self._result: Result | None = None
         self._asking: asyncio.Task[None] | None = None
+        self._untold: deque[tuple[str, float]] = deque(maxlen=_BEFORE)
+        """Keys told by INFO before there was a session, and when."""
+        self._unfed = ""
+        """Keys heard before the conversation began."""
         self._talking = False
         self._playing = False
+        self._failed_until = 0.0
+        """Something has broken: the call ends by then. 0: nothing has."""
         self._is_over = False
 
     # --- what SIP tells -------------------------------------------------------------------------------
 
     def begin(self, refusal: Result | None) -> None:
         """Answer it, to refuse it in words or, without a refusal, after the Desk had its say."""
+        self._flow = self._desk.flow()
+        self._language = self._flow.language
         if refusal is not None:
             self._answer(refusal)
         else:
-            self._asking = asyncio.create_task(self._greet(), name="greeting")
+            self._wait_for(self._greet(), "greeting")
 
     async def _greet(self) -> None:
         refusal = await self._desk.greet(self._caller)
@@ -112,9 +136,19 @@ class Conversation:
         if not self._is_over:
             self._answer(refusal)
 
+    def _wait_for(self, asked: Coroutine[None, None, None], name: str) -> None:
+        self._asking = asyncio.create_task(asked, name=name)
+        self._asking.add_done_callback(self._has_asked)
+
+    def _has_asked(self, asked: asyncio.Task[None]) -> None:
+        if not asked.cancelled() and asked.exception() is not None:
+            self._asking = None
+            self._board.contained(self, asked.result)  # raises it
+
     def _answer(self, refusal: Result | None) -> None:
         self._refusal = refusal
-        self._describe()
+        if self._describe() and self._offer is not None:
+            self._agree(self._offer)
 
     def reoffered(self, offer: Offer | None) -> None:
         """Hold, another codec, another address."""
@@ -147,6 +181,8 @@ class Conversation:
         elif not self._talking:
             self._talking = True
             self._feed(Started(self._caller, self._refusal))
+            if self._unfed and self._refusal is None:
+                self._feed(Digits(self._unfed))
 
     def _agree(self, offer: Offer) -> None:
         now, terms = self._board.now(), _terms(offer)
@@ -154,36 +190,78 @@ class Conversation:
             numbers = Origin(secrets.randbits(32), secrets.randbits(16), secrets.randbits(32))
             self._session = Session(terms, numbers, self.call.flow.peer, now)
             self._port.forget()
+            for digit, at in self._untold:
+                self._heard(self._session.info(digit, at))
         else:
             self._session.agree(terms, now, self.call.flow.peer)
 
     def keyed(self, digit: str) -> None:
         """A key told by INFO."""
-        if self._session is not None and (told := self._session.info(digit, self._board.now())):
-            self._feed(Digits("".join(one.key for one in told)))
+        now = self._board.now()
+        if self._session is None:
+            self._untold.append((digit, now))
+        else:
+            self._heard(self._session.info(digit, now))
+
+    def _heard(self, told: list[Digit]) -> None:
+        keys = "".join(one.key for one in told)
+        if keys and self._talking:
+            self._feed(Digits(keys))
+        else:
+            self._unfed = (self._unfed + keys)[:_BEFORE]
 
     def ended(self, why: Why | None) -> None:
         """The call is over, however that came about; None: before it was answered."""
         if self._is_over:
             return
-        self._feed(Ended())
         self._is_over = True
         self.outcome = self.outcome or (why.name.lower() if why else "cancelled")
         self._port.close()
         self._tell_foreign_keys()
-        if self._asking is None:
+        try:
+            self._feed(Ended())
+        finally:
+            self._finish_after(self._asking)
+
+    def _finish_after(self, asked: asyncio.Task[None] | None) -> None:
+        if asked is None:
             self._finish()
         else:
-            self._asking.cancel()
-            self._asking.add_done_callback(lambda _: self._finish())
+            asked.cancel()
+            asked.add_done_callback(lambda _: self._board.contained(self, self._finish))
 
     def _tell_foreign_keys(self) -> None:
         if self._session is not None and (tried := self._session.counts.foreign_keys):
             log.warning("sip call of %s: %d packets with keys came from elsewhere, ignored", self.call.mac, tried)
 
     def _finish(self) -> None:
-        self._desk.finished(self._caller, self._result)
-        self._board.over(self)
+        try:
+            self._desk.finished(self._caller, self._result)
+        finally:
+            self._board.over(self)
+
+    # --- what must not happen -------------------------------------------------------------------------
+
+    def fail(self) -> None:
+        """Something in here is broken: say so where there is somebody to hear it, and end the call."""
+        self.outcome = self.outcome or FAULT
+        if self._is_over:
+            return
+        if self._failed_until or self._session is None or not self._talking:
+            self.give_up()
+            return
+        self._failed_until = self._board.now() + _SORRY
+        if self._asking is not None:
+            self._asking.cancel()
+        self._play(("system_error",))
+        self._desk.note(self._caller, Note(FAULT, 0))
+
+    def give_up(self) -> None:
+        """End the call without a word."""
+        if self.call.phase is Phase.INVITED:
+            self._board.refuse(self.call, 500)
+        else:
+            self._board.hang_up(self.call)
 
     # --- what the clock tells -------------------------------------------------------------------------
 
@@ -198,7 +276,14 @@ class Conversation:
         if self._playing and session.finished and now >= session.ends:
             self._playing = False
             self._feed(Played())
-        timer = self._flow.timer
+        if self._failed_until:
+            if not self._playing or now >= self._failed_until:
+                self._board.hang_up(self.call)
+        elif self._talking:
+            self._look_at_clock(session, now)
+
+    def _look_at_clock(self, session: Session, now: float) -> None:
+        timer = self._flow.timer if self._flow else None
         if timer is not None and now >= timer:
             self._feed(Timeout())
         if session.is_dead(now):
@@ -206,16 +291,17 @@ class Conversation:
             self._board.hang_up(self.call)
 
     def _listen(self, session: Session, now: float) -> None:
-        keys = ""
+        told: list[Digit] = []
         for data, source in self._port.arrived():
-            for digit in session.receive(data, source, now):
-                keys += digit.key
-        if keys:
-            self._feed(Digits(keys))
+            told += session.receive(data, source, now)
+        if told:
+            self._heard(told)
 
     # --- what the Flow says ---------------------------------------------------------------------------
 
     def _feed(self, given: Input) -> None:
+        if self._flow is None or self._failed_until:
+            return
         for output in self._flow.feed(given, self._board.now()):
             self._obey(output)
 
@@ -228,7 +314,7 @@ class Conversation:
                 if self._session is not None:
                     self._session.stop()
             case Attempt() | Confirm():
-                self._asking = asyncio.create_task(self._ask(output), name="attempt")
+                self._wait_for(self._ask(output), "attempt")
             case Hangup():
                 self._hang_up(output.cause)
             case Note():
@@ -239,7 +325,7 @@ class Conversation:
     def _play(self, prompts: tuple[str, ...]) -> None:
         if self._session is not None:
             self._playing = True
-            self._session.play(self._board.voice.prompt(self._flow.language, prompts), self._board.now())
+            self._session.play(self._board.voice.prompt(self._language, prompts), self._board.now())
 
     def _hang_up(self, cause: Cause) -> None:
         self.outcome = cause.value.replace(" ", "_")

@@ -1,6 +1,7 @@
 """Sound between calls and the network: prompts encoded once, a bounded range of ports, one clock for all calls.
 
-Ports are read at the clock's beat, a few datagrams each: a flood to one of them waits in the kernel, which drops it.
+Ports are read at the clock's beat, a few datagrams each, and some more of one that is flooded, so that its phone is
+found among them: no flood takes more than a tenth of a core, and what is more the kernel drops.
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ PERIOD: Final = FRAME / RATE
 """s: a packet of speech."""
 _A_BEAT: Final = 10
 """Datagrams of one call read at a beat: ten times what a phone sends, so a second of backlog is gone in 200 ms."""
+_SPARE: Final = 400
+"""Datagrams more, of all calls together: 2 ms of a beat's 20."""
+_TRIED: Final = 64
+"""Ports tried for a call; what other programs hold is tried later than all others."""
 _DATAGRAM: Final = 2049
 """Bytes; one more than a Session looks at, so that what is too long is known to be."""
 _BUFFER: Final = 64 * 1024
@@ -49,21 +54,39 @@ def _frames(pcm: bytes) -> dict[Codec, tuple[bytes, ...]]:
     return {codec: codec.frames(pcm) for codec in Codec}
 
 
+class Spare:
+    """What all calls share of a beat's reading."""
+
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        self.left = 0
+        """Datagrams that may still be read."""
+
+    def renew(self) -> None:
+        """A beat begins."""
+        self.left = _SPARE
+
+
 class MediaPort:
     """One call's UDP socket."""
 
-    __slots__ = ("_release", "_sock", "number")
+    __slots__ = ("_release", "_sock", "_spare", "number")
 
-    def __init__(self, sock: socket.socket, release: Callable[[int], None]) -> None:
+    def __init__(self, sock: socket.socket, release: Callable[[int], None], spare: Spare) -> None:
         self._sock = sock
         self._release = release
+        self._spare = spare
         self.number: int = sock.getsockname()[1]
 
     def arrived(self) -> Iterator[tuple[bytes, Address]]:
-        """A few of the datagrams that wait."""
+        """A few of the datagrams that wait, more when there are more and others leave something."""
+        read = 0
         with suppress(OSError):  # nothing more waits; or an ICMP error, which says nothing that a packet would not
-            for _ in range(_A_BEAT):
+            while read < _A_BEAT or self._spare.left:
                 data, source = self._sock.recvfrom(_DATAGRAM)
+                read += 1
+                self._spare.left -= read > _A_BEAT
                 yield data, (source[0], source[1])
 
     def forget(self) -> None:
@@ -92,18 +115,19 @@ class MediaPorts:
         free = list(range(low + low % 2, high + 1, 2))
         random.SystemRandom().shuffle(free)
         self._free = deque(free)
+        self.spare = Spare()
 
     def __len__(self) -> int:
         """Ports that are free, as far as is known."""
         return len(self._free)
 
     def open(self, host: str) -> MediaPort | None:
-        """A port at this address of ours; None when all of them are taken."""
+        """A port at this address of ours; None when all of them are taken, or all that are tried."""
         host = "::" if host.startswith("fe80:") else host  # which of the links is not known here
-        for _ in range(len(self._free)):
+        for _ in range(min(len(self._free), _TRIED)):
             number = self._free.popleft()
             if (sock := _bound(host, number)) is not None:
-                return MediaPort(sock, self._free.append)
+                return MediaPort(sock, self._free.append, self.spare)
             self._free.append(number)  # another program's
         return None
 

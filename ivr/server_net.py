@@ -1,5 +1,6 @@
 """SIP's ways in and out: one UDP socket, TCP and TLS listeners; every table here is bounded and every error is silent.
 
+A connection is its phone's from the first proof on, and each phone has a few; all others make room when there is none.
 A datagram is answered from the address that it came to, which a socket bound to the wildcard learns with each of them.
 """
 
@@ -18,9 +19,10 @@ from typing import Final
 from ivr.sip.effects import Flow
 from ivr.sip.errors import SipError
 from ivr.sip.framing import Framer
-from ivr.sip.limits import source_of
+from ivr.sip.limits import Rates, source_of
 
-Feed = Callable[[bytes, Flow], None]
+Feed = Callable[[bytes, Flow], bool]
+"""Whether there was a budget for the message."""
 
 _DATAGRAM: Final = 65_536
 _A_TURN: Final = 64
@@ -36,6 +38,14 @@ _UNPROVEN: Final = 30.0
 _QUIET: Final = 3900.0
 """s: a registered phone is heard within the longest time that a registration is granted for."""
 _SWEEP: Final = 2.0
+_OF_PHONE: Final = 3
+"""Connections that one phone keeps for proven: its own, one for a call, and one that a NAT has forgotten."""
+_PAUSE: Final = 0.5
+"""s for which nothing is read of who has said too much."""
+_HANDSHAKES: Final = 100
+"""TLS handshakes a second of one source, and at once: a seventh of a core with RSA-2048. An office's phones wait."""
+_IN_VAIN: Final = 5.0
+"""s: who would have to wait longer is sent away, as he would have given up by then."""
 _IP_PKTINFO: Final = 8
 """ip(7); Python has no name for it."""
 _IN_PKTINFO: Final = struct.Struct("=i4s4s")
@@ -107,13 +117,18 @@ class Datagrams:
 class Streams:
     """All TCP and TLS connections."""
 
-    def __init__(self, feed: Feed, gone: Callable[[Flow], None], most: int) -> None:
+    def __init__(self, feed: Feed, gone: Callable[[Flow], None], longest: Callable[[str], int], most: int) -> None:
+        """``longest``: bytes of a message from a host."""
         self.feed = feed
+        self.longest = longest
         self._gone = gone
         self._most = most
         self._of_source = max(1, most // 2)
         self._sources: Counter[str] = Counter()
         self._open: dict[int, Stream] = {}
+        self._of_phone: dict[str, list[int]] = {}
+        """The connections on which each has proved itself, the last one last."""
+        self._handshakes = Rates(_HANDSHAKES, _HANDSHAKES, 4 * most)
         self._keys = itertools.count(1)
         self._servers: list[asyncio.Server] = []
         self._sweeping: asyncio.TimerHandle | None = None
@@ -148,21 +163,36 @@ class Streams:
         """End the oldest connection, of this source if it is one's share that is used up, that has proved nothing."""
         for stream in self._open.values():  # in the order in which they came
             flow = stream.flow
-            if flow is not None and not stream.proven and source in {"", source_of(flow.peer[0])}:
+            if flow is not None and not stream.phones and source in {"", source_of(flow.peer[0])}:
                 stream.transport.abort()
                 self.left(flow)
                 return True
         return False
 
-    def proved(self, flow: Flow) -> None:
-        """A phone has shown its secret on this connection, which may stay from now on."""
-        if (stream := self._open.get(flow.key)) is not None:
-            stream.prove()
+    def proved(self, flow: Flow, mac: str) -> None:
+        """A phone has shown its secret on this connection, which may stay from now on; its oldest no longer may."""
+        if (stream := self._open.get(flow.key)) is None:
+            return
+        keys = self._of_phone.setdefault(mac, [])
+        if flow.key in keys:
+            keys.remove(flow.key)
+        keys.append(flow.key)
+        stream.prove(mac)
+        if len(keys) > _OF_PHONE:
+            self._open[keys.pop(0)].doubt(mac)
+
+    def handshake(self, flow: Flow) -> float | None:
+        """Seconds until a TLS handshake may begin; None when that would be too late."""
+        return self._handshakes.wait(source_of(flow.peer[0]), asyncio.get_running_loop().time(), _IN_VAIN)
 
     def left(self, flow: Flow) -> None:
         """A connection has ended."""
-        if self._open.pop(flow.key, None) is None:
+        if (stream := self._open.pop(flow.key, None)) is None:
             return
+        for mac in stream.phones:
+            self._of_phone[mac].remove(flow.key)
+            if not self._of_phone[mac]:
+                del self._of_phone[mac]
         source = source_of(flow.peer[0])
         self._sources[source] -= 1
         if self._sources[source] <= 0:
@@ -210,10 +240,10 @@ class Stream(asyncio.Protocol):
         self._context = context
         self._handshake: asyncio.Task[None] | None = None
         self._early = bytearray()
-        self._framer = Framer()
+        self._framer = Framer(0)
         self.flow: Flow | None = None
-        self.proven = False
-        """Whether a phone has shown its secret on it."""
+        self.phones: set[str] = set()
+        """Those that have shown their secrets on it, and have not done so since on too many others."""
         self.until = 0.0
         """When it is ended unless something comes."""
         self._unproven = 0.0
@@ -231,18 +261,20 @@ class Stream(asyncio.Protocol):
             transport.abort()
             return
         name = "tcp" if self._context is None else "tls"
+        self._framer = Framer(self._streams.longest(host))
         self.flow = Flow(name, (host, peer[1]), key, (plain(local[0]), local[1]))
         if self._context is not None:
             transport.pause_reading()
-            self._handshake = asyncio.create_task(self._secure(transport, self._context), name="sip tls")
+            wait = self._streams.handshake(self.flow)
+            self._handshake = asyncio.create_task(self._secure(transport, self._context, wait), name="sip tls")
 
-    async def _secure(self, plainly: asyncio.Transport, context: ssl.SSLContext) -> None:
+    async def _secure(self, plainly: asyncio.Transport, context: ssl.SSLContext, wait: float | None) -> None:
         """TLS from the first byte; whoever cannot do it is gone."""
-        loop = asyncio.get_running_loop()
-        try:
-            made = await loop.start_tls(plainly, self, context, server_side=True, ssl_handshake_timeout=_FIRST)
-        except OSError:  # ssl.SSLError and time-outs are such
-            made = None
+        made = None
+        if wait is not None:
+            await asyncio.sleep(wait)
+            with suppress(OSError):  # ssl.SSLError and time-outs are such
+                made = await self._shake_hands(plainly, context)
         if made is None:
             plainly.abort()
             self.connection_lost(None)
@@ -251,6 +283,12 @@ class Stream(asyncio.Protocol):
         early, self._early = bytes(self._early), bytearray()
         if early:
             self.data_received(early)
+
+    async def _shake_hands(self, plainly: asyncio.Transport, context: ssl.SSLContext) -> asyncio.Transport | None:
+        if plainly.is_closing():
+            return None
+        loop = asyncio.get_running_loop()
+        return await loop.start_tls(plainly, self, context, server_side=True, ssl_handshake_timeout=_FIRST)
 
     def data_received(self, data: bytes) -> None:
         """Whole messages go on; what is no SIP ends the connection."""
@@ -272,19 +310,36 @@ class Stream(asyncio.Protocol):
             self.send(b"\r\n" * min(self._framer.pongs, _PONGS))
         if messages or self._framer.pongs:
             self._stay()
-        for message in messages:
-            if not self.transport.is_closing():
-                self._streams.feed(message, flow)
+        heard = [self._streams.feed(one, flow) for one in messages if not self.transport.is_closing()]
         if self._framer.hopeless is not None:
             self.transport.close()
+        elif not all(heard):
+            self._pause()
 
-    def prove(self) -> None:
+    def _pause(self) -> None:
+        """It says too much: let it wait, for what is dropped costs something, too."""
+        if not self.transport.is_closing() and self.transport.is_reading():
+            self.transport.pause_reading()
+            asyncio.get_running_loop().call_later(_PAUSE, self._go_on)
+
+    def _go_on(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
+
+    def prove(self, mac: str) -> None:
         """It is a phone's."""
-        self.proven = True
+        self.phones.add(mac)
         self._stay()
 
+    def doubt(self, mac: str) -> None:
+        """That phone has proved itself on newer ones."""
+        self.phones.discard(mac)
+        if not self.phones:
+            self._unproven = asyncio.get_running_loop().time() + _UNPROVEN
+            self._stay()
+
     def _stay(self) -> None:
-        self.until = asyncio.get_running_loop().time() + _QUIET if self.proven else self._unproven
+        self.until = asyncio.get_running_loop().time() + _QUIET if self.phones else self._unproven
 
     def send(self, data: bytes) -> None:
         """Write, unless the peer has stopped reading."""

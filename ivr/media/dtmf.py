@@ -3,7 +3,7 @@
 Rule 1: an event is reported at its first packet that arrives, whichever it is; six or more tell of the same press, so
 one lost packet, the marker's or all three of the end, costs nothing.
 Rule 2: a press is (SSRC, timestamp, event). A new timestamp still is the same press when it is the next segment of a
-held key, or comes so soon after that no finger can have lifted.
+held key, or comes so soon after that no finger can have lifted, unless it was heard that it had.
 Rule 3: the better way wins for the rest of the call: once an event was heard, INFO and tones are not listened to; once
 INFO was, tones are not. What the lesser way told first is recognised when the better way tells it again.
 """
@@ -28,7 +28,8 @@ _HELD: Final = 1.0
 """s: a held key is heard of every 20 to 100 ms, so longer silence means that it was let go."""
 _TOO_SOON: Final = RATE * 80 // 1000
 """Timestamp units: ITU-T Q.24 has 40 ms of tone and 40 ms of pause for the fastest dialler. Senders exist that move
-the timestamp with each packet of an event, which RFC 4733 §2.2.1 forbids."""
+the timestamp with each packet of an event, which RFC 4733 §2.2.1 forbids; others count it in milliseconds, so that a
+start which follows an end is a press of its own, however near."""
 _RETOLD_BY_INFO: Final = 10.0
 """s: phones send INFO when the key is let go, the tone was heard when it went down."""
 _RETOLD_BY_EVENT: Final = 0.15
@@ -142,5 +143,5 @@ def _goes_on(last: _Press, press: _Press) -> bool:
     if press.event != last.event:
         return False
     if apart < _TOO_SOON:
-        return True
+        return press.ended or not last.ended
     return apart in _SEGMENT and not last.ended and press.heard - last.heard < _HELD

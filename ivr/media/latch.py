@@ -84,6 +84,10 @@ class Latch:
             return _plain(source[0]) not in self._named
         return source[0] != self._latched[0]
 
+    def follows(self, source: Address, ssrc: int) -> bool:
+        """Whether a packet from there goes on with the stream that is latched."""
+        return source == self._latched and ssrc == self._ssrc
+
     def heard(self, source: Address, ssrc: int, now: float) -> bool:
         """A valid packet came from there: whether it is the peer's, by the rules above."""
         if source != self._latched or ssrc != self._ssrc:

@@ -1,6 +1,7 @@
 """The media of one call: datagrams in, digits out; prompts in, datagrams with their addresses out. Sans-I/O.
 
-Work a packet is bounded before the packet is read: strangers by one comparison, floods by ``_BYTES_A_SECOND``.
+Work a packet is bounded before the packet is read: strangers by one comparison, floods by ``_BYTES_A_SECOND``. The
+phone's own stream has an allowance of its own, which nobody uses up who only knows the phone's address.
 
 Tones in the sound are listened for only where the phone has agreed to no telephone-event, and only until it tells a
 digit in another way: RFC 4733 is exact, and a detector in Python costs more than all the rest of a call.
@@ -64,6 +65,23 @@ class Counts:
     """More than any phone sends."""
 
 
+class _Allowance:
+    """What is read in a second."""
+
+    __slots__ = ("_spent", "_window")
+
+    def __init__(self, now: float) -> None:
+        self._window = now
+        self._spent = 0
+
+    def affords(self, size: int, now: float) -> bool:
+        """Whether so many bytes more are read now."""
+        if now - self._window >= 1.0:
+            self._window, self._spent = now, 0
+        self._spent += max(size, _LEAST_COST)
+        return self._spent <= _BYTES_A_SECOND
+
+
 class Session:
     """One call's media; ``signalling`` is where its SIP was proven to come from."""
 
@@ -74,8 +92,7 @@ class Session:
         self._receiver = dtmf.Receiver()
         self._prompt: Prompt = {}
         self._listener: Listener | None = None
-        self._window = now
-        self._spent = 0
+        self._own, self._others = _Allowance(now), _Allowance(now)
         self._agree(terms)
 
     def _agree(self, terms: Terms) -> None:
@@ -96,7 +113,8 @@ class Session:
         if len(packet) > _LARGEST:
             self.counts.malformed += 1
             return []
-        if not self._affords(len(packet), now):
+        followed = self._latch.follows(source, int.from_bytes(packet[8:12], "big"))
+        if not (self._own if followed else self._others).affords(len(packet), now):
             self.counts.flooded += 1
             return []
         read = self._read(packet)
@@ -105,12 +123,6 @@ class Session:
     def info(self, digit: str, now: float) -> list[Digit]:
         """A digit of an INFO request within this call's dialog, unless it was told already."""
         return self._told(Way.INFO, [self._receiver.info(digit, now)])
-
-    def _affords(self, size: int, now: float) -> bool:
-        if now - self._window >= 1.0:
-            self._window, self._spent = now, 0
-        self._spent += max(size, _LEAST_COST)
-        return self._spent <= _BYTES_A_SECOND
 
     def _read(self, packet: bytes) -> rtp.Packet | None:
         try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
+from itertools import islice
 from types import MappingProxyType
 from typing import Final
 
@@ -37,6 +39,10 @@ Pairs = tuple[tuple[str, str], ...]
 LoginOf = Callable[[str], Login | None]
 
 _LONGEST_AGENT: Final = 200
+_TAG: Final = re.compile(rb";[ \t]{0,8}+(?i:tag)[ \t]{0,8}+=[ \t]{0,8}+([0-9a-f]{16})(?![^;,\s])")
+"""A tag of ours in a message that nobody has read."""
+_TAGS: Final = 4
+"""Tags looked at there: From's and To's, and those of whoever tries."""
 
 
 class Calls:
@@ -76,6 +82,11 @@ class Calls:
         """The call in whose dialog a request is."""
         call = self._calls.get(request.to.tag)
         return call if call is not None and call.dialog.is_of(request) else None
+
+    def named(self, data: bytes, flow: Flow) -> bool:
+        """Whether unread bytes hold the tag of a call with this host."""
+        found = (self._calls.get(one[1].decode("ascii")) for one in islice(_TAG.finditer(data), _TAGS))
+        return any(call.flow.shares_host(flow) for call in found if call is not None)
 
     # --- what comes from the phone --------------------------------------------------------------------
 

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from ivr.sip.effects import Flow
 from ivr.sip.limits import SCANNERS
+from ivr.sip.message import LONGEST
+
+_LONGEST: Final = 8 * 1024
+"""A phone's INVITE has two to three thousand bytes, and what is held of a message is bounded by its length. A flood of
+larger ones, whose senders may all be lies, then costs no more than its arrival."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +35,14 @@ class CoreConfig:
     scanners: tuple[str, ...] = SCANNERS
 
     rate: float = 20.0
-    """Messages a second from a source that has proved nothing, or of one phone that has."""
+    """Messages a second from an address that has proved nothing, on one registered flow, or of one phone."""
     burst: int = 60
+    proved: int = 10
+    """Times as much from an address that has proved to be one: an office of 500 phones begins to speak at once."""
+    strangers: float = 500.0
+    """Messages a second over UDP of all who have proved nothing: a tenth of a core, whatever they hold."""
     sources: int = 10_000
-    """Sources, and phones, whose rate is remembered."""
+    """Sources, flows and phones whose rate is remembered."""
     calls: int = 100
     calls_of_source: int = 50
     """An office behind one address activates its phones together."""
@@ -43,6 +53,8 @@ class CoreConfig:
     patience: float = 32.0
     """Seconds the shell may take to answer a call; the transaction is worth nothing afterwards."""
     transactions: int = 10_000
+    transactions_of_mac: int = 300
+    """Keys told twice each by INFO for the half minute that a transaction is remembered."""
     errands: int = 1_000
     """Requests of our own that wait for an answer."""
 
@@ -53,6 +65,10 @@ class CoreConfig:
     most_expires: int = 3600
     reach: float = 30.0
     """Seconds after a call for which a phone that never registered can be notified."""
+
+    def longest(self, host: str) -> int:
+        """Bytes of a message from there that is read."""
+        return LONGEST if host in self.trusted else _LONGEST
 
     @property
     def user(self) -> str:

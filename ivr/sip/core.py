@@ -7,6 +7,7 @@ digest; all else is said at the door.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -22,10 +23,6 @@ from ivr.sip.message import Malformed, Request, parse, reply
 from ivr.sip.registrar import Registrar
 from ivr.sip.rules import CAPABILITIES, Refusal, look_at_body, look_at_head
 from ivr.sip.transaction import Key
-
-_DATAGRAM: Final = 8 * 1024
-"""Bytes of a datagram that is read: a phone's INVITE has two to three thousand, and above 1300 TCP is asked for
-(RFC 3261 §18.1.1). A flood of larger ones, whose senders may all be lies, then costs no more than its arrival."""
 
 
 class Held(NamedTuple):
@@ -55,9 +52,10 @@ class Core:
         self._config = config
         self._entropy = entropy
         self._out: list[Effect] = []
-        self._door = Door(config, secret_of, entropy(32), self._emit)
         self._exchange = Exchange(config, entropy, self._emit)
         self._registrar = Registrar(config, self._emit)
+        registered, key = self._registrar.is_registered, entropy(32)
+        self._door = Door(config, secret_of, key, self._emit, registered=registered, told=self._told)
         self._calls = Calls(config, self._exchange, self._registrar, entropy, self._door.login_of, self._emit)
         self.dropped = self._door.dropped
         """How many messages got no further, by reason."""
@@ -71,11 +69,12 @@ class Core:
 
     def feed(self, data: bytes, flow: Flow, now: float) -> list[Effect]:
         """One datagram, or one message of a stream."""
-        if not self._door.admits(flow, now):
+        if not self._door.admits(data, flow, now):
             return []
-        if not flow.reliable and len(data) > _DATAGRAM and flow.peer[0] not in self._config.trusted:
+        if len(data) > self._config.longest(flow.peer[0]):
             self.dropped[Stranger.GARBAGE] += 1
-            return []
+            self._end(flow, now)
+            return self._taken()
         try:
             message = parse(data)
         except SipError as wrong:
@@ -163,7 +162,7 @@ class Core:
                 *headers,
             )
         )
-        request = Request("NOTIFY", str(bound.contact), asked)
+        request = Request("NOTIFY", str(replace(bound.contact, headers="")), asked)  # RFC 3261 §19.1.1
         login = credentials or self._door.login_of(bound.user)
 
         def done(status: int, _at: float) -> None:
@@ -185,9 +184,7 @@ class Core:
 
     def _asked(self, request: Request, flow: Flow, size: int, now: float) -> None:
         if self._door.knows_as_scanner(request):
-            if flow.reliable:
-                self._emit(Close(flow))
-                self._lose(flow, now)
+            self._end(flow, now)
             return
         request = request.seen_from(*flow.peer)
         try:
@@ -270,7 +267,17 @@ class Core:
         self._exchange.respond(asked, reply(request, status, tag=self._door.tag(request), headers=headers), now)
         self._out += told
 
+    def _told(self, data: bytes, flow: Flow) -> bool:
+        """Whether unread bytes name a call or a request of ours that only this host has been told of."""
+        return self._calls.named(data, flow) or self._exchange.named(data, flow)
+
     # --- effects --------------------------------------------------------------------------------------
+
+    def _end(self, flow: Flow, now: float) -> None:
+        """A connection that is good for nothing is closed; whoever lies about a sender ends nothing."""
+        if flow.reliable:
+            self._emit(Close(flow))
+            self._lose(flow, now)
 
     def _lose(self, flow: Flow, now: float) -> None:
         self._exchange.closed(flow, now)

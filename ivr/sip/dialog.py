@@ -28,8 +28,8 @@ class Dialog:
     """The INVITE's Record-Route, in its order: the callee's route set is not reversed (§12.1.1)."""
     remote_cseq: int
     flow: Flow
-    """All that we say goes there, whatever host the target names: the last on which the caller was heard from the host
-    that proved itself. Over UDP it never leaves that host, as a datagram's sender may be a lie."""
+    """All that we say goes there, whatever host the target names: the last on which the caller was heard, from a host
+    to which a nonce was sent with which he proved himself."""
     local_cseq: int = 0
 
     @classmethod
@@ -57,8 +57,7 @@ class Dialog:
         if request.cseq <= self.remote_cseq:  # §12.2.2
             return False
         self.remote_cseq = request.cseq
-        if flow.reliable or self.flow.shares_host(flow):
-            self.flow = flow
+        self.flow = flow
         return True
 
     def refresh(self, request: Request) -> None:

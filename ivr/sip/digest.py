@@ -1,7 +1,9 @@
 """HTTP Digest for SIP (RFC 3261 section 22, RFC 7616, RFC 8760), both sides.
 
-A challenge costs no memory: the nonce carries its own birth and an HMAC over it. Only who has shown the right secret
-is remembered, so that no answer counts twice; when that memory is full, older nonces are stale and nothing is lost.
+A challenge costs no memory: the nonce carries its own birth and an HMAC over it and over the address that it is sent
+to. So an answer that was overheard is worth nothing from elsewhere, and who shows a nonce of his address receives what
+is sent to it. Only who has shown the right secret is remembered, so that no answer counts twice; when that memory is
+full, older nonces are stale and nothing is lost.
 MD5 alone is the default: phones of ten years ago fail when SHA-256 is offered beside it.
 """
 
@@ -12,8 +14,9 @@ import hmac
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from types import MappingProxyType
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
 from ivr.sip.errors import SipError
 from ivr.sip.uri import TCHAR
@@ -24,6 +27,9 @@ _LONGEST: Final = 2048
 """Characters of credentials or a challenge; real ones have 300."""
 _SKEW: Final = 5.0
 """s a nonce may come from the future: processes share the clock, a step of NTP may lie between."""
+_WINDOW: Final = 64
+"""Counts below the highest that may still come: requests on UDP overtake each other, and none counts twice."""
+_ALL: Final = (1 << _WINDOW) - 1
 _NOBODY: Final = "no such user, and no secret either"
 """Worked with in place of an unknown user's secret, so that it takes as long."""
 
@@ -47,6 +53,10 @@ _PAIR: Final = re.compile(r"\\(.)", re.DOTALL)
 _NEEDED: Final = frozenset({"username", "realm", "nonce", "uri", "response", "qop", "nc", "cnonce"})
 _NC: Final = re.compile(r"[0-9A-Fa-f]{8}")
 _NONCE: Final = re.compile(r"([0-9a-f]{12})[0-9a-f]{6}[0-9a-f]{32}")
+_SHOWN: Final = re.compile(rb'nonce[ \t]{0,8}+=[ \t]{0,8}+"([0-9a-f]{50})"', re.IGNORECASE)
+"""A nonce in a message that nobody has read."""
+_SHOWS: Final = 3
+"""Nonces looked at there."""
 _NO_LINES: Final = re.compile(r'[^\x00-\x1f\x7f"\\]+')
 
 
@@ -97,20 +107,32 @@ class Challenger:
         self._count = 0
         self._used = _Used(remembered, life)
 
-    def challenge(self, now: float, *, stale: bool = False) -> tuple[str, ...]:
-        """One WWW-Authenticate value for each algorithm, in the order in which they were given."""
+    def challenge(self, now: float, source: str, *, stale: bool = False) -> tuple[str, ...]:
+        """One WWW-Authenticate value for each algorithm, in the order in which they were given; good for ``source``."""
         self._count = (self._count + 1) % (1 << 24)
-        nonce = self._nonce(f"{int(now * 1000):012x}{self._count:06x}")
+        nonce = self._nonce(f"{int(now * 1000):012x}{self._count:06x}", source)
         tail = ", stale=true" if stale else ""
         return tuple(
             f'Digest realm="{self._realm}", nonce="{nonce}", algorithm={one}, qop="auth"{tail}'
             for one in self._algorithms
         )
 
+    def shown(self, data: bytes, now: float, source: str) -> bool:
+        """Whether unread bytes hold a nonce that was sent to this address: whoever sent them receives there."""
+        shown = islice(_SHOWN.finditer(data), _SHOWS)
+        return any(self._born(one[1].decode("ascii").lower(), now, source) is not None for one in shown)
+
     def verify(
-        self, authorization: str, method: str, secret_of: Callable[[str], str | None], now: float, body: bytes = b""
+        self,
+        authorization: str,
+        method: str,
+        secret_of: Callable[[str], str | None],
+        now: float,
+        source: str,
+        body: bytes = b"",
     ) -> Answer:
-        """Judge one Authorization. ``missing``: none for us; ``stale``: right, but its nonce is used up or too old.
+        """Judge one Authorization. ``missing``: none for us; ``stale``: right, but its nonce is used up, too old, or
+        was sent to another address than ``source``: that of a phone whose NAT has moved it, or of who was overheard.
 
         ``wrong`` is said of a nonce alone that is ours and young: anybody can invent one, so that proves no guessing.
         Call it once for a request: an answer that was ok is stale when it comes again.
@@ -126,52 +148,77 @@ class Challenger:
         secret = secret_of(claim.user)
         right = _response(claim, method, secret or _NOBODY, body)
         if not hmac.compare_digest(right.encode(), claim.response.encode("utf-8", "replace")) or not secret:
-            return Answer(claim.user, "missing" if self._born(claim.nonce, now) is None else "wrong")
-        return Answer(claim.user, "ok" if self._fresh(claim, now) else "stale")
+            return Answer(claim.user, "missing" if self._born(claim.nonce, now, source) is None else "wrong")
+        return Answer(claim.user, "ok" if self._fresh(claim, now, source) else "stale")
 
-    def _fresh(self, claim: _Claim, now: float) -> bool:
-        born = self._born(claim.nonce, now)
+    def _fresh(self, claim: _Claim, now: float, source: str) -> bool:
+        born = self._born(claim.nonce, now, source)
         return born is not None and self._used.take((claim.nonce, claim.user), int(claim.nc, 16), born, now)
 
-    def _born(self, nonce: str, now: float) -> float | None:
-        """When we made it; None when we did not, or too long ago."""
+    def _born(self, nonce: str, now: float, source: str) -> float | None:
+        """When we made it; None when we did not, for somebody else, or too long ago."""
         found = _NONCE.fullmatch(nonce)
-        if found is None or not hmac.compare_digest(self._nonce(nonce[:18]), nonce):
+        if found is None or not hmac.compare_digest(self._nonce(nonce[:18], source), nonce):
             return None
         born = int(found[1], 16) / 1000
         return born if -_SKEW <= now - born <= self._life else None
 
-    def _nonce(self, stamp: str) -> str:
-        return stamp + hmac.digest(self._key, f"{stamp}:{self._realm}".encode(), "sha256").hex()[:32]
+    def _nonce(self, stamp: str, source: str) -> str:
+        return stamp + hmac.digest(self._key, f"{stamp}:{source}:{self._realm}".encode(), "sha256").hex()[:32]
+
+
+class _Counts(NamedTuple):
+    """What was used of one nonce."""
+
+    highest: int
+    seen: int
+    """Bit n: the count n below the highest."""
+    born: float
 
 
 class _Used:
-    """The highest count of each nonce that was used with the right secret."""
+    """The counts of each nonce that were used with the right secret (RFC 7616 section 3.4: one seen twice is a replay).
+
+    They may come in another order than they were made; those ``_WINDOW`` below the highest come too late.
+    """
 
     __slots__ = ("_counts", "_floor", "_life", "_most")
 
     def __init__(self, most: int, life: float) -> None:
         self._most = most
         self._life = life
-        self._counts: dict[tuple[str, str], tuple[int, float]] = {}
+        self._counts: dict[tuple[str, str], _Counts] = {}
         self._floor = 0.0
         """Birth of the youngest nonce that was forgotten: none so old is believed, unless it is remembered."""
 
     def take(self, key: tuple[str, str], count: int, born: float, now: float) -> bool:
-        """Whether this count of this nonce was never used, nor a higher one."""
-        last, _ = self._counts.pop(key, (0, born))
-        known = last > 0
-        if known or born > self._floor:
-            self._counts[key] = (max(last, count), born)
+        """Whether this count of this nonce was never used."""
+        before = self._counts.pop(key, None)
+        if before is None and born <= self._floor:
+            return False
+        known = before or _Counts(0, 1, born)  # 0 is no count: phones begin with 1
+        after = _with(known, count)
+        self._counts[key] = after or known
         self._forget(now)
-        return count > last and (known or born > self._floor)
+        return after is not None
 
     def _forget(self, now: float) -> None:
         """Least recently used first; one that has outlived its life is of no use to anybody."""
         while len(self._counts) > self._most:
-            _, born = self._counts.pop(next(iter(self._counts)))
+            born = self._counts.pop(next(iter(self._counts))).born
             if now - born <= self._life:
                 self._floor = max(self._floor, born)
+
+
+def _with(counts: _Counts, count: int) -> _Counts | None:
+    """One count more; None when it was used, or may have been."""
+    ahead = count - counts.highest
+    if ahead > 0:
+        seen = counts.seen << ahead if ahead < _WINDOW else 0  # never a shift by what a peer has said
+        return _Counts(count, (seen | 1) & _ALL, counts.born)
+    if -ahead >= _WINDOW or counts.seen >> -ahead & 1:
+        return None
+    return counts._replace(seen=counts.seen | 1 << -ahead)
 
 
 def authorize(

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, NamedTuple
 
+from ivr.sip.budgets import Budgets
 from ivr.sip.config import CoreConfig
 from ivr.sip.digest import Answer, Challenger
 from ivr.sip.effects import Credential, Effect, Flow, Login, Refused, Send, Stranger
@@ -33,6 +34,8 @@ _DENOUNCED: Final = 10.0
 """s between two denunciations of one source, in the long run: a log that anybody can fill is of no use."""
 _AT_ONCE: Final = 5
 """Denunciations that may come together."""
+_LOOKED_AT: Final = 8 * 1024
+"""Bytes of an unread message that are looked at; no phone's are more."""
 _AUTHORIZATIONS: Final = 3
 """Credentials looked at in one request; there are some for each proxy on the way."""
 _NAMELESS: Final = frozenset({"REGISTER", "OPTIONS"})
@@ -47,53 +50,66 @@ class Proven(NamedTuple):
 
 
 class Door:
-    """One for all flows. ``emit`` takes what is to be sent and told."""
+    """One for all flows. ``emit`` takes what is to be sent and told; ``registered`` and ``told`` as in Budgets."""
 
     __slots__ = (
         "_amplifies",
+        "_budgets",
         "_challenger",
         "_config",
         "_denounced",
         "_emit",
-        "_rates",
         "_secret_of",
         "_tag_key",
+        "_told",
         "dropped",
     )
 
-    def __init__(self, config: CoreConfig, secret_of: SecretOf, tag_key: bytes, emit: Callable[[Effect], None]) -> None:
+    def __init__(
+        self,
+        config: CoreConfig,
+        secret_of: SecretOf,
+        tag_key: bytes,
+        emit: Callable[[Effect], None],
+        *,
+        registered: Callable[[Flow], bool],
+        told: Callable[[bytes, Flow], bool],
+    ) -> None:
         self._config = config
         self._secret_of = secret_of
         self._tag_key = tag_key
         self._emit = emit
         self._challenger = Challenger(config.key, config.realm, config.algorithms, config.nonce_life)
         self._amplifies = _AMPLIFIES + _EACH_ALGORITHM * (len(config.algorithms) - 1)
-        self._rates = Rates(config.rate, config.burst, config.sources)
+        self._told = told
+        self._budgets = Budgets(config, registered, self._shows)
         self._denounced = Rates(1 / _DENOUNCED, _AT_ONCE, config.sources)
         self.dropped: Counter[Stranger] = Counter()
 
     def __len__(self) -> int:
         """Sources whose rate is remembered."""
-        return len(self._rates)
+        return len(self._budgets)
 
     # --- before anything is read ----------------------------------------------------------------------
 
-    def admits(self, flow: Flow, now: float) -> bool:
-        """Whether the source keeps to its rate."""
-        if self._trusts(flow) or self._rates.take(source_of(flow.peer[0]), now):
+    def admits(self, data: bytes, flow: Flow, now: float) -> bool:
+        """Whether there is a budget for this message."""
+        if self._trusts(flow) or self._budgets.admits(data, flow, now):
             return True
         self.dropped[Stranger.TOO_MANY] += 1
         return False
 
     def credits(self, flow: Flow, mac: str, now: float) -> bool:
         """The message counts for its phone and no longer for its source; False when the phone says too much."""
-        if self._trusts(flow):
-            return True
-        self._rates.give_back(source_of(flow.peer[0]))
-        if not mac or self._rates.take(mac, now):
+        if self._trusts(flow) or self._budgets.credit(mac, now):
             return True
         self.dropped[Stranger.TOO_MANY] += 1
         return False
+
+    def _shows(self, data: bytes, flow: Flow, now: float) -> bool:
+        """Whether unread bytes show something that was sent to their sender."""
+        data = data[:_LOOKED_AT]
+        return self._challenger.shown(data, now, self._source(flow)) or self._told(data, flow)
 
     # --- what kind of request it is -------------------------------------------------------------------
 
@@ -124,11 +140,11 @@ class Door:
         Unknown users and wrong secrets cannot be told apart: the same answer after the same work. None: this phone
         says too much.
         """
-        answer = self._judge(request, now)
+        answer = self._judge(request, flow, now)
         if answer.verdict != "ok":
             if answer.verdict == "wrong":
                 self._denounce(flow, Stranger.WRONG_SECRET, "", now)
-            challenges = self._challenger.challenge(now, stale=answer.verdict == "stale")
+            challenges = self._challenger.challenge(now, self._source(flow), stale=answer.verdict == "stale")
             raise Refusal(401, "no right secret", *(("WWW-Authenticate", one) for one in challenges))
         credential = self._secret_of(answer.user)
         mac = credential.mac if credential else ""
@@ -142,23 +158,23 @@ class Door:
         credential = self._secret_of(user)
         return Login(user, credential.secret) if credential else None
 
-    def _judge(self, request: Request, now: float) -> Answer:
+    def _judge(self, request: Request, flow: Flow, now: float) -> Answer:
         answer = Answer("", "missing")
         for one in request.headers.all("Authorization")[:_AUTHORIZATIONS]:
-            answer = self._verify(one, request, now)
+            answer = self._verify(one, request, self._source(flow), now)
             if answer.verdict != "missing":
                 break
         return answer
 
-    def _verify(self, authorization: str, request: Request, now: float) -> Answer:
+    def _verify(self, authorization: str, request: Request, source: str, now: float) -> Answer:
         """Against the secret, then against older ones: what is not right uses nothing up and may be looked at again."""
-        answer = self._challenger.verify(authorization, request.method, self._secret, now, request.body)
+        answer = self._challenger.verify(authorization, request.method, self._secret, now, source, request.body)
         if answer.verdict not in {"wrong", "missing"}:
             return answer
         credential = self._secret_of(answer.user)
         for one in credential.older if credential else ():
             older = partial(_always, one)
-            again = self._challenger.verify(authorization, request.method, older, now, request.body)
+            again = self._challenger.verify(authorization, request.method, older, now, source, request.body)
             if again.verdict in {"ok", "stale"}:
                 return again
         return answer
@@ -172,6 +188,10 @@ class Door:
         self.dropped[why] += 1
         if not self._trusts(flow) and self._denounced.take(source_of(flow.peer[0]), now):
             self._emit(Refused(flow, why, mac))
+
+    def _source(self, flow: Flow) -> str:
+        """To whom a nonce is sent; our own proxies are one, as a phone's requests may come through any of them."""
+        return "" if self._trusts(flow) else flow.peer[0]
 
     def _trusts(self, flow: Flow) -> bool:
         return flow.peer[0] in self._config.trusted

@@ -6,9 +6,11 @@ Only who proved something has a server transaction; what strangers are told is c
 
 from __future__ import annotations
 
-from collections import defaultdict
+import re
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final, NamedTuple
 
 from ivr.sip.agenda import Agenda
@@ -23,6 +25,10 @@ from ivr.sip.transaction import CLIENT, INVITE_SERVER, MAGIC, SERVER, Act, Cause
 Done = Callable[[int, float], None]
 """Told the final status of an errand (0: nobody answered) and the time."""
 
+_BRANCH: Final = re.compile(rb";[ \t]{0,8}+(?i:branch)[ \t]{0,8}+=[ \t]{0,8}+(z9hG4bK[0-9a-f]{24})")
+"""A branch of ours in a message that nobody has read."""
+_BRANCHES: Final = 2
+"""Branches looked at there."""
 _CHALLENGES: Final = {401: ("WWW-Authenticate", "Authorization"), 407: ("Proxy-Authenticate", "Proxy-Authorization")}
 
 
@@ -80,13 +86,15 @@ class _Sent:
 class Exchange:
     """All transactions, on all flows."""
 
-    __slots__ = ("_agenda", "_clients", "_config", "_emit", "_entropy", "_merged", "_on", "_servers")
+    __slots__ = ("_agenda", "_clients", "_config", "_emit", "_entropy", "_merged", "_of_mac", "_on", "_servers")
 
     def __init__(self, config: CoreConfig, entropy: Callable[[int], bytes], emit: Callable[[Effect], None]) -> None:
         self._config = config
         self._entropy = entropy
         self._emit = emit
         self._servers: dict[Key, Served] = {}
+        self._of_mac: Counter[str] = Counter()
+        """Server transactions of each phone."""
         self._merged: dict[Merge, Key] = {}
         self._clients: dict[str, _Sent] = {}
         self._on: defaultdict[Flow, set[Key | str]] = defaultdict(set)
@@ -125,11 +133,19 @@ class Exchange:
         """Whether we sent this request ourselves: it has come round in a loop."""
         return any(via.branch in self._clients for via in request.vias)
 
+    def named(self, data: bytes, flow: Flow) -> bool:
+        """Whether unread bytes hold the branch of a request that we have sent to this host."""
+        found = (self._clients.get(one[1].decode("ascii")) for one in islice(_BRANCH.finditer(data), _BRANCHES))
+        return any(sent.errand.flow.shares_host(flow) for sent in found if sent is not None)
+
     def open(self, request: Request, flow: Flow, mac: str, now: float) -> Asked | None:
         """A transaction for the request, None when there is no room for it; to hang up there always is."""
         kept_free = self._config.calls if request.method == "BYE" else 0
         if len(self._servers) >= self._config.transactions + kept_free:
             return None
+        if self._of_mac[mac] >= self._config.transactions_of_mac + kept_free:
+            return None
+        self._of_mac[mac] += 1
         key, merge = Key.of(request), Merge.of(request)
         kind = INVITE_SERVER if request.method == "INVITE" else SERVER
         self._servers[key] = Served(Transaction(kind, flow, now), merge, mac)
@@ -232,9 +248,12 @@ class Exchange:
     def _forget(self, key: Key | str, flow: Flow) -> None:
         self._agenda.set(key, None)
         if isinstance(key, Key):
-            merge = self._servers.pop(key).merge
-            if self._merged.get(merge) == key:
-                del self._merged[merge]
+            served = self._servers.pop(key)
+            if self._merged.get(served.merge) == key:
+                del self._merged[served.merge]
+            self._of_mac[served.mac] -= 1
+            if not self._of_mac[served.mac]:
+                del self._of_mac[served.mac]
         else:
             del self._clients[key]
         if flow in self._on:

@@ -1,14 +1,4 @@
-"""How much anybody may ask of the core: messages before parsing, calls before media; a stranger costs no memory.
-
-A message that proves whose it is (a right digest; a dialog that only its two ends know, from the host that showed the
-digest) is given back to the rate of its source and taken from the rate of its phone, as are its copies. An office of
-500 phones behind one address is then not one source that asks too much.
-
-What this does not do: the rate of a source is asked before anything is read, so whoever floods with an office's address
-uses up what all of that office's messages have to pass, on every transport and within calls too. Until the flood ends
-no phone there registers, calls or keys by INFO; calls under way keep their sound and the keys that come with it, and no
-other source notices. Over UDP the address may be a lie. A filter before this machine can tell; a program here cannot.
-"""
+"""How anything is counted that anybody may ask of the core: messages by rate, calls by places, in bounded memory."""
 
 from __future__ import annotations
 
@@ -60,13 +50,16 @@ def is_scanner(user_agent: str, scanners: tuple[str, ...]) -> bool:
 
 
 class Rates:
-    """The generic cell rate algorithm for up to ``keys`` keys: one number each, the time at which its debt is paid."""
+    """The generic cell rate algorithm for up to ``keys`` keys: one number each, the time at which its debt is paid.
 
-    __slots__ = ("_ahead", "_interval", "_keys", "_paid")
+    What costs more than one counts as so many; what costs more than a burst, as a burst.
+    """
+
+    __slots__ = ("_burst", "_interval", "_keys", "_paid")
 
     def __init__(self, rate: float, burst: int, keys: int) -> None:
         self._interval = 1.0 / rate
-        self._ahead = (burst - 1) * self._interval
+        self._burst = burst
         self._keys = keys
         self._paid: dict[str, float] = {}
 
@@ -74,19 +67,24 @@ class Rates:
         """Keys remembered; never more than allowed."""
         return len(self._paid)
 
-    def take(self, key: str, now: float) -> bool:
-        """Whether one more is granted now."""
+    def take(self, key: str, now: float, cost: int = 1) -> bool:
+        """Whether so much more is granted now."""
+        return self.wait(key, now, 0.0, cost) is not None
+
+    def wait(self, key: str, now: float, most: float, cost: int = 1) -> float | None:
+        """Seconds until so much more is granted, which is then taken; None when they are more than ``most``."""
         paid = max(self._paid.pop(key, now), now)
-        granted = paid - now <= self._ahead + 1e-9  # what floating point loses over a burst
+        cost = min(cost, self._burst)
+        wait = paid - now - (self._burst - cost) * self._interval - 1e-9  # what floating point loses over a burst
         if len(self._paid) >= self._keys:
             self._make_room(now)
-        self._paid[key] = paid + self._interval if granted else paid
-        return granted
+        self._paid[key] = paid + cost * self._interval if wait <= most else paid
+        return max(0.0, wait) if wait <= most else None
 
-    def give_back(self, key: str) -> None:
+    def give_back(self, key: str, cost: int = 1) -> None:
         """The last one was not his."""
         if key in self._paid:
-            self._paid[key] -= self._interval
+            self._paid[key] -= min(cost, self._burst) * self._interval
 
     def _make_room(self, now: float) -> None:
         """Forget who owes nothing; failing that, who has asked least recently."""

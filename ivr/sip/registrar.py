@@ -17,6 +17,8 @@ from ivr.sip.uri import NameAddr, Uri
 
 _CONTACTS: Final = 10
 """Contacts, or proxies in the Path, of one REGISTER; a phone sends one Contact, or its old one and its new one."""
+_LONGEST_WAY: Final = 2048
+"""Characters of a Contact and its Path, which are kept as long as the registration."""
 _LONGEST_AGENT: Final = 200
 """Characters kept of a User-Agent."""
 
@@ -88,6 +90,10 @@ class Registrar:
         macs = self._on.get(where, set())
         return self._bound[next(iter(macs))] if len(macs) == 1 else None
 
+    def is_registered(self, flow: Flow) -> bool:
+        """Whether phones have proved themselves on this flow, and may be told something on it."""
+        return flow in self._on
+
     def lend(self, mac: str, user: str, flow: Flow, contact: Uri, now: float) -> None:
         """A phone that calls without being registered can be told to restart for a while after its call."""
         held = self._bound.get(mac)
@@ -115,8 +121,8 @@ class Registrar:
             raise Refusal(503, "no room for another registration", ("Retry-After", str(self._config.retry_after)))
         seconds = min(kept.seconds, self._config.most_expires)
         path = request.headers.all("Path")
-        if len(path) > _CONTACTS:
-            raise SipError(400, "too long a Path")
+        if len(path) > _CONTACTS or sum(map(len, path)) + len(str(kept.contact)) > _LONGEST_WAY:
+            raise SipError(400, "too long a Path or Contact")
         self._keep(Bound(mac, user, flow, kept.contact, request.call_id, request.cseq, now + seconds, path))
         agent = request.headers.get("User-Agent")[:_LONGEST_AGENT]
         self._emit(Registered(mac, flow, str(kept.contact), seconds, agent))

@@ -17,6 +17,7 @@ ALLOWED: Final = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "INFO", "UPDATE",
 _REGISTERED: Final = frozenset({*ALLOWED, "MESSAGE", "NOTIFY", "PRACK", "PUBLISH", "REFER", "SUBSCRIBE"})
 """IANA's methods: those that we do not do are not allowed (405), all others are not implemented (501)."""
 SDP: Final = "application/sdp"
+_SDP_IS_ONE_OF: Final = frozenset({SDP, "application/*", "*/*"})
 _BODIES: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
     {"INVITE": frozenset({SDP}), "UPDATE": frozenset({SDP}), "INFO": BODIES}
 )
@@ -46,13 +47,23 @@ def look_at_head(request: Request) -> None:
         raise Refusal(483, "the request has used up its hops")
 
 
+def _accepts_sdp(request: Request) -> bool:
+    """Without Accept a session description is (RFC 3261 §20.1)."""
+    named = {one.partition(";")[0].rstrip().lower() for one in request.headers.all("Accept")}
+    return "Accept" not in request.headers or bool(named & _SDP_IS_ONE_OF)
+
+
 def look_at_body(request: Request) -> None:
     """Extensions that must be understood, and what the body is."""
     wanted = request.headers.all("Require")
     if wanted:
         raise Refusal(420, "an extension is required", ("Unsupported", ", ".join(wanted)))
     known = _BODIES.get(request.method)
-    if known is None or not request.body:
+    if known is None:
+        return
+    if SDP in known and not _accepts_sdp(request):
+        raise SipError(406, "the caller accepts no session description")
+    if not request.body:
         return
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise Refusal(415, "an encoded body", ("Accept-Encoding", "identity"))

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import re
 import socket
+import ssl
 import struct
 import time
 from collections import Counter
@@ -115,10 +116,15 @@ def _socket(kind: socket.SocketKind, host: str = "127.0.0.1") -> socket.socket:
 
 @contextlib.asynccontextmanager
 async def served(
-    desk: Desk | None = None, calls: int = 4, connections: int = 8, host: str = "127.0.0.1", **core: Any
+    desk: Desk | None = None,
+    calls: int = 4,
+    connections: int = 8,
+    host: str = "127.0.0.1",
+    secure: ssl.SSLContext | None = None,
+    **core: Any,
 ) -> AsyncIterator[House]:
     desk = desk or Desk()
-    udp, tcp = _socket(socket.SOCK_DGRAM, host), _socket(socket.SOCK_STREAM, host)
+    udp, tcp, tls = (_socket(kind, host) for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM, socket.SOCK_STREAM))
     counts: Counter[tuple[str, str]] = Counter()
     config = ServerConfig(
         CoreConfig(b"k" * 32, calls=calls + 1, **{"calls_of_mac": 10, **core}), calls, (24_000, 25_999), connections
@@ -130,16 +136,17 @@ async def served(
         VOICE,
         lambda metric, label: counts.update([(metric, label)]),
     )
-    await server.start(Sockets(udp, tcp))
-    house = House(desk, server, counts, {"udp": udp.getsockname()[1], "tcp": tcp.getsockname()[1]})
+    await server.start(Sockets(udp, tcp, (tls, secure) if secure else None))
+    ports = {name: sock.getsockname()[1] for name, sock in (("udp", udp), ("tcp", tcp), ("tls", tls))}
+    house = House(desk, server, counts, ports)
     try:
         yield house
     finally:
         for phone in house.phones:
             phone.close()
         await server.close()
-        udp.close()
-        tcp.close()
+        for sock in (udp, tcp, tls):
+            sock.close()
 
 
 async def until(condition: Any, seconds: float = 10.0) -> None:

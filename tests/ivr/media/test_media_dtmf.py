@@ -88,6 +88,23 @@ def test_a_timestamp_that_moves_within_a_press_is_no_new_press() -> None:
     assert receiver.event(1, 1000 + 2800 + 640, event("5", 400), 0.5) == "5"
 
 
+def test_an_end_that_is_told_with_moving_timestamps_is_told_once() -> None:
+    receiver = Receiver()
+    assert receiver.event(1, 1000, event("5", 160), 0.02) == "5"
+    assert [receiver.event(1, 1160 + 160 * n, event("5", 320, end=True), 0.04 + n * 0.02) for n in range(3)] == [""] * 3
+
+
+@pytest.mark.parametrize("heard", [(0, 1, 2, 3, 4), (0, 4), (2, 3)])
+def test_a_start_after_an_end_is_another_digit_even_if_timestamps_count_milliseconds(heard: tuple[int, ...]) -> None:
+    """As sipp's do: 120 ms from one press to the next are 120, not 960. One packet of the end, one of the start."""
+    receiver, keys = Receiver(), ""
+    for press, key in enumerate("5550"):
+        told = [event(key, 160 * n) for n in range(3)] + [event(key, 480, end=True)] * 2
+        for n in heard:
+            keys += receiver.event(1, 24_400 + 120 * press, told[n], 0.12 * press + 0.02 * n)
+    assert keys == "5550"
+
+
 def test_two_keys_at_nearly_the_same_time_are_two_digits() -> None:
     receiver = Receiver()
     assert receiver.event(1, 1000, event("5", 160), 0.02) == "5"

@@ -115,6 +115,9 @@ def asked(line: Line, phone: Phone, *headers: str, body: bytes = SDP, kind: str 
         (("Content-Encoding: gzip",), SDP, "application/sdp", 415, ("Accept-Encoding", "identity")),
         ((), b"v=0\r\nbroken", "application/sdp", 400, ("Content-Length", "0")),
         ((), SDP.replace(b"RTP/AVP", b"RTP/SAVP"), "application/sdp", 488, ("Content-Length", "0")),
+        (("Accept: text/nobodyKnowsThis",), SDP, "application/sdp", 406, ("Content-Length", "0")),
+        (("Accept:",), SDP, "application/sdp", 406, ("Content-Length", "0")),
+        (("Accept: text/x, text/y;q=0.5",), b"", "", 406, ("Content-Length", "0")),
         (("Contact: -",), SDP, "application/sdp", 400, ("Content-Length", "0")),
         (("Contact: <sip:a@b>, <sip:c@d>",), SDP, "application/sdp", 400, ("Content-Length", "0")),
         (("Contact: <tel:+1555>",), SDP, "application/sdp", 400, ("Content-Length", "0")),
@@ -132,6 +135,15 @@ def test_a_call_that_cannot_be_taken(
     assert line.times(began, f"SIP/2.0 {status}") == [0.0, 0.5, 1.5]
     line.wait(40)
     assert line.core.held[:3] == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "accepts",
+    ["application/sdp", "text/x, Application/SDP;level=1", "application/*", "*/*;q=0.1", "x/y\r\nAccept: */*"],
+)
+def test_who_accepts_a_session_description_gets_one(accepts: str) -> None:
+    line, phone = Line(), Phone()
+    assert asked(line, phone, f"Accept: {accepts}").status == 100
 
 
 def test_require_in_an_ack_or_cancel_is_not_looked_at() -> None:

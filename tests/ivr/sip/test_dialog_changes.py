@@ -18,6 +18,36 @@ def only(line: Line, effects: list[Effect]) -> Heard:
     return heard
 
 
+# --- before the ACK -------------------------------------------------------------------------------------
+
+
+def test_keys_told_before_a_lost_ack_are_heard_at_once_and_its_repetition_still_counts() -> None:
+    line, phone = Line(), Phone()
+    call = line.invite(phone)
+    line.answer(call, phone)
+    invited, keys = phone.cseq, []
+    for key in "31":
+        data = phone.request("INFO", body=f"Signal={key}\r\n".encode(), kind="application/dtmf-relay")
+        effects = line.feed(data, phone.flow)
+        assert [one.status for one in line.heard(effects)] == [200]
+        keys += [one.digit for one in effects if isinstance(one, Keyed)]
+        assert not any(isinstance(one, Keyed) for one in line.feed(data, phone.flow)), "a copy is no key"
+    assert keys == ["3", "1"]
+    assert call.phase is Phase.ANSWERED
+    assert [one.status for one in line.heard(line.wait(1.0))] == [200], "our 200 comes again: the ACK is still missed"
+    assert line.feed(phone.request("ACK", cseq=invited), phone.flow) == [Acknowledged(call, None)]
+    assert line.heard(line.wait(40.0)) == []
+    assert call.phase is Phase.TALKING
+
+
+def test_keys_told_before_the_answer_are_none() -> None:
+    line, phone = Line(), Phone()
+    call = line.invite(phone)
+    phone.to_tag = call.id  # as a 180 would have told
+    effects = line.feed(phone.request("INFO", body=b"Signal=5\r\n", kind="application/dtmf-relay"), phone.flow)
+    assert not any(isinstance(one, Keyed) for one in effects)
+
+
 # --- order and change -----------------------------------------------------------------------------------
 
 

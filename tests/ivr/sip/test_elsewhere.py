@@ -63,23 +63,58 @@ def test_a_phone_that_proves_itself_on_another_host_is_obeyed() -> None:
     call = line.talk(phone)
     effects = proven(line, phone, "INFO", ELSEWHERE, b"Signal=5\r\n", "application/dtmf-relay")
     assert Keyed(call, "5") in effects
-    effects = proven(line, phone, "BYE", ELSEWHERE)
-    assert Hungup(call, Why.CALLER) in effects
+    effects = line.feed(phone.request("BYE"), ELSEWHERE)
+    assert Hungup(call, Why.CALLER) in effects, "once is enough"
     assert sent_to(effects) == {ELSEWHERE}
 
 
-def test_a_proof_over_udp_moves_nothing_to_another_host_and_one_over_tcp_does() -> None:
-    """A nonce may be fetched on one host and used on another, whose address is then a lie; not so over TCP."""
+@pytest.mark.parametrize("there", [ELSEWHERE, tcp(9, "203.0.113.99")])
+def test_a_proof_moves_the_call_to_where_its_nonce_was_sent(there: Flow) -> None:
     line, phone = Line(), Phone()
     call = line.talk(phone)
-    effects = proven(line, phone, "UPDATE", ELSEWHERE, HOLD, "application/sdp")
+    effects = proven(line, phone, "UPDATE", there, HOLD, "application/sdp")
     assert any(isinstance(one, Reoffered) for one in effects)
     line.note(line.core.answer(call, ANSWER, line.now))
-    assert call.flow == phone.flow
-    there = tcp(9, "203.0.113.99")
-    proven(line, phone, "OPTIONS", there)
     assert call.flow == there
     assert sent_to(line.core.bye(call, line.now)) == {there}
+
+
+@pytest.mark.parametrize("method", ["INFO", "BYE", "UPDATE", "INVITE"])
+def test_a_nonce_that_was_sent_elsewhere_moves_nothing(method: str) -> None:
+    """Whoever has the phone's secret and lies about where he is cannot receive what is sent there."""
+    line, phone = Line(), Phone()
+    call = line.talk(phone)
+    (challenged,) = line.say(phone.request(method), udp("203.0.113.5", 999))
+    proof = phone.proof(challenged.get("WWW-Authenticate"), method, phone.target)
+    effects = line.feed(phone.request(method, proof), ELSEWHERE)
+    (again,) = line.heard(effects)
+    assert (again.status, again.get("WWW-Authenticate").endswith("stale=true")) == (401, True)
+    assert len(effects) == 1
+    assert (call.flow, call.phase) == (phone.flow, Phase.TALKING)
+    proof = phone.proof(again.get("WWW-Authenticate"), method, phone.target)
+    assert line.heard(line.feed(phone.request(method, proof), ELSEWHERE))[0].status != 401, "with the next nonce"
+
+
+@pytest.mark.parametrize("method", ["REGISTER", "INVITE"])
+def test_what_was_overheard_registers_and_calls_nobody_from_elsewhere(method: str) -> None:
+    line, phone = Line(), Phone()
+    line.register(phone) if method == "REGISTER" else line.invite(phone)
+    before = line.core.held
+    line.wait(70.0)  # no transaction remembers it
+    effects = line.feed(line.last.replace(b"branch=z9hG4bK", b"branch=z9hG4bKother"), ELSEWHERE)
+    assert [(one.status, "stale=true" in one.get("WWW-Authenticate")) for one in line.heard(effects)] == [(401, True)]
+    assert len(effects) == 1
+    assert line.core.held.registrations == (before.registrations if method == "REGISTER" else 0)
+
+
+def test_a_nonce_counts_through_any_of_our_own_proxies() -> None:
+    proxies = udp("192.0.2.50"), udp("192.0.2.51")
+    line = Line(CoreConfig(KEY, trusted=frozenset(one.peer[0] for one in proxies)))
+    phone = Phone(flow=proxies[0])
+    (challenged,) = line.say(phone.request("REGISTER", uri="sip:ivr.example.com"), proxies[0])
+    proof = phone.proof(challenged.get("WWW-Authenticate"), "REGISTER", "sip:ivr.example.com")
+    data = phone.request("REGISTER", proof, uri="sip:ivr.example.com")
+    assert [one.status for one in line.say(data, proxies[1])] == [200]
 
 
 def test_another_phones_secret_does_not_open_a_dialog() -> None:

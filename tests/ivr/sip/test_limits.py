@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sip_phone import KEY, OTHER, SDP, SECRETS, US, Line, Phone, tcp, udp
+from sip_phone import KEY, SDP, SECRETS, US, Line, Phone, tcp, udp
 
 from ivr.sip.config import CoreConfig
 from ivr.sip.effects import Close, Hungup, Invited, Send, Stranger, Why
@@ -31,6 +31,26 @@ def test_never_more_than_burst_and_rate(asked: list[tuple[float, str]], rate: in
         now += pause
         granted[key] += rates.take(key, now)
     assert all(count <= burst + rate * now + 1e-6 for count in granted.values())
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 0.5), st.integers(1, 12)), max_size=200),
+    st.integers(1, 20),
+    st.integers(1, 30),
+    st.floats(0, 3),
+)
+def test_what_costs_more_counts_more_and_who_waits_is_granted_later(
+    asked: list[tuple[float, int]], rate: int, burst: int, most: float
+) -> None:
+    rates, now, spent = Rates(rate, burst, 10), 0.0, 0
+    for pause, cost in asked:
+        now += pause
+        wait = rates.wait("a", now, most, cost)
+        if wait is not None:
+            assert 0 <= wait <= most + 1e-6
+            spent += min(cost, burst)
+            assert spent <= burst + rate * (now + wait) + 1e-6
+    assert rates.take("a", now + most + burst, 100), "what costs more than a burst costs a burst"
 
 
 @given(st.integers(1, 50), st.integers(1, 50))
@@ -199,6 +219,21 @@ def test_transactions_are_bounded() -> None:
     assert line.core.held.transactions == 1
 
 
+def test_no_phone_fills_the_table_of_transactions_for_others() -> None:
+    line = Line(CoreConfig(KEY, transactions_of_mac=5, rate=1000, burst=1000))
+    phone, other = Phone(), Phone(mac=MACS[1], flow=udp("192.0.2.9"), call_id="other")
+    line.talk(phone)  # one
+    keys = [phone.request("INFO", body=b"Signal=5\r\n", kind="application/dtmf-relay") for _ in range(8)]
+    assert [one.status for key in keys for one in line.say(key, phone.flow)] == [200] * 4 + [503] * 4
+    line.talk(other)
+    assert [one.status for one in line.say(phone.request("BYE"), phone.flow)] == [200], (
+        "there is always room to hang up"
+    )
+    line.wait(40.0)
+    assert line.core.held.transactions == 0
+    line.talk(Phone(call_id="again"))
+
+
 def test_a_full_table_still_lets_callers_hang_up() -> None:
     line = Line(CoreConfig(KEY, transactions=1))
     phone = Phone()
@@ -254,7 +289,7 @@ def test_a_register_for_another_host_meets_silence() -> None:
     assert line.feed(phone.request("REGISTER", uri="sip:198.51.100.7"), phone.flow) != []
 
 
-def test_a_datagram_longer_than_any_phones_is_not_read() -> None:
+def test_a_message_longer_than_any_phones_is_not_read() -> None:
     line, phone = Line(CoreConfig(KEY, trusted=frozenset({"192.0.2.99"}))), Phone()
 
     def options(size: int) -> bytes:
@@ -264,20 +299,10 @@ def test_a_datagram_longer_than_any_phones_is_not_read() -> None:
     assert line.say(options(8192), phone.flow)
     assert line.say(options(8193), phone.flow) == []
     assert line.core.dropped[Stranger.GARBAGE] == 1
-    assert line.say(options(8193), tcp())
+    assert line.say(options(8192), tcp())
+    assert line.feed(options(8193), tcp()) == [Close(tcp())]
     assert line.say(options(8193), udp("192.0.2.99"))
-
-
-def test_a_flood_with_an_offices_address_stops_its_messages_and_nobody_elses() -> None:
-    line, phone = Line(CoreConfig(KEY, rate=1, burst=10)), Phone()
-    line.talk(phone)
-    other = Phone(mac=OTHER, flow=udp("192.0.2.18"), call_id="other")
-    for port in range(100):
-        line.feed(Phone().request("OPTIONS"), udp(port=1000 + port))
-    assert line.say(phone.request("OPTIONS"), phone.flow) == []
-    line.talk(other)
-    line.wait(5.0)
-    assert line.say(phone.request("OPTIONS"), phone.flow)
+    assert line.say(options(60_000), tcp(9, "192.0.2.99")), "proxies add to messages, and are ours"
 
 
 def test_strangers_leave_nothing_behind() -> None:

@@ -138,6 +138,28 @@ def test_what_cannot_be_meant_is_400(headers: tuple[str, ...]) -> None:
     assert line.core.held.registrations == 1
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        (f"Contact: <sip:{MAC}@192.0.2.17;x={'y' * 2048}>",),
+        (f"Path: <sip:p.example.com;lr;x={'y' * 2048}>",),
+        ("Contact: " + ", ".join(f"<sip:{MAC}@192.0.2.{number}>" for number in range(11)),),
+        ("Path: " + ", ".join(["<sip:p.example.com;lr>"] * 11),),
+    ],
+)
+def test_a_registration_takes_no_more_memory_than_a_phones(headers: tuple[str, ...]) -> None:
+    line, phone = Line(), Phone()
+    assert status(line, line.register(phone, *headers)) == 400
+    assert line.core.held.registrations == 0
+
+
+def test_a_phone_that_names_ten_contacts_has_one() -> None:
+    line, phone = Line(), Phone()
+    contacts = ", ".join(f"<sip:{MAC}@192.0.2.{number}>" for number in range(10))
+    assert status(line, line.register(phone, f"Contact: {contacts}")) == 200
+    assert line.core.held.registrations == 1
+
+
 def test_taking_back_an_old_contact_leaves_the_new_one() -> None:
     line, phone = Line(), Phone()
     line.register(phone)
