@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format types contracts docs docs-check check packages bench-boot bench-parts bench-render bench-idle bench-million bench-storm bench-ivr clean
+.PHONY: help run test test-slow lint format types contracts docs docs-check check packages bench-boot bench-parts bench-render bench-idle bench-million bench-storm bench-ivr clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,8 +20,11 @@ help: ## this list
 run: $(VENV)/installed ## install, start the server in ./data, boot simulated phones against it (DATA=, PORT=)
 	@$(BIN)/provisioner demo --data $(DATA) --port $(PORT)
 
-test: check packages ## everything: lint, types, import contracts, docs, and every test
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+test: check packages ## lint, types, import contracts, docs, and every test but those that take long
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+test-slow: $(VENV)/developing packages ## the tests that take long: storms, crashes, a hundred calls (some minutes)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
 
 check: lint types contracts docs-check ## what test does before it runs the tests
 

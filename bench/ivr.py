@@ -27,7 +27,7 @@ from house import House
 from provisioner import settings
 from provisioner.activation_codes import Codes
 from provisioner.activation_secret import PURPOSE, issue
-from provisioner.model import DeviceState, Mac
+from provisioner.model import DeviceState, Mac, Scope
 from provisioner.store.database import Store
 from provisioner.vendors import drivers
 
@@ -48,6 +48,7 @@ async def furnish(house: House, number: int) -> list[tuple[str, str, str, str]]:
     async with house.fleet() as fleet, Store.of(configured) as store:
         codes = Codes(store, {one.manifest.name: one for one in drivers(house.data / "templates")}, configured)
         account = (await fleet.add_account("Acme")).id
+        await fleet.set_layer(Scope.ACCOUNT, account, {"activation": True})
         found = []
         for index in range(number):
             mac, extension = Mac(f"001565{index:06x}"), str(1000 + index)

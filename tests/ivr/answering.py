@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ivr.flow import Caller, Flow, FlowSettings, Note, Result, ResultKind
 from ivr.prompts import IDS, Prompts
@@ -118,13 +119,13 @@ class Answering:
 
 @asynccontextmanager
 async def answering(
-    desk: OneCodeDesk, voice: Voice | None = None, *, algorithms: tuple[str, ...] = ("MD5",), calls: int = 10
+    desk: OneCodeDesk, voice: Voice | None = None, *, calls: int = 10, **core: Any
 ) -> AsyncIterator[Answering]:
-    """UDP and TCP on the same free port."""
+    """UDP and TCP on the same free port; ``core`` is of its CoreConfig."""
     udp, tcp = _sockets()
     counted: Counter[tuple[str, str]] = Counter()
-    core = CoreConfig(key=KEY, users=frozenset({NUMBER, "activate"}), algorithms=algorithms)
-    config = ServerConfig(core=core, calls=calls, media=(20_000, 60_000), connections=20)
+    settled = CoreConfig(key=KEY, users=frozenset({NUMBER, "activate"}), **core)
+    config = ServerConfig(core=settled, calls=calls, media=(20_000, 60_000), connections=20)
     server = Server(config, desk, secret_of, voice or Voice({"en": Prompts()}), lambda *which: counted.update([which]))
     desk.server = server
     await server.start(Sockets(udp=udp, tcp=tcp))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import shutil
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,36 +12,14 @@ from typing import cast
 import pytest
 
 from ivr.server_media import Voice
-from tests.ivr.answering import NUMBER, Answering, OneCodeDesk, answering, login, short_voice
+from tests.ivr.answering import Answering, OneCodeDesk, answering, short_voice
 from tests.ivr.scenarios import GOOD
-
-SCENARIOS = Path(__file__).with_name("sipp")
-MAC = "0004f2aabbcc"
-_BLOCK = re.compile(r" *<!-- each key -->\n(.*?) *<!-- end of each key -->\n", re.DOTALL)
+from tests.ivr.sipp_calls import play
 
 
 @pytest.fixture(scope="session")
 def voice(tmp_path_factory: pytest.TempPathFactory) -> Voice:
     return short_voice(tmp_path_factory.mktemp("voice"))
-
-
-def scenario(name: str, folder: Path) -> Path:
-    """The file with its block of each key once for every key of the code."""
-    text = (SCENARIOS / f"{name}.xml").read_text("utf-8")
-
-    def keys(found: re.Match[str]) -> str:
-        pairs = enumerate(f"{GOOD}#", start=3)
-        return "".join(found[1].replace("@KEY@", key).replace("@CSEQ@", str(cseq)) for cseq, key in pairs)
-
-    made = folder / f"{name}.xml"
-    made.write_text(_BLOCK.sub(keys, text), "utf-8")
-    return made
-
-
-def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 class Line(asyncio.DatagramProtocol):
@@ -81,26 +57,6 @@ async def line(ivr: Answering, lost: str = "", twice: str = "") -> AsyncIterator
         yield made, f"127.0.0.1:{way.get_extra_info('sockname')[1]}"
     finally:
         way.close()
-
-
-async def play(name: str, at: str, folder: Path, *, password: str = "") -> str:
-    """Run it to its end; what sipp says when it did not go as written."""
-    sipp = shutil.which("sipp")
-    assert sipp, "sipp is not installed: make packages, or apt-get install sip-tester"
-    name_, secret = login(MAC)
-    words = [sipp, "-sf", str(scenario(name, folder)), "-m", "1", "-s", NUMBER, "-i", "127.0.0.1", "-mi", "127.0.0.1"]
-    words += ["-p", str(free_port()), "-nostdin", "-timeout", "40s", "-timeout_error"]
-    words += ["-au", name_, "-ap", password or secret, "-key", "mac", MAC, at]
-    process = await asyncio.create_subprocess_exec(
-        *words, cwd=folder, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
-    )
-    try:
-        _, err = await asyncio.wait_for(process.communicate(), 60)
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    return "" if process.returncode == 0 else f"{name}: {process.returncode}\n{err.decode()}"
 
 
 @pytest.mark.asyncio
