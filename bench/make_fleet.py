@@ -72,7 +72,7 @@ def _fill(
         (row for n in numbers for row in _extensions(box, n, lines)),
     )
     connection.executemany(
-        "INSERT INTO binding VALUES (?, ?, ?, '', ?, NULL, 'bench', 'bulk')",
+        "INSERT INTO binding (mac, line, extension, since, actor, cause) VALUES (?, ?, ?, ?, 'bench', 'bulk')",
         ((mac_of(n), line, f"e{n}-{line}", now) for n in numbers for line in range(1, lines + 1)),
     )
     connection.executemany(

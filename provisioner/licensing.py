@@ -1,0 +1,67 @@
+"""Licenses and an account's policy: what state a license is in is worked out from who has it, never stored. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from provisioner.errors import Invalid
+
+MOST_PHONES: Final = 10
+"""Phones of one extension at most: a PBX that rings more contacts of one number than that is told to by a group."""
+
+RESERVED: Final = ("000", "110", "112", "411", "711", "911", "933", "999")
+"""Emergency and service numbers that no extension should take; an account can have a list of its own."""
+
+
+class LicenseKind(StrEnum):
+    """What a license is for."""
+
+    USER = "user"
+    LOBBY = "lobby"
+    """A phone for everybody: reception, hall, a place that others sign in at."""
+    ADDITIONAL_NUMBER = "additional_number"
+    TOLL_FREE = "toll_free"
+
+
+SEATS: Final = frozenset({LicenseKind.USER, LicenseKind.LOBBY})
+"""Each of them lets its user have a phone; a user has one of them."""
+
+
+class LicenseState(StrEnum):
+    """What can be done with it."""
+
+    AVAILABLE = "available"
+    ASSIGNED = "assigned"
+    SUSPENDED = "suspended"
+    """Counts for nothing until it is resumed, whoever has it."""
+
+
+def license_state(*, has_user: bool, suspended: bool) -> LicenseState:
+    """A suspended one is neither available nor does it license its user."""
+    if suspended:
+        return LicenseState.SUSPENDED
+    return LicenseState.ASSIGNED if has_user else LicenseState.AVAILABLE
+
+
+@dataclass(frozen=True, slots=True)
+class AccountPolicy:
+    """What an account must have before a phone becomes somebody's, and how many phones an extension may have."""
+
+    account: str
+    needs_license: bool = False
+    """The user who holds the extension must have a license of a kind in SEATS that is not suspended."""
+    needs_number: bool = False
+    """The extension must have a phone number of the pool that is not still being ported."""
+    phones: int = 1
+    """Physical phones of one extension at the same time."""
+    reserved: tuple[str, ...] = RESERVED
+    """Numbers that no extension may have."""
+
+    def __post_init__(self) -> None:
+        """A policy that nobody could keep is refused where it is made."""
+        if not 1 <= self.phones <= MOST_PHONES:
+            raise Invalid("phones", f"must be from 1 to {MOST_PHONES}")
+        if wrong := [one for one in self.reserved if not (one.isascii() and one.isdigit() and len(one) <= 15)]:
+            raise Invalid("reserved", f"{wrong[0]!r} is not 1 to 15 digits")
