@@ -1,0 +1,71 @@
+"""The process that sends what the outbox holds: none of the servers', so a slow mail server holds nobody up.
+
+It waits while phones come back after a storm: their boots are worth more than a mail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from provisioner.background import every
+from provisioner.children import Lifeline
+from provisioner.counters import Counters, totals
+from provisioner.mail_post import Post
+from provisioner.mail_relay import Relay
+from provisioner.outbox import Outbox
+from provisioner.reset_mail import ResetPost
+from provisioner.run_directory import RunDirectory
+from provisioner.settings import Settings
+from provisioner.store import outbox as rows
+from provisioner.store.database import Store
+from provisioner.tenure import Tenure
+from provisioner.vendor import VendorDriver
+
+_SLOT: Final = 2000
+"""Metrics of this process lie beside those of the workers and of the IVR."""
+_TURN: Final = 1.0
+"""s between looks at what is due."""
+_MEASURE: Final = 5.0
+"""s between counts of what waits."""
+_CLEAR: Final = 600.0
+"""s between clearances."""
+
+
+async def serve_outbox(settings: Settings, drivers: Mapping[str, VendorDriver], line: Lifeline) -> None:
+    """Send until told to leave; the message in hand is brought to its end."""
+    async with AsyncExitStack() as stack:
+        metrics = RunDirectory(settings.data).metrics
+        counters = Counters(metrics, _SLOT + line.slot, cpu=lambda: 0.0)
+        stack.callback(counters.flush)
+        store = await stack.enter_async_context(Store.of(settings))
+        relay = Relay(settings)
+        stack.push_async_callback(relay.rest)
+        channels = Post(store, drivers, settings, relay).channels() | ResetPost(store, settings, relay).channels()
+        outbox = Outbox(store, channels, settings, counters.count, calm=partial(is_calm, metrics))
+
+        async def turn() -> None:
+            if await outbox.send():
+                await relay.rest()
+
+        every(stack, _TURN, "outbox", turn, counters.count)
+        every(stack, _CLEAR, "outbox clearance", outbox.clear, counters.count)
+        every(stack, _MEASURE, "outbox gauges", partial(_measure, store, counters), counters.count)
+        tenure = await stack.enter_async_context(Tenure(line, lambda _lag: counters.flush(), lambda _told: None))
+        await tenure.until_told_to_leave()
+        outbox.stop()
+
+
+def is_calm(metrics: Path) -> bool:
+    """No worker of this node is in storm mode, as far as their last beats say."""
+    return not any(value for (name, _), value in totals(metrics).items() if name == "storm_mode")
+
+
+async def _measure(store: Store, counters: Counters) -> None:
+    async with store.reading() as connection:
+        counted = await rows.counted(connection)
+    counters.gauge("outbox_waiting", counted["queued"] + counted["sending"])
+    counters.gauge("outbox_dead", counted["dead"])

@@ -1,0 +1,124 @@
+"""What a person is told about their phone by mail, queued in the transaction that makes it so.
+
+Of a code only its id is queued: its digits stay in one place, so a code that is used, replaced or over by then is not
+sent. Who was mailed a code is told when an administrator sets a phone aside for them instead.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from provisioner.codes import ActivationCode
+from provisioner.errors import Conflict, MailOff, NoAddress
+from provisioner.fleet_desk import user_of
+from provisioner.mail_address import parse_address
+from provisioner.model import Device
+from provisioner.outbox_states import MessageState
+from provisioner.settings import Settings
+from provisioner.store import outbox
+from provisioner.store.database import Change
+from provisioner.store.outbox import Draft
+from provisioner.store.rows import Extension, User
+from provisioner.store.secretbox import SecretBox
+
+CODE: Final = "mail.code"
+READY: Final = "mail.ready"
+_READY_FOR: Final = 7 * 86_400.0
+"""s after which nobody needs to hear any more that a phone is ready."""
+
+
+class Mailed(NamedTuple):
+    """What became of the wish to mail: the message's number, or why there is none."""
+
+    ident: int = 0
+    to: str = ""
+    why_not: str = ""
+
+
+NOT_MAILED: Final = Mailed()
+
+
+def subject_of(extension: str) -> str:
+    """All mails about one extension leave in their order."""
+    return f"extension/{extension}"
+
+
+class Welcome:
+    """Queues the mails of activation."""
+
+    def __init__(self, box: SecretBox, settings: Settings) -> None:
+        self._box = box
+        self._host = settings.mail_host
+        self._always = settings.mail_on_issue
+
+    async def of_code(
+        self, change: Change, found: Extension, one: ActivationCode, mail: bool | None, before: str = ""
+    ) -> Mailed:
+        """Mail a code that this change makes; ``mail``: yes, no, or as mail.on_issue says.
+
+        ``before`` is the id of the code that this one replaces: whoever was mailed that one gets this one, too, unless
+        told otherwise. MailOff or NoAddress where it was asked for and cannot be.
+        """
+        if before:
+            await outbox.drop_about(change.connection, before, change.at, "the code was replaced")
+        wanted = mail if mail is not None else self._always or await _was_mailed(change.connection, before)
+        if not wanted:
+            return NOT_MAILED
+        try:
+            user = await self._reader(change.connection, found)
+        except Conflict as error:
+            if mail:
+                raise
+            return Mailed(why_not=error.cause)
+        return await self._queue(change, found, one, user)
+
+    async def again(self, change: Change, found: Extension, one: ActivationCode) -> Mailed:
+        """Mail a code once more; what still waits to be sent of it is sent by this one."""
+        user = await self._reader(change.connection, found)
+        await outbox.drop_about(change.connection, one.id, change.at, "it was asked for again")
+        return await self._queue(change, found, one, user)
+
+    async def _reader(self, connection: AsyncConnection, found: Extension) -> User:
+        if not self._host:
+            raise MailOff("mail is off: set mail.host and mail.from in provisioner.toml, and start the server again")
+        user = await user_of(connection, found.user, found.account)
+        if not user.email:
+            raise NoAddress(f"user {user.name!r} has no mail address: `provisioner user set-email {user.id} ADDRESS`")
+        try:
+            parse_address(user.email)
+        except ValueError as error:
+            raise NoAddress(f"the mail address of user {user.name!r} {error}") from error
+        return user
+
+    async def _queue(self, change: Change, found: Extension, one: ActivationCode, user: User) -> Mailed:
+        payload = {"code": one.id, "extension": found.id}
+        title = f"code for extension {found.number}"
+        draft = Draft(CODE, found.account, subject_of(found.id), payload, one.expires, one.id, title)
+        ident = await outbox.put(change, self._box, draft)
+        told = {"activation": one.id, "extension": found.id, "number": found.number, "user": user.id}
+        change.audit("message_queued", mac=one.mac, what=CODE, message=str(ident), **told)
+        return Mailed(ident, user.email)
+
+
+async def _was_mailed(connection: AsyncConnection, code: str) -> bool:
+    return bool(code) and bool(await outbox.about(connection, [code]))
+
+
+async def phone_assigned(change: Change, box: SecretBox, found: Extension, device: Device) -> None:
+    """An administrator has bound a device: whoever was mailed a code for this extension hears that it is ready.
+
+    That a code was mailed shows that mail is on; nobody else is written to.
+    """
+    last = await outbox.last_of(change.connection, subject_of(found.id))
+    if last is None or last.kind != CODE:
+        return
+    if last.state is not MessageState.SENT:
+        await outbox.drop_about(change.connection, last.about, change.at, "a phone was set aside instead")
+    payload = {"extension": found.id, "mac": device.mac}
+    title = f"phone of extension {found.number} is ready"
+    draft = Draft(READY, found.account, subject_of(found.id), payload, change.at + _READY_FOR, device.mac, title)
+    ident = await outbox.put(change, box, draft)
+    told = {"extension": found.id, "number": found.number, "user": found.user}
+    change.audit("message_queued", mac=device.mac, what=READY, message=str(ident), **told)
