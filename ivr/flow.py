@@ -219,7 +219,7 @@ class Flow:
                 self._entry, event = "", Event.CLEARED
             elif key != "#":
                 self._entry, event = self._entry + key, Event.KEY
-            if len(self._entry) >= max(self._lengths) or (key == "#" and self._entry):
+            if len(self._entry) >= self.settings.code_digits or (key == "#" and self._entry):
                 return self._submitted()
         return event
 
@@ -288,7 +288,7 @@ class Flow:
         return [*self._stop(), self._collect(wait)]
 
     def _collect(self, wait: float) -> Collect:
-        keys = 1 if self._state is State.CONFIRM else max(self._lengths) - len(self._entry)
+        keys = 1 if self._state is State.CONFIRM else self.settings.code_digits - len(self._entry)
         return Collect(keys, "#", wait, self.settings.inter)
 
     def _ask(self, act: Act, now: float) -> list[Output]:

@@ -50,8 +50,9 @@ class FlowSettings:
     """What a Flow goes by; times in seconds."""
 
     code_digits: int = 12
+    """So many are a code without "#": the longest that can be keyed in."""
     other_lengths: tuple[int, ...] = ()
-    """Codes issued before the length was changed: taken with "#" or after a pause."""
+    """Shorter codes, taken with "#" or after a pause."""
     tries: int = 3
     """Codes keyed in one call, mistyped ones included."""
     silences: int = 3
@@ -70,6 +71,8 @@ class FlowSettings:
         """A Flow that could never ask, or never end, is refused where it is set up."""
         if min(self.code_digits, self.tries, self.silences, *self.other_lengths) < 1:
             raise ValueError("code_digits, other_lengths, tries and silences are at least 1")
+        if max((self.code_digits, *self.other_lengths)) > self.code_digits:
+            raise ValueError("other_lengths are shorter than code_digits: nobody could key in more")
         if min(self.first, self.inter, self.answer) <= 0 or min(self.grace, self.farewell) < 0:
             raise ValueError("first, inter and answer are above 0 seconds; grace and farewell not below")
         if not self.farewell < self.longest < math.inf:

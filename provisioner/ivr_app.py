@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 import ssl
@@ -13,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from ivr.adapters import FastAgi, Hooks
 from ivr.prompts import PromptError, Prompts
 from ivr.server import Server, ServerConfig, Sockets
 from ivr.server_media import Voice
@@ -24,7 +26,9 @@ from provisioner.background import contained, every
 from provisioner.children import Lifeline
 from provisioner.counters import Counters
 from provisioner.errors import Unusable
+from provisioner.ivr_adapters import admission, agi_of, hooks_of
 from provisioner.ivr_desk import IvrDesk
+from provisioner.ivr_edge import HookEdge, HookListener
 from provisioner.model import ListenerKind
 from provisioner.ports import Listening
 from provisioner.resync_errands import Errands
@@ -46,6 +50,10 @@ _BURST: Final = 3
 """s of ivr.rate that may come at once."""
 _RESYNC: Final = 1.0
 """s between looks at which phones are to be told to fetch."""
+_LENGTHS: Final = 30.0
+"""s between looks at how long open codes are; one that is longer than activation.digits is of an earlier setting."""
+_LOOK: Final = 0.05
+"""s between looks at whether the last call has ended."""
 _CERTIFICATES: Final = 30.0
 """s between looks at whether the certificates were replaced."""
 
@@ -64,16 +72,65 @@ async def serve_ivr(
         errands = Errands(store, drivers, settings)
         stack.push_async_callback(errands.close)
         desk = IvrDesk(Activation(store, drivers, settings), store, settings, recorder.event)
+        await contained("lengths", desk.learn, counters.count)
+        every(stack, _LENGTHS, "lengths", desk.learn, counters.count)
         server = Server(config_of(settings), desk, secrets_of(settings, store), voice(settings), counters.count)
         stack.push_async_callback(server.close)
         await server.start(_sockets(stack, settings, sockets, counters))
+        others = await Others.start(stack, settings, sockets, desk, counters)
         every(stack, _RESYNC, "resync", partial(errands.send, server, server.notify), counters.count)
         _through_pbx(stack, settings, store, errands, counters)
         tenure = await stack.enter_async_context(
-            Tenure(line, partial(_measure, counters, server, Counter()), log.debug)
+            Tenure(line, partial(_measure, counters, server, others, Counter()), log.debug)
         )
         await tenure.until_told_to_leave()
-        await server.drain(settings.server_drain)
+        desk.leave()
+        await asyncio.gather(server.drain(settings.server_drain), others.drain(settings.server_drain))
+
+
+class Others:
+    """Other people's telephone systems, as far as they are switched on."""
+
+    def __init__(self, agi: FastAgi | None, hooks: Hooks, listener: HookListener | None) -> None:
+        self._agi = agi
+        self._hooks = hooks
+        self._listener = listener
+
+    @classmethod
+    async def start(
+        cls, stack: AsyncExitStack, settings: Settings, sockets: Listening, desk: IvrDesk, counters: Counters
+    ) -> Others:
+        """All of them or none; the stack ends them."""
+        agi, listener, hooks = None, None, Hooks(*hooks_of(settings, desk, counters.count))
+        if (sock := sockets.get(ListenerKind.AGI)) is not None:
+            agi = agi_of(settings, desk, counters.count, time.monotonic)
+            stack.push_async_callback(agi.close)
+            await agi.start(sock=sock)
+        if (sock := sockets.get(ListenerKind.HOOKS)) is not None:
+            admits = admission(settings.hooks_rate, time.monotonic)
+            edge = HookEdge(hooks, settings.hooks_proxies, counters.count, admits=admits)
+            listener = HookListener(sock, edge, settings, counters.count)
+            stack.push_async_callback(hooks.close)
+            stack.push_async_callback(listener.close)
+            listener.start()
+            every(stack, _CERTIFICATES, "certificates", listener.look, counters.count)
+        return cls(agi, hooks, listener)
+
+    @property
+    def calls(self) -> int:
+        """Under way."""
+        return self._hooks.calls + (self._agi.calls if self._agi else 0)
+
+    @property
+    def connections(self) -> int:
+        """Of those that ask by HTTP."""
+        return len(self._listener) if self._listener else 0
+
+    async def drain(self, seconds: float) -> None:
+        """Calls under way may go on for so long: what they do next is still heard, and so are those who call anew."""
+        end = time.monotonic() + seconds
+        while self.calls and time.monotonic() < end:  # noqa: ASYNC110  # a look costs nothing
+            await asyncio.sleep(_LOOK)
 
 
 def _through_pbx(stack: AsyncExitStack, settings: Settings, store: Store, errands: Errands, counters: Counters) -> None:
@@ -163,9 +220,10 @@ class Certificates:
             raise Unusable(f"a new certificate cannot be used for SIP: {error}") from error
 
 
-def _measure(counters: Counters, server: Server, told: Counter[str], _lag: float) -> None:
+def _measure(counters: Counters, server: Server, others: Others, told: Counter[str], _lag: float) -> None:
     """At each beat."""
-    counters.gauge("ivr_calls_now", server.calls)
+    counters.gauge("ivr_calls_now", server.calls + others.calls)
+    counters.connections(ListenerKind.HOOKS, others.connections)
     counters.gauge("ivr_registrations", server.registrations)
     counters.gauge("ivr_connections", server.connections)
     for reason, number in server.dropped().items():

@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
 from ivr.flow import Caller, Flow, FlowSettings, Note, Result, ResultKind
 from provisioner.activation import Activation
-from provisioner.activation_verdict import Attempt, Outcome
-from provisioner.codes import checks
+from provisioner.activation_verdict import Attempt, Outcome, Redemption
+from provisioner.codes import SHORTEST, checks
 from provisioner.errors import Invalid, ProvisionerError, StoreFailed
 from provisioner.events import printable
 from provisioner.model import Event, Mac
 from provisioner.settings import Settings
+from provisioner.store.codes import open_lengths
 from provisioner.store.database import Store
 from provisioner.store.devices import find_device
 from provisioner.store.journal import find_seen
@@ -58,7 +60,9 @@ class IvrDesk:
     ) -> None:
         self._activation = activation
         self._store = store
-        self._flow = FlowSettings(code_digits=settings.activation_digits)
+        self._digits = settings.activation_digits
+        self._flow = _taking(FlowSettings(confirm_extension=settings.ivr_confirm_extension), self._digits)
+        self._leaving = False
         self._language = settings.ivr_language
         self._tell = tell
         self._clock = clock
@@ -67,11 +71,23 @@ class IvrDesk:
         """A new conversation."""
         return Flow(self._flow, checks, language or self._language)
 
+    async def learn(self) -> None:
+        """How many keys a code may have: as many as the longest that is open, for the setting may have been more."""
+        async with self._store.reading() as connection:
+            lengths = await open_lengths(connection, self._store.box, self._clock())
+        self._flow = _taking(self._flow, max((self._digits, *lengths)))
+
+    def leave(self) -> None:
+        """Whoever calls from now on hears that all lines are busy; calls under way go on."""
+        self._leaving = True
+
     async def greet(self, caller: Caller) -> Result | None:
         """Who cannot be served is told so before keying in anything; a phone that nobody knows yet is let go on.
 
         It may have fetched a moment ago, and what is known of it is written every second or so.
         """
+        if self._leaving:
+            return _BUSY
         try:
             mac = Mac.parse(caller.mac)
             vendor, model = await self._phone(mac)
@@ -86,10 +102,19 @@ class IvrDesk:
 
     async def attempt(self, caller: Caller, code: str, attempt: int) -> Result:
         """Redeem a code; one that is cancelled has either bound the phone or changed nothing."""
+        return await self._put(self._activation.redeem, caller, code, attempt)
+
+    async def hold(self, caller: Caller, code: str, attempt: int) -> Result:
+        """Whose extension it would be; a wrong code counts as it does in ``attempt``, a right one stays as it is."""
+        return await self._put(self._activation.hold, caller, code, attempt)
+
+    async def _put(
+        self, question: Callable[[Attempt], Awaitable[Redemption]], caller: Caller, code: str, attempt: int
+    ) -> Result:
         try:
             mac = Mac.parse(caller.mac)
             vendor, model = await self._phone(mac)
-            found = await self._activation.redeem(_asked(caller, mac, vendor, model, code, attempt))
+            found = await question(_asked(caller, mac, vendor, model, code, attempt))
         except Invalid:
             return _NOBODY
         except ProvisionerError as error:
@@ -123,6 +148,11 @@ class IvrDesk:
 
         So it is told though its caller hung up while the code was looked at, or this process was killed.
         """
+
+
+def _taking(flow: FlowSettings, longest: int) -> FlowSettings:
+    """Every length that a code can have: refusing those that no open code has would tell strangers which ones have."""
+    return replace(flow, code_digits=longest, other_lengths=tuple(range(SHORTEST, longest)))
 
 
 def _asked(caller: Caller, mac: Mac, vendor: str, model: str, code: str = "", number: int = 1) -> Attempt:

@@ -1,12 +1,12 @@
 """Rule: the same Flow behind other people's telephone systems; each adapter is a class that is given a Desk.
 
-``FastAgi`` is a server of its own; ``Twiml``, ``Httapi``, ``Attempts`` and ``Recordings`` are web hooks for
-``application``. They have been tried against small programs that speak the other side's protocol, not against a live
-Asterisk, FreeSWITCH or Twilio.
+``FastAgi`` is a server of its own; ``Twiml``, ``Httapi``, ``Attempts`` and ``Recordings`` are web hooks, and ``Hooks``
+puts them behind one listener. They were tried against small programs that speak the other side's protocol, not against
+a live Asterisk, FreeSWITCH or Twilio.
 """
 
 from ivr.adapters.fastagi import FastAgi, FastAgiSettings
-from ivr.adapters.hooks import Hook, application
+from ivr.adapters.hooks import Hook, Hooks
 from ivr.adapters.httapi import Httapi, HttapiSettings
 from ivr.adapters.recordings import Recordings
 from ivr.adapters.rest import Attempts, AttemptsSettings
@@ -19,6 +19,7 @@ __all__ = [
     "FastAgi",
     "FastAgiSettings",
     "Hook",
+    "Hooks",
     "Httapi",
     "HttapiSettings",
     "Recordings",
@@ -28,5 +29,4 @@ __all__ = [
     "TwilioSignature",
     "Twiml",
     "TwimlSettings",
-    "application",
 ]

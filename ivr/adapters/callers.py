@@ -54,7 +54,9 @@ class Peers:
 
     def __init__(self, networks: Sequence[str]) -> None:
         """Refused: what is no network."""
-        self._networks: tuple[IPv4Network | IPv6Network, ...] = tuple(ip_network(one) for one in networks)
+        self._networks: tuple[IPv4Network | IPv6Network, ...] = tuple(
+            ip_network(one.strip(), strict=False) for one in networks
+        )
 
     def allows(self, address: str) -> bool:
         """Whether the address is in one of them."""

@@ -32,6 +32,15 @@ from ivr.flow import (
     Timeout,
 )
 
+Count = Callable[[str, str], None]
+"""Metric and label, as the product's."""
+
+
+def uncounted(metric: str, label: str) -> None:
+    """Where nobody counts."""
+    del metric, label
+
+
 _OPEN: Final[set[asyncio.Task[Result]]] = set()
 """Questions without an answer yet, also those of calls that are over; the event loop keeps tasks weakly."""
 
@@ -75,8 +84,11 @@ class Conversation:
         *,
         language: str = "",
         patience: float = 60.0,
+        count: Count = uncounted,
     ) -> None:
         """``patience`` is how long the other side waits for what we tell it, in seconds."""
+        self._count = count
+        self._outcome = "caller"
         self.caller = caller
         self.flow = desk.flow(language)
         self._desk = desk
@@ -97,6 +109,8 @@ class Conversation:
         said = Said()
         for given in (*self._news(), *inputs):
             said = await self._feed(given, said)
+            if said.hangup:
+                self._outcome = said.hangup.value.replace(" ", "_")
             if said.prompts or said.hangup:
                 break
         return None if said == Said() else said
@@ -140,6 +154,7 @@ class Conversation:
         if self._over:
             return
         self._over = True
+        self._count("ivr_calls", self._outcome)
         if self.flow.state is not State.ENDED:
             for output in self.flow.feed(Ended(), self._clock()):
                 if isinstance(output, Note):

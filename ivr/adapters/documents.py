@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from ivr.adapters.conversation import Conversation, Said
+from ivr.adapters.conversation import Conversation, Count, Said, uncounted
 from ivr.desk import Desk
 from ivr.flow import Caller, Cause, Collect, Input, Played, Result, ResultKind
 
@@ -55,9 +55,16 @@ class DocumentCalls:
     """The calls of one hook; ``most`` at once, those just ended included."""
 
     def __init__(
-        self, desk: Desk, *, most: int, language: str = "", clock: Callable[[], float] = time.monotonic
+        self,
+        desk: Desk,
+        *,
+        most: int,
+        language: str = "",
+        clock: Callable[[], float] = time.monotonic,
+        count: Count = uncounted,
     ) -> None:
         """``language`` empty is the server's."""
+        self._count = count
         self._desk = desk
         self._most = most
         self._language = language
@@ -66,6 +73,11 @@ class DocumentCalls:
 
     def __len__(self) -> int:
         return len(self._calls)
+
+    @property
+    def under_way(self) -> int:
+        """Calls that are not over."""
+        return sum(not call.over for call in self._calls.values())
 
     async def step(self, call_id: str, number: int | None, keyed: Keyed, caller: Caller) -> Document:
         """The next document; a number of None is that of the one that stands, and a call not known yet begins."""
@@ -83,7 +95,9 @@ class DocumentCalls:
             return await self._answered(call_id, call, said)
 
     async def _begin(self, call_id: str, caller: Caller) -> Document:
-        conversation = Conversation(self._desk, caller, self._clock, language=self._language, patience=_PATIENCE)
+        conversation = Conversation(
+            self._desk, caller, self._clock, language=self._language, patience=_PATIENCE, count=self._count
+        )
         if not self._room():
             _LOG.warning("%s: %d calls stand, and that is the limit; told to call again", caller.channel, self._most)
             return await _turned_away(conversation)

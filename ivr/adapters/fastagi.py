@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from typing import Final
 from ivr.adapters import agi
 from ivr.adapters.agi import AgiError, Environment, HungUp, Reply, Told
 from ivr.adapters.callers import Peers, first_mac, read_mac, read_source
-from ivr.adapters.conversation import Conversation, Said
+from ivr.adapters.conversation import Conversation, Count, Said, uncounted
 from ivr.desk import Desk
 from ivr.flow import Caller, Cause, Collect, Digits, Input, Played, Timeout
 
@@ -36,6 +37,13 @@ _CHALLENGED: Final = "${PJSIP_ENDPOINT(${CHANNEL(endpoint)},auth)}"
 _UP: Final = "6"
 """Of CHANNEL STATUS: the call stands."""
 _ADDRESS: Final = "${CHANNEL(pjsip,remote_addr)}"
+_QUIET: Final = 10.0
+"""s between two lines of the log about connections turned away."""
+_OBJECTIONS: Final = {
+    "stranger": "is none of the peers that may connect",
+    "rate": "connects too often",
+    "full": "finds as many calls as there may be",
+}
 _FOLDER: Final = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*")
 _HEADER: Final = re.compile(r"[A-Za-z0-9-]+")
 _LOG: Final = logging.getLogger(__name__)
@@ -75,9 +83,14 @@ class FastAgi:
         settings: FastAgiSettings | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
+        count: Count = uncounted,
+        admits: Callable[[str], bool] = lambda _: True,
     ) -> None:
-        """Refused: peers that are no networks."""
+        """``admits`` says whether an address that may connect does not so too often; refused: peers that are none."""
         self._desk = desk
+        self._count = count
+        self._admits = admits
+        self._told_again = 0.0
         self._settings = settings or FastAgiSettings()
         self._peers = Peers(self._settings.peers)
         self._vouched = Peers(self._settings.vouched)
@@ -85,14 +98,20 @@ class FastAgi:
         self._server: asyncio.Server | None = None
         self._calls: set[asyncio.Task[None]] = set()
 
-    async def start(self, host: str = "127.0.0.1", port: int = PORT) -> None:
-        """Listen; port 0 takes a free one."""
-        self._server = await asyncio.start_server(self._accept, host, port, limit=agi.LONGEST)
+    async def start(self, host: str = "127.0.0.1", port: int = PORT, *, sock: socket.socket | None = None) -> None:
+        """Listen, on a socket that is bound already where there is one; port 0 takes a free one."""
+        where = {"host": host, "port": port} if sock is None else {"sock": sock}
+        self._server = await asyncio.start_server(self._accept, limit=agi.LONGEST, **where)
 
     @property
     def port(self) -> int:
         """Where it listens; 0 before it does."""
         return int(self._server.sockets[0].getsockname()[1]) if self._server and self._server.sockets else 0
+
+    @property
+    def calls(self) -> int:
+        """That stand."""
+        return len(self._calls)
 
     async def close(self) -> None:
         """Listen no more; calls that stand are cut."""
@@ -104,16 +123,28 @@ class FastAgi:
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         address = (writer.get_extra_info("peername") or ("",))[0]
-        if not self._peers.allows(address):
-            _LOG.warning("FastAGI: %s is none of the peers that may connect; closed", address)
-        elif len(self._calls) >= self._settings.calls:
-            _LOG.warning("FastAGI: %d calls stand, and that is the limit; closed", len(self._calls))
-        else:
-            task = asyncio.get_running_loop().create_task(self._serve(_Line(reader, writer), address))
-            self._calls.add(task)
-            task.add_done_callback(self._calls.discard)
+        if why := self._objection(address):
+            self._turned_away(address, why)
+            writer.close()
             return
-        writer.close()
+        task = asyncio.get_running_loop().create_task(self._serve(_Line(reader, writer), address))
+        self._calls.add(task)
+        task.add_done_callback(self._calls.discard)
+
+    def _objection(self, address: str) -> str:
+        """Which of ``_OBJECTIONS`` there is to a connection; none is empty."""
+        if not self._peers.allows(address):
+            return "stranger"
+        if not self._admits(address):
+            return "rate"
+        return "full" if len(self._calls) >= self._settings.calls else ""
+
+    def _turned_away(self, address: str, why: str) -> None:
+        """All are counted; the log has one line each ten seconds, for whoever is turned away may come again at once."""
+        self._count("agi_connections", why)
+        if self._clock() >= self._told_again:
+            self._told_again = self._clock() + _QUIET
+            _LOG.warning("FastAGI: %s %s; closed", address, _OBJECTIONS[why])
 
     async def _serve(self, line: _Line, address: str) -> None:
         try:
@@ -121,16 +152,18 @@ class FastAgi:
                 environment = await line.environment()
                 caller = await self._caller(line, environment, vouched=self._vouched.allows(address))
             await self._call(line, caller)
+            self._count("agi_connections", "served")
         except _Gone:
-            _LOG.debug("FastAGI: the caller has hung up")
+            self._count("agi_connections", "gone")
         except (AgiError, TimeoutError, OSError) as error:
+            self._count("agi_connections", "failed")
             _LOG.warning("FastAGI with %s ended: %s", address, str(error) or type(error).__name__)
         finally:
             line.close()
 
     async def _call(self, line: _Line, caller: Caller) -> None:
         """The recordings are Asterisk's, and so is the choice of their language."""
-        conversation = Conversation(self._desk, caller, self._clock)
+        conversation = Conversation(self._desk, caller, self._clock, count=self._count)
         try:
             async with asyncio.timeout(conversation.flow.settings.longest + _GRACE):
                 said = await conversation.begin()

@@ -1,12 +1,13 @@
 """Rule: a web hook is a path and a handler; what it reads of a request is bounded before it is looked at.
 
-The digits of a code stand in some requests' query: run these hooks without an access log (``access_log=None``).
+The digits of a code stand in some requests' query: run these hooks without an access log (``access_log=None``), and
+with a server that bounds connections, heads and the time that they may take.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 from urllib.parse import parse_qsl
@@ -15,38 +16,68 @@ from aiohttp import web
 
 MOST_FIELDS: Final = 200
 LONGEST_QUERY: Final = 8192
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+"""RFC 9110 section 10.1.1; libcurl, and with it FreeSWITCH, keeps a larger form back for a second without it."""
 _SLOWEST: Final = 10.0
 """s for a body of a few kilobytes."""
 
 
 class Hook(Protocol):
-    """A handler that also does without an Application: it looks at path, query, headers and body only."""
+    """Answers one path and all below it; it looks at path, query, headers and body only."""
+
+    name: str
+    """Of the system on the other side, for metrics."""
 
     @property
     def path(self) -> str:
-        """What it answers, as aiohttp's router spells it."""
+        """Without a slash at its end."""
 
-    async def handle(self, request: web.BaseRequest) -> web.Response:
-        """Answer any method."""
+    @property
+    def calls(self) -> int:
+        """That stand."""
+
+    async def handle(self, request: web.BaseRequest, source: str) -> web.Response:
+        """Answer any method; ``source`` is the address that asks."""
 
     async def close(self) -> None:
         """The server ends: calls that stand are over."""
 
 
-def application(*hooks: Hook) -> web.Application:
-    """The hooks as an application, to be run alone or added to another; what is on no path is a 404."""
-    app = web.Application()
-    for hook in hooks:
-        app.router.add_route("*", hook.path, hook.handle)
-        app.on_cleanup.append(_closing(hook.close))
-    return app
+class Hooks:
+    """All of them behind one listener, for aiohttp's low-level server; what is on no path is a 404."""
+
+    def __init__(self, *hooks: Hook) -> None:
+        """Refused: two on one path."""
+        self._hooks = {hook.path: hook for hook in hooks}
+        if len(self._hooks) < len(hooks):
+            raise ValueError("two hooks have the same path")
+
+    @property
+    def calls(self) -> int:
+        """That stand, behind all of them."""
+        return sum(hook.calls for hook in self._hooks.values())
+
+    def find(self, path: str) -> Hook | None:
+        """Whose path it is, or is below of."""
+        while path and path not in self._hooks:
+            path = path.rpartition("/")[0]
+        return self._hooks.get(path)
+
+    async def handle(self, request: web.BaseRequest) -> web.Response:
+        """As the one whose path it is says, with the peer as source."""
+        hook = self.find(request.raw_path.partition("?")[0])
+        return await hook.handle(request, peer_of(request)) if hook else web.Response(status=404)
+
+    async def close(self) -> None:
+        """All calls are over."""
+        for hook in self._hooks.values():
+            await hook.close()
 
 
-def _closing(close: Callable[[], Awaitable[None]]) -> Callable[[web.Application], Awaitable[None]]:
-    async def closing(_: web.Application) -> None:
-        await close()
-
-    return closing
+def peer_of(request: web.BaseRequest) -> str:
+    """The address at the other end of the connection; empty when it has gone."""
+    peer = request.transport.get_extra_info("peername") if request.transport else None
+    return str(peer[0]) if peer else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +91,8 @@ class Heard:
     body: bytes = field(repr=False)
     headers: Callable[[str], str] = field(repr=False)
     """The value of a header by its name; empty when it is missing."""
+    source: str = ""
+    """The address that asks."""
 
     @property
     def fields(self) -> dict[str, str]:
@@ -78,11 +111,13 @@ def pairs(form: str) -> list[tuple[str, str]]:
     return parse_qsl(form, keep_blank_values=True, max_num_fields=MOST_FIELDS)
 
 
-async def hear(request: web.BaseRequest, most: int) -> Heard | None:
+async def hear(request: web.BaseRequest, most: int, source: str) -> Heard | None:
     """The request with its body; None when that is larger, or slow, or the query too long."""
     path, _, query = request.raw_path.partition("?")
     if len(query) > LONGEST_QUERY or (request.content_length or 0) > most:
         return None
+    if request.headers.get("Expect", "").lower() == "100-continue" and request.transport:
+        request.transport.write(_CONTINUE)
     try:
         async with asyncio.timeout(_SLOWEST):
             body = await _body(request, most)
@@ -90,7 +125,7 @@ async def hear(request: web.BaseRequest, most: int) -> Heard | None:
         return None
     if body is None:
         return None
-    return Heard(request.method, path, query, body, lambda name: request.headers.get(name, ""))
+    return Heard(request.method, path, query, body, lambda name: request.headers.get(name, ""), source)
 
 
 async def _body(request: web.BaseRequest, most: int) -> bytes | None:

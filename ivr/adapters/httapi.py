@@ -15,11 +15,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from aiohttp import web
-
 from ivr.adapters.callers import Peers, first_mac, read_mac, read_source
-from ivr.adapters.documents import LONGEST_ID, Document, DocumentCalls
-from ivr.adapters.hooks import Heard, hear, refused, xml
+from ivr.adapters.conversation import Count, uncounted
+from ivr.adapters.document_hook import DocumentHook, Step, number_of
+from ivr.adapters.documents import Document, DocumentCalls
+from ivr.adapters.hooks import Heard
 from ivr.adapters.signatures import SharedSecret
 from ivr.desk import Desk
 from ivr.flow import Caller, Collect, Digits, Input, Timeout
@@ -58,60 +58,39 @@ class HttapiSettings:
             raise ValueError("recordings is a folder or URL, and has no ! in it")
 
 
-class Httapi:
-    """The hook."""
+class Httapi(DocumentHook):
+    """The hook; ``source`` of a request is the FreeSWITCH's address."""
 
-    def __init__(self, desk: Desk, settings: HttapiSettings) -> None:
+    def __init__(self, desk: Desk, settings: HttapiSettings, *, count: Count = uncounted) -> None:
         """Refused: a weak secret, peers that are no networks."""
+        calls = DocumentCalls(desk, most=settings.calls, language=settings.language, count=count)
+        super().__init__("httapi", settings.path, calls, methods=("GET", "POST"), largest=_LARGEST)
         self._settings = settings
         self._peers = Peers(settings.peers)
         self._secret = SharedSecret(settings.secret) if settings.secret else None
         word = base64.b64encode(f"{settings.user}:{settings.password}".encode())
         self._credentials = b"Basic " + word if settings.user and settings.password else b""
-        self._calls = DocumentCalls(desk, most=settings.calls, language=settings.language)
 
-    @property
-    def path(self) -> str:
-        """With or without a secret at the end."""
-        return self._settings.path + "{secret:(/[^/]*)?}"
+    def _expects(self, source: str) -> bool:
+        return self._peers.allows(source)
 
-    async def close(self) -> None:
-        """Calls that stand are over."""
-        await self._calls.close()
-
-    async def handle(self, request: web.BaseRequest) -> web.Response:
-        """The peer and its secret first; who is not known gets 403 and nothing else."""
-        heard = await hear(request, _LARGEST) if self._peers.allows(request.remote or "") else None
-        if heard is None or not self._knows(heard):
-            return refused()
-        if heard.method not in ("GET", "POST"):
-            return web.Response(status=405, headers={"Allow": "GET, POST"})
-        try:
-            fields = heard.fields
-        except ValueError:
-            return web.Response(status=400)
-        return await self._step(fields)
-
-    def _knows(self, heard: Heard) -> bool:
+    def _proves(self, heard: Heard) -> bool:
         """All that is set has to be right."""
         if self._secret and not self._secret.good(heard):
             return False
         told = heard.headers("Authorization").encode("utf-8", "replace")
         return not self._credentials or hmac.compare_digest(told, self._credentials)
 
-    async def _step(self, fields: Mapping[str, str]) -> web.Response:
-        call_id = fields.get("session_id", "")
-        if not 0 < len(call_id) <= LONGEST_ID:
-            return web.Response(status=400)
-        if fields.get("exiting") == "true":
-            self._calls.end(call_id)
-            return xml(_written(ET.Element("work")))
-        number = fields.get(_STEP, "")
-        # Without its set-params permission FreeSWITCH tells no step; it never sends a request twice by itself.
-        step = int(number) if number.isascii() and number.isdigit() and len(number) <= 6 else None
+    def _read(self, fields: Mapping[str, str]) -> Step:
+        """Without its set-params permission FreeSWITCH tells no step; it never sends a request twice by itself."""
         code = fields.get(_NAME, "")
-        document = await self._calls.step(call_id, step, lambda asked: keyed(code, asked), self._caller(fields))
-        return xml(self._document(document))
+        return Step(
+            fields.get("session_id", ""),
+            fields.get("exiting") == "true",
+            number_of(fields.get(_STEP, "")),
+            lambda asked: keyed(code, asked),
+            self._caller(fields),
+        )
 
     def _caller(self, fields: Mapping[str, str]) -> Caller:
         """``auth``, ``mac`` and ``source`` come from the dialplan, the others with ``extended-data``."""
@@ -122,16 +101,23 @@ class Httapi:
         source = read_source(fields.get("source", "")) or read_source(fields.get("variable_sip_network_ip", ""))
         return Caller(mac, source, "httapi", authenticated=proven)
 
-    def _document(self, document: Document) -> bytes:
+    def _written(self, document: Document | None) -> bytes:
+        root = ET.Element("document", type="xml/freeswitch-httapi")
+        params, work = ET.SubElement(root, "params"), ET.SubElement(root, "work")
+        if document is not None:
+            ET.SubElement(params, _STEP).text = str(document.number)
+            self._fill(work, document)
+        written: bytes = ET.tostring(root, "utf-8", xml_declaration=True)
+        return written
+
+    def _fill(self, work: ET.Element, document: Document) -> None:
         said = document.said
-        work = ET.Element("work")
         if said.collect:
             self._gather(work, document, said.collect)
-        else:
-            if said.prompts:
-                ET.SubElement(work, "playback", file=self._files(document))
-            ET.SubElement(work, "hangup", cause="NORMAL_CLEARING")
-        return _written(work, document.number)
+            return
+        if said.prompts:
+            ET.SubElement(work, "playback", file=self._files(document))
+        ET.SubElement(work, "hangup", cause="NORMAL_CLEARING")
 
     def _gather(self, work: ET.Element, document: Document, collect: Collect) -> None:
         """A pause that has a binding waits for keys in silence."""
@@ -154,13 +140,3 @@ def keyed(code: str, collect: Collect) -> tuple[Input, ...]:
     """The key that was pressed; ``invalid`` or nothing for none."""
     keys = "".join(key for key in code[: max(64, collect.max_digits)] if key in _KEYS)
     return (Digits(keys),) if keys else (Timeout(),)
-
-
-def _written(work: ET.Element, number: int | None = None) -> bytes:
-    document = ET.Element("document", type="xml/freeswitch-httapi")
-    params = ET.SubElement(document, "params")
-    if number is not None:
-        ET.SubElement(params, _STEP).text = str(number)
-    document.append(work)
-    written: bytes = ET.tostring(document, "utf-8", xml_declaration=True)
-    return written

@@ -18,16 +18,20 @@ class Recordings:
         self._base = path
         self._files: dict[tuple[str, str], bytes] = {}
 
+    name = "recordings"
+    calls = 0
+
     @property
     def path(self) -> str:
-        """One file of one language."""
-        return self._base + "/{language}/{file}"
+        """Above the languages."""
+        return self._base
 
     async def close(self) -> None:
         """Nothing is held."""
 
-    async def handle(self, request: web.BaseRequest) -> web.Response:
+    async def handle(self, request: web.BaseRequest, source: str) -> web.Response:
         """A name that is none of ours, or a language without a folder, is looked for nowhere."""
+        del source
         if request.method not in ("GET", "HEAD"):
             return web.Response(status=405, headers={"Allow": "GET, HEAD"})
         language, _, file = request.path.removeprefix(self._base + "/").partition("/")

@@ -19,15 +19,17 @@ from typing import Final
 from aiohttp import web
 
 from ivr.adapters.callers import read_mac, read_source
-from ivr.adapters.conversation import Conversation, Said
+from ivr.adapters.conversation import Conversation, Count, Said, uncounted
 from ivr.adapters.hooks import hear
 from ivr.desk import Desk
-from ivr.flow import Caller, Digits, Note, Result, ResultKind, State
+from ivr.flow import Caller, Digits, Note, Played, Result, ResultKind, State
 from ivr.flow_table import Event
 
 LARGEST: Final = 4096
 """Bytes of a body: four short values."""
 _SHORTEST_TOKEN: Final = 16
+_TOKEN: Final = re.compile(rf"[A-Za-z0-9._~+/=-]{{{_SHORTEST_TOKEN},400}}")
+"""RFC 6750 section 2.1."""
 _CODE: Final = re.compile(r"[0-9]([0-9 -]{0,38}[0-9])?", re.ASCII)
 """Digits, in groups as they are printed."""
 _CHANNEL: Final = re.compile(r"[a-z0-9_-]{1,32}")
@@ -59,16 +61,16 @@ class Malformed(Exception):
 class AttemptsSettings:
     """Who may ask, and what its word is worth."""
 
-    token: str = field(repr=False)
-    """Bearer token of the telephone system."""
+    tokens: tuple[str, ...] = field(repr=False)
+    """Bearer tokens, one a telephone system; two of one system while it changes over."""
     path: str = "/api/v1/activation/attempts"
     vouched: bool = False
     """The system has authenticated the phone whose Mac it tells."""
 
     def __post_init__(self) -> None:
         """Refused: a token that can be guessed, or that no header carries."""
-        if len(self.token) < _SHORTEST_TOKEN or not self.token.isascii() or not self.token.isprintable():
-            raise ValueError(f"the token is at least {_SHORTEST_TOKEN} printable ASCII characters")
+        if not self.tokens or any(not _TOKEN.fullmatch(token) for token in self.tokens):
+            raise ValueError(f"a token is at least {_SHORTEST_TOKEN} letters, digits or any of - . _ ~ + / =")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +84,28 @@ class Entry:
 class Attempts:
     """The hook."""
 
-    def __init__(self, desk: Desk, settings: AttemptsSettings, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """One for each system that has a token."""
+    name = "rest"
+
+    def __init__(
+        self,
+        desk: Desk,
+        settings: AttemptsSettings,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        count: Count = uncounted,
+    ) -> None:
+        """One for all systems whose word is worth the same."""
         self._desk = desk
         self._settings = settings
+        self._tokens = [token.encode() for token in settings.tokens]
         self._clock = clock
+        self._count = count
+        self._tried_now = 0
+
+    @property
+    def calls(self) -> int:
+        """Attempts that are being looked at."""
+        return self._tried_now
 
     @property
     def path(self) -> str:
@@ -96,13 +115,15 @@ class Attempts:
     async def close(self) -> None:
         """Nothing outlives its request."""
 
-    async def handle(self, request: web.BaseRequest) -> web.Response:
+    async def handle(self, request: web.BaseRequest, source: str) -> web.Response:
         """The token first."""
+        if request.raw_path.partition("?")[0] != self.path:
+            return web.Response(status=404)
         if not self._knows(request.headers.get("Authorization", "")):
             return _problem(HTTPStatus.UNAUTHORIZED, "unauthorized", "A bearer token is needed.", challenge="Bearer")
         if request.method != "POST":
             return _problem(HTTPStatus.METHOD_NOT_ALLOWED, "method", "POST an attempt.", allow="POST")
-        heard = await hear(request, LARGEST)
+        heard = await hear(request, LARGEST, source)
         if heard is None:
             detail = f"At most {LARGEST} bytes, within ten seconds."
             return _problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large", detail)
@@ -113,24 +134,36 @@ class Attempts:
         return await self._tried(entry)
 
     def _knows(self, told: str) -> bool:
+        """All of them are compared, so that time tells nothing."""
         scheme, _, token = told.partition(" ")
-        return scheme.lower() == "bearer" and hmac.compare_digest(
-            token.encode("utf-8", "replace"), self._settings.token.encode()
-        )
+        word = token.encode("utf-8", "replace")
+        right = [hmac.compare_digest(word, known) for known in self._tokens]
+        return scheme.lower() == "bearer" and any(right)
 
     async def _tried(self, entry: Entry) -> web.Response:
-        """A code in a request is confirmed by having been sent."""
         desk = _Listening(self._desk)
-        conversation = Conversation(desk, entry.caller, self._clock)
+        conversation = Conversation(desk, entry.caller, self._clock, count=self._count)
+        self._tried_now += 1
         try:
-            said = await conversation.begin()
-            if said.collect:
-                said = await conversation.tell(Digits(entry.code + "#")) or said
-            if conversation.flow.state is State.CONFIRM:
-                said = await conversation.tell(Digits("1")) or said
+            said = await self._said(conversation, entry.code)
         finally:
+            self._tried_now -= 1
             conversation.end()
         return _answer(said, desk.result)
+
+    async def _said(self, conversation: Conversation, code: str) -> Said:
+        """A code in a request is whole, and confirmed by having been sent."""
+        said = await conversation.begin()
+        if said.collect:
+            # More digits than any open code has must not be cut to as many as one has: that would be another code.
+            most = said.collect.max_digits
+            keys = code if len(code) <= most else code[:1]
+            said = await conversation.tell(Digits(keys + "#")) or said
+        if conversation.flow.state is State.CONFIRM:
+            said = await conversation.tell(Digits("1")) or said
+        if said.closing:
+            await conversation.tell(Played())  # an answer is heard as soon as it is sent
+        return said
 
 
 class _Listening:

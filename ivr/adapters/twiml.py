@@ -9,16 +9,16 @@ from __future__ import annotations
 import math
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from aiohttp import web
-
 from ivr.adapters.callers import first_mac, read_mac
-from ivr.adapters.documents import LONGEST_ID, Document, DocumentCalls
-from ivr.adapters.hooks import hear, refused, xml
+from ivr.adapters.conversation import Count, uncounted
+from ivr.adapters.document_hook import DocumentHook, Step, number_of
+from ivr.adapters.documents import Document, DocumentCalls
+from ivr.adapters.hooks import Heard
 from ivr.adapters.signatures import Signature
 from ivr.desk import Desk
 from ivr.flow import Caller, Collect, Digits, Input, Timeout
@@ -63,63 +63,63 @@ class TwimlSettings:
             raise ValueError(f"{self.public_url!r}: public_url is http(s)://host/path, without ? and #")
 
 
-class Twiml:
+class Twiml(DocumentHook):
     """The hook, for Twilio, Telnyx, SignalWire, Kazoo and others of their kind."""
 
-    def __init__(self, desk: Desk, signature: Signature, settings: TwimlSettings) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        signature: Signature,
+        settings: TwimlSettings,
+        *,
+        name: str = "twiml",
+        count: Count = uncounted,
+    ) -> None:
         """Refused: GET where the signature leaves out what would stand in the URL; a language that nobody has."""
         if settings.get and not signature.covers_query:
             raise ValueError("this signature covers the body only, so GET would prove nothing")
+        calls = DocumentCalls(desk, most=settings.calls, language=settings.language, count=count)
+        methods = ("GET", "POST") if settings.get else ("POST",)
+        super().__init__(name, settings.path, calls, methods=methods, largest=_LARGEST)
         self._signature = signature
         self._settings = settings
-        self._calls = DocumentCalls(desk, most=settings.calls, language=settings.language)
         self._voices: dict[str, Prompts] = {}
         if settings.language:
             self._voices[settings.language] = Prompts(settings.own_prompts, settings.language)
 
-    @property
-    def path(self) -> str:
-        """With or without a secret at the end."""
-        return self._settings.path + "{secret:(/[^/]*)?}"
+    def _proves(self, heard: Heard) -> bool:
+        return self._signature.good(heard)
 
-    async def close(self) -> None:
-        """Calls that stand are over."""
-        await self._calls.close()
+    def _told(self, heard: Heard) -> Mapping[str, str]:
+        """Of a query that nobody has signed only the number that we put there."""
+        if self._signature.covers_query:
+            return heard.fields
+        return {_STEP: heard.fields.get(_STEP, ""), **replace(heard, query="").fields}
 
-    async def handle(self, request: web.BaseRequest) -> web.Response:
-        """The signature first; who has none gets 403 and nothing else."""
-        heard = await hear(request, _LARGEST)
-        if heard is None or not self._signature.good(heard):
-            return refused()
-        if heard.method != "POST" and not (heard.method == "GET" and self._settings.get):
-            return web.Response(status=405, headers={"Allow": "GET, POST" if self._settings.get else "POST"})
-        try:
-            fields = heard.fields
-        except ValueError:
-            return web.Response(status=400)
-        return await self._step(fields)
-
-    async def _step(self, fields: Mapping[str, str]) -> web.Response:
-        call_id = fields.get("CallSid", "")
-        if not 0 < len(call_id) <= LONGEST_ID:
-            return web.Response(status=400)
-        if fields.get("CallStatus") in _ENDED:
-            self._calls.end(call_id)
-            return xml(_written(ET.Element("Response")))
-        number = fields.get(_STEP, "")
-        step = int(number) if number.isascii() and number.isdigit() and len(number) <= 6 else 0
+    def _read(self, fields: Mapping[str, str]) -> Step:
         digits = fields.get("Digits", "")
-        document = await self._calls.step(call_id, step, lambda asked: keyed(digits, asked), self._caller(fields))
-        return xml(self._document(document))
+        return Step(
+            fields.get("CallSid", ""),
+            fields.get("CallStatus") in _ENDED,
+            number_of(fields.get(_STEP, "")) or 0,
+            lambda asked: keyed(digits, asked),
+            self._caller(fields),
+        )
 
     def _caller(self, fields: Mapping[str, str]) -> Caller:
         """The user that calls; headers of the phone are hints."""
         user = read_mac(fields.get("From", ""))
         hint = first_mac(fields.get(name, "") for name in _HEADERS)
-        return Caller(user or hint, "", "twiml", authenticated=bool(user) and self._settings.users_proven)
+        return Caller(user or hint, "", self.name, authenticated=bool(user) and self._settings.users_proven)
 
-    def _document(self, document: Document) -> bytes:
+    def _written(self, document: Document | None) -> bytes:
         response = ET.Element("Response")
+        if document is not None:
+            self._fill(response, document)
+        written: bytes = ET.tostring(response, "utf-8", xml_declaration=True)
+        return written
+
+    def _fill(self, response: ET.Element, document: Document) -> None:
         said = document.said
         if said.collect:
             again = f"{self._settings.public_url}?{_STEP}={document.number}"
@@ -130,7 +130,6 @@ class Twiml:
         else:
             self._say(response, document)
             ET.SubElement(response, "Hangup")
-        return _written(response)
 
     def _say(self, parent: ET.Element, document: Document) -> None:
         if self._settings.recordings:
@@ -173,8 +172,3 @@ def _gather(collect: Collect, action: str, method: str) -> dict[str, str]:
         "action": action,
         "method": method,
     }
-
-
-def _written(response: ET.Element) -> bytes:
-    written: bytes = ET.tostring(response, "utf-8", xml_declaration=True)
-    return written

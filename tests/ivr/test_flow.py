@@ -312,6 +312,7 @@ def test_keyed_digits_never_print() -> None:
         {"tries": 0},
         {"code_digits": 0},
         {"other_lengths": (0,)},
+        {"other_lengths": (8, 13)},
         {"silences": 0},
         {"first": 0.0},
         {"answer": -1.0},
@@ -323,7 +324,7 @@ def test_keyed_digits_never_print() -> None:
     ids=str,
 )
 def test_settings_that_could_not_work_are_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match=r"at least|above|exceeds"):
+    with pytest.raises(ValueError, match=r"at least|above|exceeds|shorter"):
         FlowSettings(**wrong)  # type: ignore[arg-type]  # each test has one of another type
 
 

@@ -94,4 +94,4 @@ def test_peers() -> None:
 
 def test_a_network_that_is_none_is_refused() -> None:
     with pytest.raises(ValueError, match="192"):
-        Peers(["192.0.2.1/24"])
+        Peers(["192.0.2.1/33"])

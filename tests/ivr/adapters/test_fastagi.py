@@ -120,7 +120,27 @@ async def test_no_more_calls_than_there_is_room_for(caplog: pytest.LogCaptureFix
         desk.slow.set()
         await asyncio.wait_for(first, 5)
         assert await peer(server.port, plain) != [], "room again"
-    assert "1 calls stand" in caplog.text
+    assert "finds as many calls as there may be" in caplog.text
+
+
+async def test_what_became_of_connections_is_counted_and_logged_once_in_a_while(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    counted: list[tuple[str, str]] = []
+    turns = iter([True, False, False])
+    server = FastAgi(
+        ScriptedDesk(),
+        FastAgiSettings(peers=LOOPBACK),
+        count=lambda metric, label: counted.append((metric, label)),
+        admits=lambda _: next(turns),
+    )
+    await server.start(port=0)
+    assert await peer(server.port, plain) != []
+    for _ in range(2):
+        assert await peer(server.port, plain) == []
+    await server.close()
+    assert counted == [("ivr_calls", "no_code"), ("agi_connections", "served"), *[("agi_connections", "rate")] * 2]
+    assert caplog.text.count("connects too often") == 1
 
 
 def keyed(code: str) -> Answer:

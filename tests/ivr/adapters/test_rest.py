@@ -25,7 +25,7 @@ RIGHT: dict[str, Any] = {"code": GOOD, "device": {"mac": "0004f2aabbcc"}}
 
 
 def hook(desk: ScriptedDesk, **more: Any) -> Attempts:
-    return Attempts(desk, AttemptsSettings(TOKEN, **more))
+    return Attempts(desk, AttemptsSettings(("another-systems-token", TOKEN), **more))
 
 
 @pytest.mark.asyncio
@@ -148,11 +148,26 @@ async def test_an_answer_that_does_not_come_is_an_error() -> None:
 @pytest.mark.parametrize("token", ["", "short", "fifteen-letters", "sixteen letters\n", "a-token-with-ümlaut"])
 def test_a_token_that_is_none_is_refused(token: str) -> None:
     with pytest.raises(ValueError, match="at least 16"):
-        AttemptsSettings(token)
+        AttemptsSettings((TOKEN, token))
+
+
+def test_without_any_token_nobody_is_let_in() -> None:
+    with pytest.raises(ValueError, match="at least 16"):
+        AttemptsSettings(())
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("code", [SHORT, GOOD + "0", GOOD + "2718"])
+async def test_a_code_is_not_cut_to_the_length_of_another(code: str) -> None:
+    desk = ScriptedDesk([ACCEPTED])
+    async with serving(hook(desk)) as web:
+        answer, body = await web.send("POST", PATH, json.dumps({**RIGHT, "code": code}).encode(), KNOWN)
+    assert (answer.status, json.loads(body)["type"]) == (422, "urn:activation:mistyped")
+    assert desk.asked == []
 
 
 def test_secrets_never_print() -> None:
-    assert TOKEN not in repr(AttemptsSettings(TOKEN))
+    assert TOKEN not in repr(AttemptsSettings((TOKEN,)))
     assert GOOD not in repr(read(json.dumps(RIGHT).encode(), vouched=False))
 
 

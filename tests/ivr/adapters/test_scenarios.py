@@ -117,7 +117,7 @@ def redeemed(scenario: Scenario) -> list[Result]:
 @each
 async def test_behind_a_request(scenario: Scenario) -> None:
     desk = ScriptedDesk(redeemed(scenario), settings=scenario.settings, refusal=scenario.refusal)
-    settings = AttemptsSettings("a-token-of-some-length", vouched=scenario.authenticated)
+    settings = AttemptsSettings(("a-token-of-some-length",), vouched=scenario.authenticated)
     headers = {"Authorization": "Bearer a-token-of-some-length"}
     wanted = list(posted(scenario))
     async with serving(Attempts(desk, settings)) as web:

@@ -64,7 +64,7 @@ async def test_httapi() -> None:
 
 
 async def test_rest() -> None:
-    settings = AttemptsSettings("a-token-of-some-length")
+    settings = AttemptsSettings(("a-token-of-some-length",))
     headers = {"Authorization": "Bearer a-token-of-some-length"}
     async with serving(Attempts(ScriptedDesk([WRONG, ACCEPTED]), settings)) as web:
         for code in (MISTYPED, GOOD, GOOD):

@@ -177,6 +177,16 @@ async def test_telnyx() -> None:
 
 
 @pytest.mark.asyncio
+async def test_what_telnyx_has_not_signed_is_not_keyed() -> None:
+    desk = ScriptedDesk([ACCEPTED])
+    body = urlencode({"CallSid": "v2:abc", "From": "0004f2aabbcc@sip.telnyx.com"}).encode()
+    async with serving(Twiml(desk, TelnyxSignature(TELNYX), TwimlSettings(PUBLIC, recordings=RECORDINGS))) as web:
+        await web.send("POST", PATH, body, telnyx(body))
+        await web.send("POST", f"{PATH}?step=1&Digits={GOOD}", body, telnyx(body))
+    assert (desk.asked, desk.causes) == ([], ["started", "silent", "gone"])
+
+
+@pytest.mark.asyncio
 async def test_kazoo_signs_nothing_and_gets() -> None:
     secret = "0123456789abcdef"
     desk = ScriptedDesk()

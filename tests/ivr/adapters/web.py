@@ -11,31 +11,35 @@ from contextlib import asynccontextmanager
 from urllib.parse import urlencode, urlsplit
 
 from aiohttp import ClientResponse, ClientSession
-from aiohttp.test_utils import TestServer
+from aiohttp.test_utils import RawTestServer
 from yarl import URL
 
-from ivr.adapters import Hook, application
+from ivr.adapters import Hook, Hooks
 from tests.ivr.adapters.person import End, Person
 
 TOKEN = "12345678901234567890123456789012"
 PUBLIC = "https://pbx.example.com/activation/twiml"
 SECRET = "a-secret-of-some-length"
+CALLER = {"From": "sip:0004f2aabbcc@example.sip.twilio.com"}
+PHONE = {"mac": "0004F2AABBCC", "source": "192.0.2.7", "auth": "0004f2aabbcc"}
 Verbs = list[ET.Element]
 
 
 @asynccontextmanager
 async def serving(*hooks: Hook) -> AsyncIterator[Web]:
     """A real server on a free port, and a client for it."""
-    async with TestServer(application(*hooks)) as server, ClientSession() as session:
-        yield Web(session, server)
+    served = Hooks(*hooks)
+    async with RawTestServer(served.handle) as server, ClientSession() as session:
+        yield Web(session, str(server.make_url("/")))
+        await served.close()
 
 
 class Web:
     """Remembers what went over the wire."""
 
-    def __init__(self, session: ClientSession, server: TestServer) -> None:
+    def __init__(self, session: ClientSession, base: str) -> None:
         self._session = session
-        self._server = server
+        self._base = base.rstrip("/")
         self.transcript: list[str] = []
 
     async def send(
@@ -48,7 +52,7 @@ class Web:
         chunked: bool = False,
     ) -> tuple[ClientResponse, bytes]:
         """``target`` is sent as it is, already escaped; a chunked body does not say how long it is."""
-        url = URL(str(self._server.make_url("/")).rstrip("/") + target, encoded=True)
+        url = URL(self._base + target, encoded=True)
         self.transcript += [f"> {method} {target}", *(f"> {name}: {value}" for name, value in (headers or {}).items())]
         self.transcript += [f"> {body.decode('utf-8', 'replace')}"] if body else []
         async with self._session.request(
@@ -70,36 +74,45 @@ def signed(url: str, form: Mapping[str, str], token: str = TOKEN) -> str:
 class Twilio:
     """Acts a call out: posts, speaks the verbs, gathers."""
 
-    def __init__(self, web: Web, person: Person, call: str = "CA0123456789abcdef", *, get: bool = False) -> None:
+    def __init__(
+        self,
+        web: Web,
+        person: Person,
+        call: str = "CA0123456789abcdef",
+        *,
+        get: bool = False,
+        public: str = PUBLIC,
+        caller: Mapping[str, str] = CALLER,
+    ) -> None:
+        """``public`` is the hook's address, ``caller`` what is said of who calls."""
         self._web = web
         self._person = person
         self._call = call
         self._get = get
+        self._public = public
+        self._caller = caller
         self.hung_up = False
 
     async def post(self, query: str = "", **fields: str) -> Verbs:
-        form = {"CallSid": self._call, "From": "sip:0004f2aabbcc@example.sip.twilio.com", "To": "sip:activate@x"}
-        form |= {"CallStatus": "in-progress", **fields}
+        form = {"CallSid": self._call, **self._caller, "To": "sip:activate@x", "CallStatus": "in-progress", **fields}
         status, body = await self.raw(form, query)
         assert status == 200
         return list(ET.fromstring(body))
 
     async def raw(self, form: Mapping[str, str], query: str = "") -> tuple[int, bytes]:
-        path = urlsplit(PUBLIC).path
+        path = urlsplit(self._public).path
         if self._get:
             full = "&".join(part for part in (query, urlencode(form)) if part)
-            url = f"{PUBLIC}?{full}"
-            answer, body = await self._web.send(
-                "GET", f"{path}?{full}", headers={"X-Twilio-Signature": signed(url, {})}
-            )
+            answer, body = await self._web.send("GET", f"{path}?{full}", headers=self.proof(f"?{full}", {}))
             return answer.status, body
         suffix = f"?{query}" if query else ""
-        headers = {
-            "Content-Type": "application/x-www-form-urlencoded; charset=UTF-8",
-            "X-Twilio-Signature": signed(PUBLIC + suffix, form),
-        }
+        headers = {"Content-Type": "application/x-www-form-urlencoded; charset=UTF-8", **self.proof(suffix, form)}
         answer, body = await self._web.send("POST", path + suffix, urlencode(form).encode(), headers)
         return answer.status, body
+
+    def proof(self, suffix: str, form: Mapping[str, str]) -> dict[str, str]:
+        """The headers that sign a request."""
+        return {"X-Twilio-Signature": signed(self._public + suffix, form)}
 
     async def call(self) -> None:
         verbs = await self.post()
@@ -136,17 +149,28 @@ def played(verbs: Verbs) -> tuple[str, ...]:
 class FreeSwitch:
     """Acts a call out: asks for documents, plays, tells the keys that a binding matches."""
 
-    def __init__(self, web: Web, person: Person, session: str = "0f3ac1f2-7a5b-4e34-9d1c-5b7c1d9a2e11") -> None:
+    def __init__(
+        self,
+        web: Web,
+        person: Person,
+        session: str = "0f3ac1f2-7a5b-4e34-9d1c-5b7c1d9a2e11",
+        *,
+        secret: str = SECRET,
+        phone: Mapping[str, str] = PHONE,
+    ) -> None:
+        """``phone`` is what the dialplan tells of it."""
         self._web = web
         self._person = person
         self._session = session
+        self._path = f"/activation/httapi/{secret}"
+        self._phone = phone
         self._step = ""
         self.hung_up = False
 
     async def get(self, **fields: str) -> Verbs:
-        form = {"session_id": self._session, "hostname": "fs1", "mac": "0004F2AABBCC", "source": "192.0.2.7"}
-        form |= {"auth": "0004f2aabbcc"} | ({"step": self._step} if self._step else {}) | fields
-        answer, body = await self._web.send("GET", f"/activation/httapi/{SECRET}?{urlencode(form)}")
+        form = {"session_id": self._session, "hostname": "fs1", **self._phone}
+        form |= ({"step": self._step} if self._step else {}) | fields
+        answer, body = await self._web.send("GET", f"{self._path}?{urlencode(form)}")
         assert (answer.status, answer.content_type) == (200, "text/xml")
         document = ET.fromstring(body)
         assert document.attrib == {"type": "xml/freeswitch-httapi"}
