@@ -22,9 +22,10 @@ from provisioner.activation_limits import limits_of
 from provisioner.activation_offer import is_within, networks_of
 from provisioner.activation_verdict import MISFITS, Attempt, Cause, Outcome, Redemption, answer
 from provisioner.codes import checks, normalise
-from provisioner.errors import Conflict, StoreFailed
+from provisioner.errors import Conflict, IvrUnsupportedModel, ModelUnsupported, StoreFailed
 from provisioner.events import Repeats
 from provisioner.model import Device, Event, Model
+from provisioner.preconditions import Preconditions
 from provisioner.settings import Settings
 from provisioner.store import codes, devices
 from provisioner.store.budgets import clear_budgets, hold, read_budgets, write_budgets
@@ -36,7 +37,7 @@ WAITING: Final = 200
 """Attempts that may wait for their turn: at a few milliseconds each the last still hears its answer within a second."""
 AGAIN: Final = 60.0
 """s after which to call again when all was busy."""
-_RIGHTFUL: Final = frozenset({Cause.HAS_PHONE, Cause.NO_LINE})
+_RIGHTFUL: Final = frozenset({Cause.HAS_PHONE, Cause.NO_LICENSE, Cause.NO_NUMBER, Cause.NO_LINE})
 """The code and the phone were right, and something else is in the way: no guess."""
 _DEVICE: Final = "device"
 """The one budget of the caller's own: whoever is put off for another hears that all lines are busy."""
@@ -54,6 +55,7 @@ class Activation:
         settings: Settings,
         *,
         clock: Callable[[], float] = time.time,
+        wanted: Preconditions | None = None,
     ) -> None:
         self._store = store
         self._drivers = drivers
@@ -62,6 +64,7 @@ class Activation:
         self._window = settings.activation_window
         self._networks = networks_of(settings.activation_networks)
         self._clock = clock
+        self._wanted = wanted or Preconditions()
         self._repeats = Repeats()
         self._turns = asyncio.Semaphore(1)
         self._waiting = 0
@@ -87,7 +90,8 @@ class Activation:
                 )
             model = self._model(device.vendor, device.model) if device else self._model(attempt.vendor, attempt.model)
             if not offered or model is None or not model.ivr_activation:
-                return await self._finished(self._unsupported(attempt, now, "" if offered else Cause.NOT_OFFERED))
+                cause = _unable(model) if offered else Cause.NOT_OFFERED.value
+                return await self._finished(self._unsupported(attempt, now, cause))
         except StoreFailed as error:
             _LOG.warning("a caller was not looked at: %s", error.cause)
             return Redemption(Outcome.BUSY, retry_after=AGAIN)
@@ -139,7 +143,7 @@ class Activation:
     async def _redeem(self, attempt: Attempt, now: float, binding: bool) -> Redemption:
         claimed = self._model(attempt.vendor, attempt.model)
         if claimed is not None and not claimed.ivr_activation:
-            return await self._unsupported(attempt, now)
+            return await self._unsupported(attempt, now, _unable(claimed))
         if not checks(attempt.code):
             await self._mention(attempt, Event("code_mistyped", now))
             return Redemption(Outcome.MISTYPED)
@@ -148,9 +152,10 @@ class Activation:
             device = await devices.find_device(connection, attempt.mac)
             model = self._model(device.vendor, device.model) if device else claimed
             if model is not None and model.ivr_activation:
-                entry = Entry.of(connection, self._store.box, attempt, model, Rules(now, self._window, self._reach))
+                rules = Rules(now, self._window, self._reach, self._wanted)
+                entry = Entry.of(connection, self._store.box, attempt, model, rules)
                 return await self._counted(entry, device, binding)
-        return await self._unsupported(attempt, now)
+        return await self._unsupported(attempt, now, _unable(model))
 
     async def _counted(self, entry: Entry, device: Device | None, binding: bool) -> Redemption:
         """Within its budgets look at the code, and count it when it was wrong."""
@@ -227,9 +232,8 @@ class Activation:
             await _tell(entry, event, budget=kind, wait=f"{waits[kind]:.0f} s", **repeated)
         return _answer_of(waits)
 
-    async def _unsupported(self, attempt: Attempt, now: float, cause: str = "") -> Redemption:
-        told = {"cause": str(cause)} if cause else {}
-        await self._mention(attempt, Event("code_unsupported", now, severity="warning", details=told))
+    async def _unsupported(self, attempt: Attempt, now: float, cause: str) -> Redemption:
+        await self._mention(attempt, Event("code_unsupported", now, severity="warning", details={"cause": cause}))
         return Redemption(Outcome.UNSUPPORTED)
 
     async def _mention(self, attempt: Attempt, event: Event) -> None:
@@ -249,6 +253,11 @@ class Activation:
     def _model(self, vendor: str, model: str) -> Model | None:
         driver = self._drivers.get(vendor)
         return model_named(driver.manifest, model) if driver and model else None
+
+
+def _unable(model: Model | None) -> str:
+    """Why a phone of this model cannot be activated by a code, in the words of who issues them."""
+    return ModelUnsupported.kind if model is None else IvrUnsupportedModel.kind
 
 
 def _waits(mine: Sequence[Budget], standings: Mapping[str, Standing], now: float) -> Mapping[str, float]:

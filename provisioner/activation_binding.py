@@ -15,8 +15,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from provisioner.activation_verdict import Attempt, Case, Cause, Outcome, Redemption, objection
 from provisioner.codes import ActivationCode, masked
 from provisioner.events import printable
+from provisioner.fleet_desk import extension_of
 from provisioner.model import Device, DeviceState, Mac, Model, Scope
 from provisioner.neutral import ACTIVATION
+from provisioner.preconditions import Phones, Preconditions, phones_of
 from provisioner.store import codes, devices
 from provisioner.store.database import Change, change_on
 from provisioner.store.journal import find_seen
@@ -35,6 +37,8 @@ class Rules(NamedTuple):
     """s after it got its first line that a phone may be given further ones, and may repeat its code."""
     reach: Callable[[str], bool]
     """Whether devices at an address are offered activation though nobody has added them."""
+    wanted: Preconditions
+    """What the extension's account must have, as when the code was issued."""
 
 
 @dataclass(slots=True)
@@ -131,8 +135,8 @@ async def is_again(entry: Entry) -> Redemption | None:
         return None
     if one.ended is None or entry.now - one.ended >= entry.rules.window:
         return None
-    bound = await devices.binding_of_extension(entry.connection, one.extension)
-    if bound is None or bound.mac != mac:
+    bound = (await phones_of(entry.connection, one.extension, one.account)).on(mac)
+    if bound is None:
         return None
     return Redemption(Outcome.ACCEPTED, one.number, mac, bound.line)
 
@@ -141,7 +145,7 @@ async def preview(entry: Entry) -> Redemption | Cause:
     """Whose extension it would be, as far as can be told without the lock."""
     if (code := entry.code) is None:
         return Cause.UNKNOWN
-    line = await _line_for(entry, code, await devices.binding_of_extension(entry.connection, code.extension))
+    line = await _line_for(entry, code, await phones_of(entry.connection, code.extension, code.account))
     return line if isinstance(line, Cause) else Redemption(Outcome.ACCEPTED, code.number, line=line)
 
 
@@ -154,14 +158,14 @@ async def accept(entry: Entry, box: SecretBox) -> Redemption | Cause:
         cause = entry.objection(device)
         if code is None or cause is not None:
             return cause or Cause.UNKNOWN
-        holder = await devices.binding_of_extension(change.connection, code.extension)
-        line = await _line_for(entry, code, holder)
+        phones = await phones_of(change.connection, code.extension, code.account)
+        line = await _line_for(entry, code, phones)
         if isinstance(line, Cause):
             return line
         if not await codes.redeem_code(change.connection, code.id, entry.attempt.mac, entry.now):
             return Cause.USED
         await _place(change, entry, code, device)
-        replaced = await _rebind(change, code, entry.attempt.mac, line, holder)
+        replaced = await _rebind(change, code, entry.attempt.mac, line, phones)
         told = {"line": str(line), **entry.whose(), **told_of(entry.attempt)}
         if replaced:
             told["replaced"] = replaced
@@ -169,15 +173,25 @@ async def accept(entry: Entry, box: SecretBox) -> Redemption | Cause:
     return Redemption(Outcome.ACCEPTED, code.number, entry.attempt.mac, line, replaced)
 
 
-async def _line_for(entry: Entry, code: ActivationCode, holder: Binding | None) -> int | Cause:
+async def _line_for(entry: Entry, code: ActivationCode, phones: Phones) -> int | Cause:
     """The line the extension is on already, else the first that is free: an ATA has a code for each of its ports."""
     mac = entry.attempt.mac
-    if holder is not None and holder.mac == mac:
-        return holder.line
-    if holder is not None and not code.replaces:
+    if (own := phones.on(mac)) is not None:
+        return own.line
+    if (lacking := await _lacking(entry, code)) is not None:
+        return lacking
+    if phones.full and not code.replaces:
         return Cause.HAS_PHONE
     taken = {one.line for one in await devices.bindings_of(entry.connection, mac, active=True)}
     return next((line for line in range(1, entry.model.lines + 1) if line not in taken), Cause.NO_LINE)
+
+
+async def _lacking(entry: Entry, code: ActivationCode) -> Cause | None:
+    """What was there when the code was issued and is not there any more."""
+    found = await extension_of(entry.connection, code.extension, code.account)
+    if await entry.rules.wanted.license(entry.connection, found):
+        return Cause.NO_LICENSE
+    return Cause.NO_NUMBER if await entry.rules.wanted.number(entry.connection, found) else None
 
 
 async def _place(change: Change, entry: Entry, code: ActivationCode, device: Device | None) -> None:
@@ -193,17 +207,18 @@ async def _place(change: Change, entry: Entry, code: ActivationCode, device: Dev
         change.audit("device_moved", mac=mac, account=code.account, site=code.site, before=code.account)
 
 
-async def _rebind(change: Change, code: ActivationCode, mac: Mac, line: int, holder: Binding | None) -> Mac | None:
-    """Free the extension where it was and bind it here; the device it was taken from."""
+async def _rebind(change: Change, code: ActivationCode, mac: Mac, line: int, phones: Phones) -> Mac | None:
+    """Free the extension where it was, when the code says so, and bind it here; the device it was taken from."""
     change.touch(Scope.DEVICE, mac)
-    if holder is not None and holder.mac == mac:
+    if phones.on(mac) is not None:
         return None
     told = {"extension": code.extension, "number": code.number, "cause": "code"}
-    if holder is not None:
-        await devices.end_binding(change.connection, holder.mac, holder.line, change.at)
-        change.touch(Scope.DEVICE, holder.mac)
-        change.audit("line_unbound", mac=holder.mac, line=str(holder.line), **told)
-    bound = Binding(mac, line, code.extension, code.number, "", change.at, None, ACTOR, "code")
+    if (gone := phones.given_up(mac) if code.replaces else None) is not None:
+        await devices.end_binding(change.connection, gone.mac, gone.line, change.at)
+        change.touch(Scope.DEVICE, gone.mac)
+        change.audit("line_unbound", mac=gone.mac, line=str(gone.line), **told)
+    slot = phones.slot(gone)
+    bound = Binding(mac, line, code.extension, code.number, "", change.at, None, ACTOR, "code", slot)
     await devices.insert_binding(change.connection, bound)
     change.audit("line_bound", mac=mac, line=str(line), **told)
-    return holder.mac if holder else None
+    return gone.mac if gone else None

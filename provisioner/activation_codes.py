@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
@@ -31,7 +31,9 @@ from provisioner.errors import (
 from provisioner.fleet_desk import Desk, account_of, device_of, extension_of, site_of
 from provisioner.fleet_progress import arrival
 from provisioner.model import Device, Event, Mac, Model
+from provisioner.preconditions import Preconditions, phones_of
 from provisioner.progress import Progress
+from provisioner.rights import OPERATOR, Principal
 from provisioner.settings import Settings
 from provisioner.store import codes, devices, people
 from provisioner.store.budgets import clear_budgets
@@ -39,33 +41,13 @@ from provisioner.store.database import Change, Store
 from provisioner.store.journal import write_events
 from provisioner.store.rows import Extension
 from provisioner.vendor import VendorDriver, model_named
+from provisioner.welcome import NOT_MAILED, Mailed, Welcome
 
 _SHORTEST: Final = 3600.0
 _LONGEST: Final = 7_776_000.0
 _TRIES: Final = 10
 """Codes drawn until one was never used; with 8 digits and many codes one in a thousand was."""
 _DAY: Final = 86_400.0
-
-Hook = Callable[[AsyncConnection, Extension], Awaitable[str]]
-"""Says why this extension may not have a code; empty when it may."""
-
-
-async def _everybody_licensed(_connection: AsyncConnection, _extension: Extension) -> str:
-    return ""
-
-
-async def _dialled(_connection: AsyncConnection, extension: Extension) -> str:
-    if any(letter.isdecimal() for letter in extension.number):
-        return ""
-    return f"extension {extension.number} has no digit in it, so nobody can dial it: give its user one with a number"
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """What an account must have for a code to be issued, asked in the transaction that issues it."""
-
-    license: Hook = _everybody_licensed
-    number: Hook = _dialled
 
 
 class Check(NamedTuple):
@@ -95,6 +77,7 @@ class Issued:
 
     code: str = field(repr=False)
     about: ActivationCode
+    mailed: Mailed = NOT_MAILED
 
     @property
     def expires(self) -> float:
@@ -111,15 +94,17 @@ class Codes(Desk):
         drivers: Mapping[str, VendorDriver],
         settings: Settings,
         *,
-        actor: str = "administrator",
+        actor: str = "",
         clock: Callable[[], float] = time.time,
         entropy: Callable[[int], bytes] = secrets.token_bytes,
-        policy: Policy | None = None,
+        wanted: Preconditions | None = None,
+        principal: Principal = OPERATOR,
     ) -> None:
-        super().__init__(store, drivers, actor=actor, clock=clock)
+        super().__init__(store, drivers, actor=actor, clock=clock, principal=principal)
         self._settings = settings
         self._entropy = entropy
-        self._policy = policy or Policy()
+        self._wanted = wanted or Preconditions()
+        self._welcome = Welcome(store.box, settings)
 
     async def issue(
         self,
@@ -131,8 +116,12 @@ class Codes(Desk):
         mac: Mac | None = None,
         site: str = "",
         replace: bool = False,
+        mail: bool | None = None,
     ) -> Issued:
-        """A code for an extension that has none; the error's kind says which precondition is missing."""
+        """A code for an extension that has none; the error's kind says which precondition is missing.
+
+        ``mail``: send it to the extension's user; None: as mail.on_issue says.
+        """
         async with self._change() as change:
             found = await _meant(change.connection, extension, account)
             ties = await self._ties(change.connection, found, (model, ""), mac, site, replace)
@@ -142,10 +131,15 @@ class Codes(Desk):
                     f"extension {found.number} has a code already, which is {one.state}: "
                     "`provisioner code reveal` reads it, `provisioner code reissue` replaces it"
                 )
-            return await self._issue(change, found, ties, self._life(life))
+            return await self._mailed(change, found, await self._issue(change, found, ties, self._life(life)), mail)
 
-    async def reissue(self, extension: str, *, account: str = "", life: float | None = None) -> Issued:
-        """Another code with the same ties; the one before is worth nothing from now on."""
+    async def reissue(
+        self, extension: str, *, account: str = "", life: float | None = None, mail: bool | None = None
+    ) -> Issued:
+        """Another code with the same ties; the one before is worth nothing from now on.
+
+        ``mail``: None also sends it to whom that one was sent.
+        """
         async with self._change() as change:
             found, before = await self._current(change, extension, account)
             if before.state_at(change.at) is not CodeState.EXPIRED:
@@ -155,7 +149,8 @@ class Codes(Desk):
             mac = Mac(before.mac) if before.mac else None
             model = (before.model, before.vendor)
             ties = await self._ties(change.connection, found, model, mac, before.site, before.replaces)
-            return await self._issue(change, found, ties, self._life(life))
+            issued = await self._issue(change, found, ties, self._life(life))
+            return await self._mailed(change, found, issued, mail, before.id)
 
     async def reveal(self, extension: str, *, account: str = "") -> Issued:
         """The digits again; that they were read is an event, written before they are told."""
@@ -254,8 +249,8 @@ class Codes(Desk):
         return found[0] if len(found) == 1 else None
 
     async def _checks(self, connection: AsyncConnection, found: Extension, ties: Ties) -> list[Check]:
-        unlicensed = await self._policy.license(connection, found)
-        numberless = await self._policy.number(connection, found)
+        unlicensed = await self._wanted.license(connection, found)
+        numberless = await self._wanted.number(connection, found)
         return [
             Check("license", NoLicense(unlicensed) if unlicensed else None),
             Check("number", NoNumber(numberless) if numberless else None),
@@ -279,6 +274,11 @@ class Codes(Desk):
         told = {name: value for name, value in tied.items() if value}
         change.audit("code_issued", mac=one.mac, life=f"{life:.0f} s", **told, **_named(one))
         return Issued(code, one)
+
+    async def _mailed(
+        self, change: Change, found: Extension, issued: Issued, mail: bool | None, before: str = ""
+    ) -> Issued:
+        return replace(issued, mailed=await self._welcome.of_code(change, found, issued.about, mail, before))
 
     async def _fresh(self, connection: AsyncConnection) -> str:
         """Digits that no code here has or had."""
@@ -317,13 +317,13 @@ def _named(one: ActivationCode) -> dict[str, str]:
 
 
 async def _taken(connection: AsyncConnection, found: Extension, ties: Ties) -> Conflict | None:
-    """One physical phone an extension."""
-    bound = await devices.binding_of_extension(connection, found.id)
-    if bound is None or ties.replaces:
+    """One physical phone an extension, or as many as its account's policy says."""
+    phones = await phones_of(connection, found.id, found.account)
+    if not phones.full or ties.replaces:
         return None
     return ExtensionHasPhone(
-        f"extension {found.number} is on line {bound.line} of {bound.mac.colons}: unbind it there, or say that the "
-        "phone that keys in the code shall replace that one (--replace)"
+        f"extension {found.number} is on {phones.told}: unbind it there, or say that the phone that keys in the code "
+        "shall replace that one (--replace)"
     )
 
 

@@ -40,7 +40,10 @@ _EXPIRY: Final = 120
 """s: shorter than most routers forget a UDP flow, over which the phone is told that it is activated."""
 _CODECS: Final = ("pcmu", "pcma")
 _HEAD_START: Final = 4
-"""s to key in an emergency number behind the lifted handset, before the prompts are dialled."""
+"""s to key in an emergency number behind the lifted handset, before the prompts are dialled.
+
+A model that cannot wait dials nothing by itself then: its user has a dial tone, and reads on the label what to dial.
+"""
 _HOUR: Final = 3600.0
 _REMEMBERED: Final = 4096
 """Devices whose offer was told within the hour; beyond it the oldest may be told again."""
@@ -152,13 +155,14 @@ def networks_of(texts: Iterable[str]) -> tuple[Network, ...]:
 def label_of(model: Model, number: str, emergency: bool) -> str:
     """What the phone shows at its line. The first word is the one that small screens keep.
 
-    A phone that dials as soon as its handset is lifted promises nothing: nobody can be quicker.
+    Nobody is quicker than a phone that dials as soon as its handset is lifted: where emergency numbers can be dialled,
+    such a model does not, and the prompts have to be dialled as well.
     """
+    waits = neutral.HOTLINE_DELAY.name not in model.refuses
     if not model.ivr_activation:
         text = "Ask your administrator"
-    elif neutral.HOTLINE.name in model.refuses:
+    elif neutral.HOTLINE.name in model.refuses or (emergency and not waits):
         text = f"Activate: dial {number}"
     else:
         text = "Activate"
-    at_once = neutral.HOTLINE_DELAY.name in model.refuses and neutral.HOTLINE.name not in model.refuses
-    return text if emergency and not (at_once and model.ivr_activation) else f"{text} (no emergency calls)"
+    return text if emergency else f"{text} (no emergency calls)"

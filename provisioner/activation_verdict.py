@@ -30,7 +30,7 @@ class Outcome(StrEnum):
     LOCKED = "locked"
     """Too many wrong codes: ``retry_after`` says when the next may be tried."""
     UNSUPPORTED = "unsupported"
-    """This model is activated by its MAC: ask the administrator."""
+    """This phone is not activated by a code as things are: ask the administrator."""
     BUSY = "busy"
     """Not looked at, and nothing was counted: try again."""
 
@@ -52,6 +52,8 @@ class Cause(StrEnum):
     MAC = "mac"
     MODEL = "model"
     SITE = "site"
+    NO_LICENSE = "no_license"
+    NO_NUMBER = "no_number"
     HAS_PHONE = "extension_has_phone"
     NO_LINE = "no_free_line"
 
@@ -72,6 +74,8 @@ ANSWERS: Final[Mapping[Cause, Outcome]] = MappingProxyType(
         Cause.MAC: Outcome.WRONG_DEVICE,
         Cause.MODEL: Outcome.WRONG_MODEL,
         Cause.SITE: Outcome.WRONG_SITE,
+        Cause.NO_LICENSE: Outcome.UNSUPPORTED,
+        Cause.NO_NUMBER: Outcome.UNSUPPORTED,
         Cause.HAS_PHONE: Outcome.EXPIRED,
         Cause.NO_LINE: Outcome.WRONG_DEVICE,
     }

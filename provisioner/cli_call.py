@@ -105,7 +105,12 @@ def _burnt_in(data: Path, vendor: str, mac: Mac) -> tuple[Path | None, Path | No
 @click.option("--most", type=_SECONDS, default=120.0, metavar="S", help="Longest call.  [default: 120]")
 @click.option("--wait", type=_SECONDS, default=10.0, metavar="S", help="For the check-sync after it.  [default: 10]")
 @click.option("--save", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="What was heard, WAV.")
-@click.option("--dial", default="", metavar="NUMBER", help="Dialled by hand, on a phone that dials nothing by itself.")
+@click.option(
+    "--dial",
+    default="",
+    metavar="NUMBER",
+    help="Dialled by hand where no line dials by itself.  [default: as its label says]",
+)
 @click.option("--sip", default="", metavar="HOST:PORT", help="Where its SIP goes.  [default: its line's server]")
 @click.option("--vendor", default="", metavar="VENDOR", help="poly or yealink.  [default: as the inventory has it]")
 @click.option("--model", default="", metavar="MODEL", help="VVX 411, T46S, ...  [default: as the inventory has it]")

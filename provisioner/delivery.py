@@ -125,7 +125,7 @@ class Delivery:
         return Intake(file, cap, self._record(visit, proven, file, ask), rank_of(view, file.kind))
 
     async def keep(self, visit: Visit, intake: Intake, body: bytes) -> None:
-        """Put an uploaded body in place of the device's earlier one, durable when it returns."""
+        """Put an uploaded body in place of its owner's earlier one, durable when it returns."""
         await self.uploads.put(intake.record.mac, intake.file.name, intake.file.kind, body)
         visit.view = None  # it lists the uploads, so this connection reads again
         self.recorder.fetch(replace(intake.record, status=201, size=len(body)))
@@ -306,12 +306,12 @@ class Delivery:
     # --- with what -----------------------------------------------------------------------------------
 
     async def _body(self, visit: Visit, proven: Proven, view: BootView, file: DeviceFile, now: float) -> bytes:
-        """The device's own last upload where it sent one, otherwise what its vendor's driver renders.
+        """What the device sent last for its owner, otherwise what its vendor's driver renders.
 
-        What a phone that waits for activation sent was its former user's: the next one gets none of it.
+        What a phone without a line sends lay in its memory and was its former user's: who waits for it gets none of it.
         """
         if file.upload and file.name in view.uploads and not self._waits(visit, proven, view):
-            stored = await self.uploads.get(proven.mac, file.name)
+            stored = await self.uploads.get(proven.mac, file.name, view.owner)
             if stored is not None:
                 return stored
         config = self._config(visit, proven, view, file, now)

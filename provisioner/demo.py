@@ -1,4 +1,4 @@
-"""The demonstration: a real server, real TLS, six simulated phones, and a table of what the server decided about each.
+"""The demonstration: a real server, seven simulated phones, and a table of what the server decided about each.
 
 Rule: the phone says what it got, the server says what it thought of the phone; the two are read apart and compared.
 """
@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Final
 
 from provisioner import demo_cast, demo_table, settings, trust
+from provisioner.activation_codes import Codes
+from provisioner.demo_activation import activate, is_written
 from provisioner.demo_cast import CAST, Part, burnt_in
 from provisioner.demo_table import Addresses, Scene
 from provisioner.errors import Conflict, Unusable
@@ -29,6 +31,7 @@ from provisioner.pki import make_factory
 from provisioner.run_directory import already_runs, read_addresses, running_pid
 from provisioner.settings import Settings
 from provisioner.simulator import BootReport, Phone, Step, boot, load_persona
+from provisioner.simulator.caller_story import CallStory
 from provisioner.store.database import Store
 from provisioner.vendors import drivers
 
@@ -42,6 +45,8 @@ _RECENT: Final = 200
 """Events looked through for the one that is meant."""
 _SKEW: Final = 1.0
 """s the server's times may lie before ours: it notes a request when its head is read."""
+_PROMPTS: Final = {"PROVISIONER_IVR_PORT": "0"}
+"""The activation prompts take any free port, unless the caller's environment names one: phones are told which."""
 _LOOK: Final = 0.1
 """s between two looks for something that another process will have written."""
 
@@ -118,7 +123,7 @@ async def _evening(configured: Settings, phones: Mapping[Part, Phone], url: str)
     async with Store.of(configured) as store:
         fleet = Fleet(store, known, actor="demo")
         await demo_cast.seed(fleet)
-        return await play(fleet, phones, url)
+        return await play(fleet, Codes(store, known, configured, actor="demo"), phones, url)
 
 
 # --- the server ---------------------------------------------------------------------------------------
@@ -135,7 +140,7 @@ def running_server(data: Path, port: int) -> Iterator[tuple[subprocess.Popen[byt
             stdin=subprocess.DEVNULL,
             stdout=words,
             stderr=words,
-            env={**os.environ, **_knobs(port)},
+            env={**_PROMPTS, **os.environ, **_knobs(port)},
             process_group=0,  # Ctrl-C is ours to pass on, once
         )
     try:
@@ -186,24 +191,51 @@ def stop(server: subprocess.Popen[bytes]) -> None:
 # --- the play -----------------------------------------------------------------------------------------
 
 
-async def play(fleet: Fleet, phones: Mapping[Part, Phone], url: str) -> list[Scene]:
-    """Boot each phone in turn and ask the server's records what it made of it."""
-    scenes = []
-    for part, phone in phones.items():
-        demo_table.note(f"booting {part.title} ...")
-        scenes.append(await _scene(fleet, part, phone, url))
-    return scenes
+async def play(fleet: Fleet, codes: Codes, phones: Mapping[Part, Phone], url: str) -> list[Scene]:
+    """Boot each phone in turn, while who has to call first is on the telephone; the scenes in the order of the cast."""
+
+    async def callers() -> list[Scene]:
+        return [await _activation(fleet, codes, part, phone, url) for part, phone in phones.items() if part.waits]
+
+    async def others() -> list[Scene]:
+        return [await _boot(fleet, part, phone, url) for part, phone in phones.items() if not part.waits]
+
+    scenes = {one.part: one for some in await asyncio.gather(callers(), others()) for one in some}
+    return [scenes[part] for part in phones]
 
 
-async def _scene(fleet: Fleet, part: Part, phone: Phone, url: str) -> Scene:
+async def _boot(fleet: Fleet, part: Part, phone: Phone, url: str) -> Scene:
+    demo_table.note(f"booting {part.title} ...")
     began = time.time()
-    report = await boot(phone, url)
+    return await _scene(fleet, part, await boot(phone, url), began)
+
+
+async def _activation(fleet: Fleet, codes: Codes, part: Part, phone: Phone, url: str) -> Scene:
+    demo_table.note(f"activating {part.title} ...")
+    began = time.time()
+    story = await activate(codes, part, phone, url)
+    report = story.second or story.first
+    assert report is not None, "a call comes after a boot"
+    return await _scene(fleet, part, report, began, story)
+
+
+async def _scene(fleet: Fleet, part: Part, report: BootReport, began: float, story: CallStory | None = None) -> Scene:
     for _ in range(int(RECORD_PATIENCE / _LOOK)):
-        told = await (_refusal(fleet, part, began) if part.refusal else _service(fleet, part, report, began))
-        if told:
-            return Scene(part, report, *told)
+        if told := await _verdict(fleet, part, report, began, story):
+            return Scene(part, report, *told, story=story)
         await asyncio.sleep(_LOOK)
-    return Scene(part, report, "the server recorded nothing that fits")
+    return Scene(part, report, "the server recorded nothing that fits", story=story)
+
+
+async def _verdict(
+    fleet: Fleet, part: Part, report: BootReport, began: float, story: CallStory | None
+) -> tuple[str, str, str] | None:
+    if part.refusal:
+        return await _refusal(fleet, part, began)
+    told = await _service(fleet, part, report, began)
+    if told is None or story is None or not story.good:
+        return told
+    return (f"{told[0]}, activated", "", "") if await is_written(fleet, part, began - _SKEW) else None
 
 
 async def _refusal(fleet: Fleet, part: Part, began: float) -> tuple[str, str, str] | None:
@@ -214,7 +246,7 @@ async def _refusal(fleet: Fleet, part: Part, began: float) -> tuple[str, str, st
     return None
 
 
-async def _service(fleet: Fleet, part: Part, report: BootReport, began: float) -> tuple[str] | None:
+async def _service(fleet: Fleet, part: Part, report: BootReport, began: float) -> tuple[str, str, str] | None:
     """The server's verdict, once its records name every file that the phone got with its size; None before that."""
     fetches = [one for one in await fleet.fetches(part.mac) if one.at >= began - _SKEW]
     served = {(one.file.lower(), one.size) for one in fetches if one.status == HTTPStatus.OK}
@@ -223,7 +255,7 @@ async def _service(fleet: Fleet, part: Part, report: BootReport, began: float) -
     if not (pinned and got and got <= served):
         return None
     by_certificate = {one.proof for one in fetches} == {Proof.CERTIFICATE}
-    return ("unique, key pinned" if by_certificate else "not by its certificate",)
+    return ("unique, key pinned" if by_certificate else "not by its certificate", "", "")
 
 
 def _name(step: Step) -> str:

@@ -1,4 +1,4 @@
-"""Who plays in the demonstration: an account made by the administrator's use-cases, and six phones on its doorstep."""
+"""Who plays in the demonstration: an account made by the administrator's use-cases, seven phones on its doorstep."""
 
 from __future__ import annotations
 
@@ -34,6 +34,8 @@ class Part:
     """Another device's Mac, whose files it tries to get."""
     refusal: str = ""
     """Kind of the event that the server must write; empty for a phone that comes up."""
+    waits: bool = False
+    """It has no line until somebody keys the code for ``number`` into it."""
 
 
 VVX: Final = Mac("0004f2de0001")
@@ -46,7 +48,12 @@ CAST: Final = (
     Part("Yealink T54W", "yealink", "T54W", Mac("805ec0de0004"), "Reception", "1004"),
     Part("Impostor as that T46S", "yealink", "T46S", T46, impostor=True, refusal="not_identified"),
     Part("VVX 411 that wants another's file", "poly", "VVX 411", Mac("0004f2de0006"), ask_for=VVX, refusal="not_yours"),
+    Part(
+        "Yealink T54W that is nobody's yet", "yealink", "T54W", Mac("805ec0de0005"), "Emmy Noether", "1005", waits=True
+    ),
 )
+NEWCOMERS: Final = Part("VVX 411", "poly", "VVX 411", Mac("0004f2de0010"), "Mary Jackson", "1010", waits=True)
+"""For whoever looks on: nobody's phone, and somebody who waits for one. It plays no part in the table."""
 
 
 def burnt_in(data: Path, maker: str, mac: Mac, name: str = "") -> tuple[Path, Path]:
@@ -66,15 +73,22 @@ def burnt_in(data: Path, maker: str, mac: Mac, name: str = "") -> tuple[Path, Pa
 
 
 async def seed(fleet: Fleet) -> None:
-    """The account with its people, numbers and devices; what is there from an earlier run stays."""
+    """The account with its people, numbers and devices; what is there from an earlier run stays.
+
+    Only who waits for a code has to be nobody's again, or the second demonstration would not show how that ends.
+    """
     account = await _account(fleet)
     if SITE not in {one.name for one in await fleet.sites(account)}:
         await fleet.add_site(SITE, account=account, time_zone="Europe/Berlin")
     await fleet.set_layer(Scope.DEFAULTS, "", {"language": "en-US", "sip.transport": "udp"}, {})
-    await fleet.set_layer(Scope.ACCOUNT, account, {"sip.server": SIP_SERVER, "sip.transport": "tls"}, {})
-    for part in CAST:
+    own = {"sip.server": SIP_SERVER, "sip.transport": "tls", "activation": True}
+    await fleet.set_layer(Scope.ACCOUNT, account, own, {})
+    for part in (*CAST, NEWCOMERS):
         if not part.impostor:
             await _device(fleet, account, part)
+        if part.waits and part in CAST:
+            for one in await fleet.bindings(part.mac, active=True):
+                await fleet.unbind(part.mac, one.line)
 
 
 async def _account(fleet: Fleet) -> str:
@@ -92,5 +106,5 @@ async def _device(fleet: Fleet, account: str, part: Part) -> None:
     if part.number and part.number not in {one.number for one in await fleet.extensions(account)}:
         user = await fleet.add_user(part.person, account=account)
         await fleet.add_extension(part.number, account=account, user=user.id, display_name=part.person)
-    if part.number and not await fleet.bindings(part.mac, active=True):
+    if part.number and not part.waits and not await fleet.bindings(part.mac, active=True):
         await fleet.bind(part.mac, 1, extension=part.number)

@@ -14,10 +14,11 @@ from rich.table import Table
 from rich.text import Text
 
 from provisioner.cli_output import console, show
-from provisioner.demo_cast import SIP_SERVER, VVX, Part
+from provisioner.demo_cast import NEWCOMERS, SIP_SERVER, VVX, Part
 from provisioner.model import ListenerKind
 from provisioner.settings import Settings
 from provisioner.simulator import BootReport, Outcome, Step
+from provisioner.simulator.caller_story import CallStory
 
 Addresses = Mapping[ListenerKind, tuple[str, int]]
 _COLUMNS: Final = {
@@ -48,10 +49,14 @@ class Scene:
     """Kind of the event that the server wrote about a refusal, empty when there is none."""
     reason: str = ""
     """What that event says to the administrator."""
+    story: CallStory | None = None
+    """Of a phone that had to call first: ``report`` is the boot after it."""
 
     @property
     def as_it_should(self) -> bool:
         """Whether the boot ended as the part says."""
+        if self.part.waits and not (self.story and self.story.good and self.story.check_sync and self._began_alone):
+            return False
         if self.part.refusal:
             return (
                 self.report.outcome is Outcome.REFUSED and self.refusal == self.part.refusal and not self.report.lines
@@ -61,8 +66,24 @@ class Scene:
         return self.verdict.startswith("unique") and numbers == [self.part.number] and servers == {SIP_SERVER}
 
     @property
+    def _began_alone(self) -> bool:
+        """Whether the phone had nobody's number before it called, and has been told of its owner by the server."""
+        lines = self.story.first.lines if self.story and self.story.first else ()
+        return [one.user for one in lines] == [self.part.mac] and self.verdict.endswith("activated")
+
+    @property
+    def steps(self) -> tuple[tuple[str, str, str], ...]:
+        """File, status and bytes of what the phone asked for; what it did on the telephone stands in between."""
+        asked = tuple(map(_asked, self.report.steps))
+        if self.story is None or self.story.second is None or self.story.first is None:
+            return asked
+        return (*map(_asked, self.story.first.steps), *((text, "", "") for text in _called(self.story)), *asked)
+
+    @property
     def outcome(self) -> str:
         """What the phone would register, or why not."""
+        if self.story is not None and self.story.reason:
+            return self.story.reason
         if self.report.lines:
             return "\n".join(f"{one.user} at {one.server} ({one.transport})" for one in self.report.lines)
         if self.refusal:
@@ -106,13 +127,13 @@ def note(text: str) -> None:
 
 def _texts(scene: Scene) -> Mapping[str, Sequence[str]]:
     """What stands in each column; file, status and bytes have an entry for each file."""
-    steps = scene.report.steps
+    steps = scene.steps
     return {
         "phone": [f"{scene.part.title}\n{scene.part.mac.colons}"],
         "the server's verdict": [scene.verdict],
-        "file": [_asked(step) for step in steps],
-        "status": [str(step.status or "-") for step in steps],
-        "bytes": [f"{step.size:,}" for step in steps],
+        "file": [file for file, _, _ in steps],
+        "status": [status for _, status, _ in steps],
+        "bytes": [size for _, _, size in steps],
         "line, or why not": [scene.outcome],
         "as it should": ["yes" if scene.as_it_should else "NO"],
     }
@@ -141,10 +162,17 @@ def _beside(lines: list[str], text: str) -> str:
     return text + "\n" * (len(lines) - 1)
 
 
-def _asked(step: Step) -> str:
-    """The file's name; a phone may have been given a whole URL."""
+def _asked(step: Step) -> tuple[str, str, str]:
+    """The file's name, its status and size; a phone may have been given a whole URL."""
     name = step.path.rpartition("/")[2]
-    return name if step.method == "GET" else f"{step.method} {name}"
+    return name if step.method == "GET" else f"{step.method} {name}", str(step.status or "-"), f"{step.size:,}"
+
+
+def _called(story: CallStory) -> tuple[str, ...]:
+    """What happened between its two boots, in words that fit into the column of files."""
+    shown = next((one.label or one.display_name for one in story.first.lines), "") if story.first else ""
+    told = f"NOTIFY {story.check_sync.partition(';')[0]}" if story.check_sync else "no NOTIFY"
+    return (shown, f"calls {story.dialled}, keys {story.keys}", told)
 
 
 def _row(scene: Scene) -> Mapping[str, object]:
@@ -152,14 +180,31 @@ def _row(scene: Scene) -> Mapping[str, object]:
         "phone": scene.part.title,
         "mac": scene.part.mac,
         "verdict": scene.verdict,
-        "files": [
-            {"method": one.method, "path": one.path, "status": one.status, "bytes": one.size}
-            for one in scene.report.steps
-        ],
+        "files": _files(scene.report),
         "lines": [{"user": one.user, "server": one.server, "transport": one.transport} for one in scene.report.lines],
         "refused": scene.refusal,
         "reason": scene.reason,
+        "call": _call(scene.story),
         "as_it_should": scene.as_it_should,
+    }
+
+
+def _files(report: BootReport) -> list[Mapping[str, object]]:
+    return [{"method": one.method, "path": one.path, "status": one.status, "bytes": one.size} for one in report.steps]
+
+
+def _call(story: CallStory | None) -> Mapping[str, object] | None:
+    """What a phone did before it was somebody's; None for one that was so from the start."""
+    if story is None:
+        return None
+    return {
+        "files": _files(story.first) if story.first else [],
+        "shown": [one.label or one.display_name for one in story.first.lines] if story.first else [],
+        "registered_as": story.registered_as,
+        "dialled": story.dialled,
+        "keys": story.keys,
+        "check_sync": story.check_sync,
+        "reason": story.reason,
     }
 
 
@@ -178,6 +223,12 @@ def farewell(configured: Settings, addresses: Addresses) -> None:
             out.print(f"  {'':<10} http://{host}:{port}/storm shows who is served when", markup=False)
     out.print("Try, in another terminal:")
     for words in (f"render {VVX} --explain", "events --limit 10", "device list", "doctor"):
+        out.print(f"  {_program()} --data {data} {words}", markup=False)
+    out.print("Activate a phone yourself, and play what it hears:")
+    for words in (
+        f"code issue {NEWCOMERS.number}",
+        f"simulate call --mac {NEWCOMERS.mac} --code CODE --save heard.wav",
+    ):
         out.print(f"  {_program()} --data {data} {words}", markup=False)
 
 

@@ -17,7 +17,7 @@ from provisioner.admission import GO
 from provisioner.contradictions import contradictions
 from provisioner.errors import NoSuchFile, Unusable
 from provisioner.layers import merge, resolve
-from provisioner.model import ConfigLayer, Device, DeviceState, FileKind, Mac, Model, ResolvedConfig, Scope
+from provisioner.model import ConfigLayer, Device, DeviceState, FileKind, Line, Mac, Model, ResolvedConfig, Scope
 from provisioner.neutral import SETTINGS, parse_value
 from provisioner.settings import Settings
 from provisioner.vendor import VendorDriver
@@ -220,7 +220,7 @@ def test_an_adapter_dials_the_prompts_when_picked_up_and_nothing_else() -> None:
     ("name", "emergency", "shown"),
     [
         ("T46U", True, "Activate"),
-        ("VVX 450", True, "Activate (no emergency calls)"),
+        ("VVX 450", True, "Activate: dial 2288"),
         ("VVX 450", False, "Activate (no emergency calls)"),
         ("SoundPoint IP 450", True, "Ask your administrator"),
         ("SoundPoint IP 450", False, "Ask your administrator (no emergency calls)"),
@@ -254,9 +254,39 @@ def test_emergency_numbers_need_a_place_and_a_server_that_takes_them(
     assert config.get(SETTINGS["emergency.numbers"]) == (("112", "911") if possible else ())
     text = "\n".join(rendered(driver, config))
     assert ("sos.example.net" in text) is possible
-    assert ("no emergency calls" in text) is (not possible or name == "VVX 450"), "which dials when it is lifted"
+    assert ("no emergency calls" in text) is not possible
     assert ("911" in text) is possible
     assert config.get(SETTINGS["hotline.delay"]) == (4 if possible else 0), "time to key it in"
+
+
+@EACH_MODEL
+def test_who_can_dial_112_is_given_the_time_and_the_tone_for_it(driver: VendorDriver, model: Model) -> None:
+    """Nothing that dials at once stands between a lifted handset and an emergency number."""
+    config = offered(driver, model, "berlin", **SOS)
+    found = told(driver, config)
+    at_once = (
+        found.get("call.autoOffHook.1.enabled") == "1"
+        or (found.get("features.hotline_number", "") != "" and found["features.hotline_delay"] == "0")
+        or "<S0:" in "".join(value for name, value in found.items() if name.endswith("DigitMap"))
+    )
+    possible = "activation.emergency" not in model.refuses
+    assert possible or at_once or "hotline.number" in model.refuses or not model.ivr_activation
+    assert not (possible and at_once)
+    assert ("no emergency calls" in config.lines[0].label) is not possible
+
+
+def test_ucs_with_emergency_numbers_dials_nothing_by_itself_and_says_what_to_dial() -> None:
+    driver, model = driver_of("VVX 450")
+    found = told(driver, offered(driver, model, "berlin", **SOS))
+    assert not any(name.startswith("call.autoOffHook") for name in found)
+    assert found["reg.1.label"] == "Activate: dial 2288"
+    assert found["dialplan.digitmap"] == "112|911|2288", "and nothing else"
+    assert found["dialplan.impossibleMatchHandling"] == "1"
+    theirs = replace(
+        resolved(driver, model, **{"hotline.number": "9000", "hotline.delay": 4}),
+        lines=(Line(1, "1001", "1001", "s3cret"),),
+    )
+    assert told(driver, theirs)["call.autoOffHook.1.contact"] == "9000", "a phone that is somebody's dials as it did"
 
 
 def test_an_emergency_number_goes_to_its_own_server() -> None:

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
-from provisioner.demo_cast import CAST
+from provisioner.demo_cast import CAST, NEWCOMERS, SIP_SERVER
 from provisioner.demo_table import Scene, show_scenes
 from provisioner.model import ListenerKind
 from provisioner.run_directory import read_addresses
-from provisioner.simulator import BootReport, Step
+from provisioner.simulator import BootReport, RegisteredLine, Step
+from provisioner.simulator.caller_story import CallStory
 
 pytestmark = pytest.mark.xdist_group("demo")  # one process plays it once for all of them
 
@@ -70,7 +74,7 @@ def test_good_phones_register_their_own_number(rows: list[dict[str, object]]) ->
 
 
 def test_the_impostor_and_the_thief_get_nothing_of_worth(rows: list[dict[str, object]]) -> None:
-    impostor, thief = rows[4:]
+    impostor, thief = rows[4:6]
     assert (impostor["verdict"], impostor["refused"]) == ("untrusted", "not_identified")
     assert (thief["verdict"], thief["refused"]) == ("unique", "not_yours")
     statuses = {file["status"] for file in impostor["files"]}  # type: ignore[attr-defined]  # JSON
@@ -80,12 +84,29 @@ def test_the_impostor_and_the_thief_get_nothing_of_worth(rows: list[dict[str, ob
     assert taken == []
 
 
+def test_a_phone_that_is_nobodys_calls_keys_its_code_and_boots_as_its_owners(rows: list[dict[str, Any]]) -> None:
+    part, row = CAST[6], rows[6]
+    assert part.waits and row["verdict"] == "unique, key pinned, activated"
+    call = row["call"]
+    assert [one["call"] for one in rows[:6]] == [None] * 6
+    assert call["registered_as"] == part.mac, "before the call it is known by its Mac alone"
+    assert call["shown"][0].startswith("Activate") and call["dialled"] == "2288"
+    assert re.fullmatch(r"[*]{10}[0-9]{2}", call["keys"]), "digits are masked"
+    assert call["check_sync"].startswith("check-sync")
+    first, second = ({one["path"]: one["bytes"] for one in files} for files in (call["files"], row["files"]))
+    own = f"{part.mac}.cfg"
+    assert first[own] and second[own] and first[own] != second[own], "another configuration than before the call"
+
+
 def test_nothing_is_left_running(rows: list[dict[str, object]], data: Path) -> None:
     assert processes_on(data) == []
     assert read_addresses(data) == {}
 
 
 def test_the_second_time_says_the_same_on_the_same_inventory(rows: list[dict[str, object]], data: Path) -> None:
+    """The phone that was activated is nobody's again, and a code that an earlier demonstration left is no hindrance."""
+    left = [*DEMO, str(data), "code", "issue", CAST[6].number, "--replace"]
+    subprocess.run(left, check=True, timeout=60, capture_output=True)
     done = subprocess.run(
         [*DEMO, str(data), "demo", "--once", "--port", "0", "--json"],
         capture_output=True,
@@ -112,7 +133,7 @@ def test_a_row_that_is_not_as_it_should_is_exit_code_1(rows: list[dict[str, obje
             [*DEMO, str(data), "device", "restore", CAST[2].mac], check=True, timeout=60, capture_output=True
         )
     assert done.returncode == 1, done.stdout + done.stderr
-    assert [row["as_it_should"] for row in json.loads(done.stdout)] == [True, True, False, True, True, True]
+    assert [row["as_it_should"] for row in json.loads(done.stdout)] == [True, True, False, True, True, True, True]
 
 
 @pytest.fixture
@@ -135,12 +156,29 @@ def serving(rows: list[dict[str, object]], data: Path) -> Iterator[subprocess.Po
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
 def test_it_serves_until_it_is_told_to_stop(serving: subprocess.Popen[str], data: Path, how: signal.Signals) -> None:
-    addresses = read_addresses(data)
-    assert set(addresses) == {"device", "bootstrap", "admin"}
+    addresses = dict(read_addresses(data))
+    assert set(addresses) == {"device", "bootstrap", "admin", "ivr", "ivr-tcp"}
+    del addresses[ListenerKind.IVR]  # datagrams
     for address in addresses.values():
         socket.create_connection(address, 5).close()
     serving.send_signal(how)
     assert serving.wait(60) == 0
+    assert processes_on(data) == []
+
+
+@pytest.mark.slow  # a demonstration of its own, up to the middle of its call
+def test_ctrl_c_in_the_middle_of_the_call_ends_it_and_leaves_nothing(rows: list[dict[str, object]], data: Path) -> None:
+    command = [*DEMO, str(data), "demo", "--once", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as demo:
+        assert demo.stderr is not None
+        for line in demo.stderr:
+            if "activating" in line:
+                break
+        time.sleep(1.5)
+        demo.send_signal(signal.SIGINT)
+        began = time.monotonic()
+        assert demo.wait(60) == 130
+    assert time.monotonic() - began < 12, "nobody waits for a call whose phone is gone"
     assert processes_on(data) == []
 
 
@@ -170,6 +208,23 @@ def test_a_simulated_phone_and_the_preview_agree_with_the_server(serving: subpro
     assert "a server runs on this installation" in running.stdout
 
 
+@pytest.mark.slow  # a whole call, and the wait until the phone is told to fetch again
+def test_a_newcomer_activates_a_phone_with_the_two_commands_that_are_shown(
+    serving: subprocess.Popen[str], data: Path
+) -> None:
+    issued = call(data, "code", "issue", NEWCOMERS.number)
+    assert issued.returncode == 0, issued.stderr
+    code = issued.stdout.splitlines()[0]
+    heard = data / "heard.wav"
+    words = ["--mac", NEWCOMERS.mac, "--code", code, "--barge-in", "--hang-up-after-success", "--save", str(heard)]
+    done = call(data, "simulate", "call", *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"it is somebody's: line 1 as {NEWCOMERS.number}" in done.stdout
+    assert heard.stat().st_size > 8000
+    again = call(data, "simulate", "call", *words)
+    assert again.returncode == 1 and "already" in again.stdout, "nobody keys a second code into somebody's phone"
+
+
 def test_a_second_demonstration_leaves_the_first_ones_log_alone(serving: subprocess.Popen[str], data: Path) -> None:
     log = (data / "demo" / "server.log").read_bytes()
     assert log
@@ -187,6 +242,30 @@ def scenes() -> list[Scene]:
 
 
 SERVED = ((404, 0), (200, 1464), (403, 7))
+
+
+def activation(**differs: Any) -> Scene:
+    """The activation scene as it should be, but for ``differs``: of the story, or ``verdict``."""
+    part = CAST[6]
+    lines = [
+        RegisteredLine(1, one, one, f"{host}:5061", "tls")
+        for one, host in ((part.mac, "localhost"), (part.number, SIP_SERVER))
+    ]
+    first, second = (BootReport("yealink", "T54W", part.mac, "", lines=(one,)) for one in lines)
+    told = {"first": first, "second": second, "check_sync": "check-sync", **differs}
+    verdict = told.pop("verdict", "unique, key pinned, activated")
+    story = CallStory("yealink", "T54W", part.mac, "", **told)
+    return Scene(part, second, verdict, story=story)
+
+
+def test_an_activation_is_as_it_should_only_with_all_its_parts() -> None:
+    assert activation().as_it_should
+    assert not activation(reason="the code was not accepted").as_it_should
+    assert not activation(check_sync="").as_it_should, "nobody told it to fetch again"
+    assert not activation(verdict="unique, key pinned").as_it_should, "the server wrote down no activation"
+    assert not activation(first=activation().report).as_it_should, "it was its owner's before it called"
+    assert not replace(activation(), story=None).as_it_should
+    assert activation(reason="all lines are busy").outcome == "all lines are busy"
 
 
 @pytest.mark.parametrize("columns", [80, 100, 120])

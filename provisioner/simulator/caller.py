@@ -29,6 +29,8 @@ _EXPIRES: Final = 600
 """s asked for: longer than any call with what follows it."""
 _ALGORITHMS: Final = ("MD5", "SHA-256")
 _PLACE: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9_.-]{1,253}))(?::([0-9]{1,5}))?")
+_DIAL: Final = re.compile(r"\bdial ([0-9*#]{1,32})")
+"""What a label tells its reader to dial, on a phone that dials nothing by itself."""
 _EVENTS: Final = ("check-sync", "resync")
 """Those on which phones fetch again; the second is Cisco's."""
 
@@ -65,7 +67,7 @@ async def call_in(phone: Phone, url: str, manner: Manner, tell: Tell = lambda _:
     diary, flash = _Diary(tell), Flash()
     first = await boot(phone, url, flash)
     story = CallStory(phone.persona.vendor, phone.persona.model, phone.mac, masked_url(url), first=first)
-    line = _line(first, manner)
+    line = next((one for one in first.lines if _number(one, manner)), None)
     if line is None:
         return replace(story, steps=tuple(diary.steps), reason=_nothing_to_call(first))
     diary.note(f"boots: {named(line)}{f', dials {line.hotline} when picked up' if line.hotline else ''}")
@@ -79,9 +81,10 @@ async def call_in(phone: Phone, url: str, manner: Manner, tell: Tell = lambda _:
     return replace(story, steps=tuple(diary.steps))
 
 
-def _line(report: BootReport, manner: Manner) -> RegisteredLine | None:
-    """The line that dials by itself; with a number to dial by hand, the first."""
-    return next((one for one in report.lines if one.hotline or manner.dial), None)
+def _number(line: RegisteredLine, manner: Manner) -> str:
+    """What is called from this line: what it dials by itself, else what its user was told, else what its label says."""
+    read = _DIAL.search(f"{line.label} {line.display_name}")
+    return line.hotline or manner.dial or (read[1] if read else "")
 
 
 def _nothing_to_call(report: BootReport) -> str:
@@ -122,7 +125,7 @@ async def _visit(
         await _register(agent, line)
         diary.note(f"registered as {line.user}")
         story = replace(story, registered_as=line.user, server=line.server)
-        number = line.hotline or manner.dial
+        number = _number(line, manner)
         diary.note(f"{'lifts the handset' if line.hotline else 'somebody dials'}: calls {number}")
         host = _host(line.server)
         heard = await Call(agent, manner, diary.note).run(

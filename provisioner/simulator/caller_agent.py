@@ -117,6 +117,11 @@ class Agent:
             proof = ((header, self._credentials.header(method, dialog.target)),)
         return answer
 
+    def leave(self, dialog: Dialog) -> None:
+        """Hang up without waiting for an answer: whoever plays the phone is about to end."""
+        if self.wire is not None and not self.gone:
+            self.wire.send(self._signed("BYE", dialog.target, (*dialog.begin("BYE"), ("contact", self.contact))))
+
     def _signed(self, method: str, uri: str, headers: tuple[tuple[str, str], ...], body: bytes = b"") -> Message:
         via = ("via", self._via(f"z9hG4bK{secrets.token_hex(10)}"))
         return request(method, uri, (via, *headers, ("user-agent", self._agent)), body)

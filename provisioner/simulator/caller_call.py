@@ -144,6 +144,10 @@ class Call:
         speaking = asyncio.create_task(_speak(mouth, media))
         try:
             await self._converse(mouth)
+        except asyncio.CancelledError:
+            if self._dialog is not None and not self._over:
+                self._agent.leave(self._dialog)  # or the other side would wait for somebody who is gone
+            raise
         finally:
             speaking.cancel()
             await asyncio.gather(speaking, return_exceptions=True)

@@ -2,6 +2,10 @@
 
 The row is what counts: it is written after the new file is durable, and only then the old file goes. A crash at any
 point leaves the old content or the new one.
+
+Each is its owner's: of the user on the device's first line, while that configuration is what the device runs. The next
+user's files lie beside them under the same names, and only the present owner's are served; so contacts and call lists
+never cross over, whichever way a line changes hands, and are there again when it is given back.
 """
 
 from __future__ import annotations
@@ -14,9 +18,9 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -25,14 +29,42 @@ from provisioner.model import Mac
 from provisioner.store import schema
 from provisioner.store.database import Store
 from provisioner.store.engine import is_sqlite
-from provisioner.store.rows import Upload
+from provisioner.store.rows import HeldUpload, Upload
 from provisioner.store.secretbox import HEADER
 
 FILES_A_DEVICE: Final = 32
-"""Names one device may use; a phone has fewer than ten."""
+"""Names one device may use for one owner; a phone has fewer than ten."""
+NOBODY: Final = ""
+"""The owner of what a device sends that has no line."""
 _UNDER_WAY: Final = 600.0
 """s; a younger file may be one that another put is about to name in a row."""
+_SERVED: Final = (200, 304)
 _U: Final = schema.upload.c
+_F: Final = schema.last_fetch.c
+_B: Final = schema.binding.c
+_E: Final = schema.extension.c
+
+
+class Place(NamedTuple):
+    """Where an upload belongs."""
+
+    mac: Mac
+    owner: str
+    name: str
+
+    @property
+    def row(self) -> ColumnElement[bool]:
+        """Its row."""
+        return (_U.mac == self.mac) & (_U.owner == self.owner) & (_U.name == self.name)
+
+    @property
+    def stem(self) -> str:
+        """A file name of our own: what a device calls its file never becomes a path."""
+        return hashlib.sha256(f"{self.owner}/{self.name}".encode()).hexdigest()[:24]
+
+    def file(self, digest: str) -> str:
+        """Another file name for each content and time."""
+        return f"{self.stem}-{digest[:16]}-{time.time_ns():x}"
 
 
 class UploadShelf:
@@ -43,125 +75,154 @@ class UploadShelf:
         self._insert = (sqlite if is_sqlite(store.url) else postgresql).insert
 
     async def put(self, mac: Mac, name: str, kind: str, body: bytes) -> None:
-        """Keep it in place of the one before, durable on return; StoreFailed leaves the one before."""
+        """Keep it in place of its owner's one before, durable on return; StoreFailed leaves the one before."""
         await asyncio.sleep(0)  # a request may be begun outside of a Task, which waiting for a connection needs
-        await self._check_room(mac, name)
+        place = await self._room(mac, name)
         digest = hashlib.sha256(body).hexdigest()
         sealed = self._store.box.seal(body, "upload", mac, name)
-        file = _file_name(name, digest)
+        file = place.file(digest)
         directory = self._store.uploads / mac
         try:
             await asyncio.to_thread(_write, directory / file, sealed)
         except OSError as error:
             raise StoreFailed(f"an upload of {mac} cannot be written: {error.strerror}") from error
-        row = Upload(mac, name, str(kind), len(body), digest, time.time())
+        row = Upload(mac, name, str(kind), len(body), digest, time.time(), place.owner)
         try:
-            displaced = await self._write_row(row, file)
+            displaced = await self._write_row(place, row, file)
         except Conflict as error:
-            await self._drop(mac, name, directory / file)
+            await self._drop(place, directory / file)
             raise UnknownDevice(f"{mac} was removed while it sent a file") from error
         except StoreFailed:
-            await self._drop(mac, name, directory / file)
+            await self._drop(place, directory / file)
             raise
-        if stale := await asyncio.to_thread(_tidy, directory, _stem(name), displaced):
-            await self._sweep(mac, name, stale)
+        if stale := await asyncio.to_thread(_tidy, directory, place.stem, displaced):
+            await self._sweep(place, stale)
 
-    async def _sweep(self, mac: Mac, name: str, stale: Iterable[Path]) -> None:
+    async def _room(self, mac: Mac, name: str) -> Place:
+        """Whose it will be; TooLarge when the device has no name left."""
+        async with self._store.reading() as connection:
+            place = Place(mac, await owner_of(connection, mac), name)
+            query = select(func.count()).where(_U.mac == mac, _U.owner == place.owner, _U.name != name)
+            others = (await connection.execute(query)).scalar_one()
+        if others >= FILES_A_DEVICE:
+            raise TooLarge(f"{mac} has sent {others} files under different names already")
+        return place
+
+    async def _sweep(self, place: Place, stale: Iterable[Path]) -> None:
         """Remove old files that no row names; what cannot be done now is the next put's: this one is kept already."""
         with suppress(StoreFailed, OSError):
-            named = await self._file_of(mac, name)
+            named = await self._file_of(place)
             for path in stale:
                 if path.name != named:
                     await asyncio.to_thread(path.unlink, missing_ok=True)
 
-    async def _check_room(self, mac: Mac, name: str) -> None:
-        query = select(func.count()).where(_U.mac == mac, _U.name != name)
-        async with self._store.reading() as connection:
-            others = (await connection.execute(query)).scalar_one()
-        if others >= FILES_A_DEVICE:
-            raise TooLarge(f"{mac} has sent {others} files under different names already")
-
-    async def _write_row(self, row: Upload, file: str) -> str | None:
+    async def _write_row(self, place: Place, row: Upload, file: str) -> str | None:
         """Point the name at the new file; the old file's name, which nobody else will now take away."""
         values = {name: getattr(row, name) for name in Upload.__dataclass_fields__} | {"file": file}
-        before = select(_U.file).where(_U.mac == row.mac, _U.name == row.name).with_for_update()
+        before = select(_U.file).where(place.row).with_for_update()
         query = self._insert(schema.upload).values(values)
-        query = query.on_conflict_do_update(index_elements=["mac", "name"], set_=values)
+        query = query.on_conflict_do_update(index_elements=["mac", "owner", "name"], set_=values)
         async with self._store.writing() as connection:
             displaced = (await connection.execute(before)).scalar_one_or_none()
             await connection.execute(query)
         return displaced
 
-    async def _drop(self, mac: Mac, name: str, path: Path) -> None:
+    async def _drop(self, place: Place, path: Path) -> None:
         """Remove a file that got no row, or retries would fill the disk; a commit whose answer was lost gave it one."""
         with suppress(StoreFailed):
-            if await self._file_of(mac, name) != path.name:
+            if await self._file_of(place) != path.name:
                 await asyncio.to_thread(path.unlink, missing_ok=True)
 
-    async def get(self, mac: Mac, name: str) -> bytes | None:
-        """The last upload under this name, or None."""
+    async def get(self, mac: Mac, name: str, owner: str = NOBODY) -> bytes | None:
+        """What came last for this owner under this name, or None."""
         await asyncio.sleep(0)  # as in put
-        sealed = await self._read(mac, name) or await self._read(mac, name)
+        place = Place(mac, owner, name)
+        sealed = await self._read(place) or await self._read(place)
         if sealed is None:
             return None
         if not sealed:
             raise StoreFailed(f"the upload {name} of {mac} is missing below {self._store.uploads}")
         return self._store.box.open(sealed, "upload", mac, name)
 
-    async def reseal(self, mac: Mac, name: str) -> bool:
+    async def reseal(self, mac: Mac, name: str, owner: str) -> bool:
         """Seal it with the newest key unless that has sealed it; whether that was to do. Other puts go before it."""
-        directory = self._store.uploads / mac
-        file = await self._file_of(mac, name)
+        place, directory = Place(mac, owner, name), self._store.uploads / mac
+        file = await self._file_of(place)
         if file is None or self._store.box.is_current(await asyncio.to_thread(_head, directory / file)):
             return False
-        body = await self.get(mac, name) or b""
-        fresh = _file_name(name, hashlib.sha256(body).hexdigest())
+        body = await self.get(mac, name, owner) or b""
+        fresh = place.file(hashlib.sha256(body).hexdigest())
         try:
             await asyncio.to_thread(_write, directory / fresh, self._store.box.seal(body, "upload", mac, name))
         except OSError as error:
             raise StoreFailed(f"an upload of {mac} cannot be written: {error.strerror}") from error
-        query = update(schema.upload).where(_U.mac == mac, _U.name == name, _U.file == file).values(file=fresh)
+        query = update(schema.upload).where(place.row, _U.file == file).values(file=fresh)
         async with self._store.writing() as connection:
             won = (await connection.execute(query)).rowcount == 1
         await asyncio.to_thread((directory / (file if won else fresh)).unlink, missing_ok=True)
         return won
 
-    async def _read(self, mac: Mac, name: str) -> bytes | None:
+    async def _read(self, place: Place) -> bytes | None:
         """The sealed bytes; None without a row; empty when the file went, as it does when a new one takes its place."""
-        file = await self._file_of(mac, name)
+        file = await self._file_of(place)
         if file is None:
             return None
         try:
-            return await asyncio.to_thread((self._store.uploads / mac / file).read_bytes)
+            return await asyncio.to_thread((self._store.uploads / place.mac / file).read_bytes)
         except FileNotFoundError:
             return b""
         except OSError as error:
-            raise StoreFailed(f"the upload {name} of {mac} cannot be read: {error.strerror}") from error
+            raise StoreFailed(f"the upload {place.name} of {place.mac} cannot be read: {error.strerror}") from error
 
-    async def _file_of(self, mac: Mac, name: str) -> str | None:
-        query = select(_U.file).where(_U.mac == mac, _U.name == name)
+    async def _file_of(self, place: Place) -> str | None:
         async with self._store.reading() as connection:
-            return (await connection.execute(query)).scalar_one_or_none()
+            return (await connection.execute(select(_U.file).where(place.row))).scalar_one_or_none()
 
 
-async def list_uploads(connection: AsyncConnection, mac: Mac) -> list[Upload]:
-    """What a device has sent."""
-    query = select(_U.name, _U.kind, _U.size, _U.digest, _U.at).where(_U.mac == mac).order_by(_U.name)
-    return [Upload(mac, *row) for row in await connection.execute(query)]
+async def owner_of(connection: AsyncConnection, mac: Mac) -> str:
+    """Whose configuration the device runs: of the user on its first line when it last fetched.
+
+    Between a change of hands and the next fetch a phone still works for its former user, and what it sends is theirs.
+    One that has never fetched works for nobody else than whom it is bound to now.
+    """
+    query = select(func.max(_F.at)).where(_F.mac == mac, _F.status.in_(_SERVED))
+    fetched = (await connection.execute(query)).scalar_one()
+    if fetched is None:
+        return await _user_of(connection, mac, _B.until.is_(None))
+    return await _user_of(connection, mac, (_B.since <= fetched) & or_(_B.until.is_(None), _B.until > fetched))
+
+
+async def _user_of(connection: AsyncConnection, mac: Mac, when: ColumnElement[bool]) -> str:
+    """The user on the first of the lines that the device had then."""
+    query = select(_E.user).join(schema.binding, _B.extension == _E.id).where(_B.mac == mac, when)
+    return (await connection.execute(query.order_by(_B.line).limit(1))).scalar_one_or_none() or NOBODY
+
+
+async def list_uploads(connection: AsyncConnection, mac: Mac) -> list[HeldUpload]:
+    """What a device has sent, whoever had it then."""
+    now = await _user_of(connection, mac, _B.until.is_(None))
+    query = select(_U.name, _U.kind, _U.size, _U.at, _U.digest, _U.owner, schema.user.c.name.label("whose"))
+    query = query.select_from(schema.upload.outerjoin(schema.user, schema.user.c.id == _U.owner))
+    rows = await connection.execute(query.where(_U.mac == mac).order_by(_U.name, _U.at))
+    return [HeldUpload(*row[:5], row.whose or row.owner, row.owner == now) for row in rows]
+
+
+async def forget_owner(connection: AsyncConnection, user: str) -> list[tuple[str, str]]:
+    """Nobody shall get what this user's phones have sent; whose files they are and how they are called."""
+    gone = await connection.execute(delete(schema.upload).where(_U.owner == user).returning(_U.mac, _U.file))
+    return [(mac, file) for mac, file in gone]
+
+
+def remove_files(uploads: Path, files: Iterable[tuple[str, str]]) -> None:
+    """Remove files whose rows are gone; one that cannot be removed is sealed, and nobody finds it any more."""
+    for mac, file in files:
+        with suppress(OSError):
+            (uploads / mac / file).unlink()
 
 
 def forget_files(uploads: Path, mac: Mac) -> None:
     """Remove a removed device's files; its rows went with it."""
     shutil.rmtree(uploads / mac, ignore_errors=True)
-
-
-def _stem(name: str) -> str:
-    """A file name of our own: what a device calls its file never becomes a path."""
-    return hashlib.sha256(name.encode()).hexdigest()[:24]
-
-
-def _file_name(name: str, digest: str) -> str:
-    return f"{_stem(name)}-{digest[:16]}-{time.time_ns():x}"
 
 
 def _tidy(directory: Path, stem: str, displaced: str | None) -> list[Path]:

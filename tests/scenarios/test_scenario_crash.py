@@ -18,7 +18,7 @@ from stage import add, administer, certificate, kill_all, no_canary, no_tracebac
 from provisioner.errors import NotFound
 from provisioner.fleet import Fleet
 from provisioner.model import Mac, Scope
-from provisioner.store.uploads import UploadShelf
+from provisioner.store.uploads import UploadShelf, owner_of
 
 ROUNDS = 20
 VVX = "0004f2ac0001"
@@ -121,7 +121,9 @@ def stored(house: House) -> bytes:
     """The upload as the next server will find it."""
 
     async def read(fleet: Fleet) -> bytes:
-        return await UploadShelf(fleet._store).get(Mac(VVX), f"{VVX}-phone.cfg") or b""
+        async with fleet._store.reading() as connection:
+            owner = await owner_of(connection, Mac(VVX))
+        return await UploadShelf(fleet._store).get(Mac(VVX), f"{VVX}-phone.cfg", owner) or b""
 
     return administer(house, read)
 

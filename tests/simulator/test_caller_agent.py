@@ -168,6 +168,24 @@ async def test_an_answer_that_nobody_can_talk_on_is_hung_up(body: bytes) -> None
     assert server.heard[-1].method == "BYE"
 
 
+@pytest.mark.asyncio
+async def test_who_is_interrupted_in_a_call_hangs_up() -> None:
+    """Else the server would keep a line, and wait at its own end for somebody who is gone."""
+
+    def script(server: Server, asked: Message) -> list[Message]:
+        return [answers(asked)] if asked.method == "INVITE" else final("200 OK")(server, asked)
+
+    async with served(script) as (server, agent, dialog):
+        running = asyncio.create_task(call(agent, most=5.0).run(dialog))
+        await asyncio.sleep(0.2)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        await asyncio.sleep(0.1)
+    assert [one.method for one in server.heard].count("BYE") == 1
+    assert server.heard[-1].method == "BYE"
+
+
 async def surprised(asked: Callable[[Dialog], Message], *, times: int = 1) -> tuple[list[Message], Heard]:
     """What the phone answers to a request of the server's in the middle of a call."""
 

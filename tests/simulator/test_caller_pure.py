@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provisioner.errors import Invalid
-from provisioner.simulator.caller import place_of
+from provisioner.simulator.caller import _number, place_of
 from provisioner.simulator.caller_call import Manner, masked
 from provisioner.simulator.caller_message import Garbled, Message, body_length, read, request, response, uri_of
 from provisioner.simulator.caller_sdp import PCMA, PCMU, Agreed, offer, read_answer
 from provisioner.simulator.caller_sound import FRAME, KEYS, Ear, Mouth, Packet, decode, read_packet
+from provisioner.simulator.report import RegisteredLine
 
 INVITE = (
     b"INVITE sip:2288@192.0.2.1 SIP/2.0\r\nv: SIP/2.0/UDP 192.0.2.7;branch=z9hG4bKone;rport\r\n"
@@ -227,3 +228,19 @@ def test_what_nobody_can_key_or_offer_is_refused(wrong: dict[str, object]) -> No
 def test_all_keys_have_their_event() -> None:
     assert [KEYS.index(key) for key in "0*#D"] == [0, 10, 11, 15]
     assert isinstance(read(INVITE), Message)
+
+
+@pytest.mark.parametrize(
+    ("hotline", "label", "told", "called"),
+    [
+        ("2288", "Activate", "", "2288"),
+        ("", "Activate: dial 2288", "", "2288"),
+        ("", "Activate: dial 2288 (no emergency calls)", "77", "77"),
+        ("", "Ada Byron", "", ""),
+        ("", "Ada Byron", "77", "77"),
+        ("", "Mandial 2288", "", ""),
+    ],
+)
+def test_somebody_calls_what_the_phone_or_its_label_says(hotline: str, label: str, told: str, called: str) -> None:
+    line = RegisteredLine(1, "1001", "1001", "pbx.example.net", "udp", label=label, hotline=hotline)
+    assert _number(line, Manner(keys="1", dial=told)) == called

@@ -59,8 +59,17 @@ def _service(config: ResolvedConfig, number: int) -> Service:
         config.on_line(neutral.SIP_EXPIRY, number),
         "" if srtp == config.get(neutral.SIP_SRTP) else srtp,
         config.on_line(neutral.VOICEMAIL, number),
-        config.get(neutral.HOTLINE),
+        _hotline(config),
     )
+
+
+def _hotline(config: ResolvedConfig) -> str:
+    """Dialled at once when the handset is lifted, for UC Software cannot wait: none where there has to be time.
+
+    A waiting phone has to leave time for an emergency number. Its digit map takes the prompts' number all the same.
+    """
+    leaves_time = config.activation and config.get(neutral.HOTLINE_DELAY)
+    return "" if leaves_time else config.get(neutral.HOTLINE)
 
 
 def registrations(config: ResolvedConfig) -> Iterable[Section]:
