@@ -1,4 +1,7 @@
-"""Health, metrics and the storm view; in a process of its own, on loopback unless the settings say otherwise."""
+"""Health, metrics and the storm view, and the web application in which API and console stand beside them.
+
+In a process of its own, on loopback unless the settings say otherwise.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -20,8 +23,10 @@ from provisioner.errors import Invalid
 from provisioner.http import storm_page
 from provisioner.http.fleet_state import FleetState
 from provisioner.http.front_page import front
+from provisioner.http.server import QuietServer
 from provisioner.http.storm_watch import StormWatch
 from provisioner.http.wire import Wire, as_response
+from provisioner.model import Count
 
 log: Final = logging.getLogger("provisioner.server")
 
@@ -94,7 +99,7 @@ def _certificate(path: Path) -> Mapping[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class AdminEdge:
-    """What the admin edge shows. GET and HEAD only: nothing can be changed here."""
+    """What the admin edge shows to everybody who reaches it. GET and HEAD only: nothing can be changed here."""
 
     health: Health
     metrics: Path
@@ -131,6 +136,36 @@ class AdminEdge:
                 return 200, storm_page.document(self.watch.view(), self.watch.samples, minutes), _JSON
             case _:
                 return 404, b"", ""
+
+
+Part = Callable[[web.Application], None]
+"""Adds its routes to the application."""
+
+
+def application(edge: AdminEdge, parts: Iterable[Part] = ()) -> web.Application:
+    """All of the admin edge; what no part answers, the edge does."""
+    made = web.Application(handler_args={"access_log": None})
+    made.on_response_prepare.append(_unsigned)
+    for add in parts:
+        add(made)
+    made.router.add_route("*", "/{path:.*}", edge.handle)
+    return made
+
+
+async def _unsigned(request: web.BaseRequest, response: web.StreamResponse) -> None:
+    """What this server is made of is nobody's business."""
+    del request
+    response.headers.pop("Server", None)
+
+
+async def server_of(made: web.Application, count: Count, **limits: Any) -> tuple[QuietServer, web.AppRunner]:
+    """The application under the connections that this server keeps bounds of; the runner is to be cleaned up."""
+    runner = web.AppRunner(made)
+    await runner.setup()
+    ready = runner.server
+    assert ready is not None
+    server = QuietServer(ready.request_handler, count, request_factory=ready.request_factory, **limits)
+    return server, runner
 
 
 def _refused(error: Invalid, *, as_json: bool) -> tuple[bytes, str]:

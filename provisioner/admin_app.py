@@ -1,0 +1,221 @@
+"""The admin process: health, metrics and the storm view, the API, the console, and the jobs that go on by themselves.
+
+It shares no memory, no database connection and no moment of its loop with the workers that serve phones.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from provisioner import capacity
+from provisioner.administrators import Administrators
+from provisioner.background import contained, every
+from provisioner.capacity import Capacity, Cores
+from provisioner.children import Lifeline
+from provisioner.counters import totals
+from provisioner.errors import StoreFailed
+from provisioner.hook_intake import Intake
+from provisioner.http.admin import AdminEdge, Health, Part, application, server_of
+from provisioner.http.api.application import add_api
+from provisioner.http.api.desks import Means
+from provisioner.http.api.gatekeeper import Keeper
+from provisioner.http.api.job_runner import JobRunner
+from provisioner.http.api.renders import LiveRenders
+from provisioner.http.api.stream import Feed
+from provisioner.http.console.application import add_console
+from provisioner.http.console.pages import Surroundings
+from provisioner.http.fleet_state import FleetState
+from provisioner.http.hooks_in import add_hooks
+from provisioner.http.listener import http_limits
+from provisioner.http.renewed import RenewedListener
+from provisioner.http.storm_events import StormEvents
+from provisioner.http.storm_watch import StormWatch
+from provisioner.model import ListenerKind
+from provisioner.resync import BaseUrls
+from provisioner.run_directory import RunDirectory, read_addresses
+from provisioner.settings import Settings
+from provisioner.store import engine as engines
+from provisioner.store import schema
+from provisioner.store.census import Group, take_census
+from provisioner.store.database import Store
+from provisioner.store.storms import StormJournal
+from provisioner.store.views import Views
+from provisioner.tenure import Tenure
+from provisioner.vendor import VendorDriver
+
+Drivers = Mapping[str, VendorDriver]
+
+_JOBS: Final = 0.25
+"""s between looks at whether there is a job to go on with."""
+_RENEWED: Final = 5.0
+"""s between looks at the certificates."""
+_LEFT_OVER: Final = 10.0
+"""s between looks at what was posted and never looked at."""
+_TIDY: Final = 3600.0
+"""s between clearances of what is too old."""
+
+
+async def serve_admin(settings: Settings, drivers: Drivers, sock: socket.socket, line: Lifeline) -> None:
+    """Serve whoever runs this installation until told to leave."""
+    metrics = RunDirectory(settings.data).metrics
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(Store.of(settings))
+        fleet = FleetState(partial(_census, store.engine))
+        events = StormEvents(StormJournal(store.engine, socket.gethostname()))
+        stack.push_async_callback(contained, "storm events", events.deliver, _uncounted)
+        watch = StormWatch(partial(totals, metrics), fleet, Cores.of(settings), events)
+        every(stack, 1.0, "storm view", watch.look, _uncounted)
+        every(stack, 1.0, "census", watch.count_fleet, _uncounted)
+        every(stack, 1.0, "storm events", events.deliver, _uncounted)
+        people = _people(stack, settings, store)
+        means = await _means(stack, settings, drivers, store, people)
+        runner = JobRunner(means)
+        every(stack, _JOBS, "jobs", runner.turn, _uncounted)
+        every(stack, _TIDY, "jobs that are over", runner.tidy, _uncounted)
+        health = Health(certificate_files(settings), partial(_ping, store.engine))
+        edge = AdminEdge(health, metrics, fleet, watch)
+        server, run = await server_of(
+            application(edge, [partial(add_api, means=means), _hooks_in(stack, means), _console(edge, means, people)]),
+            _uncounted,
+            **http_limits(settings),
+        )
+        stack.push_async_callback(run.cleanup)
+        stack.push_async_callback(server.shutdown, 0)
+        plain = replace(settings, gate_names=())  # phones are told another name than people may use
+        listener = RenewedListener(ListenerKind.ADMIN, sock, server, plain, _uncounted, tls_files(settings))
+        stack.callback(listener.close)
+        listener.start()
+        every(stack, _RENEWED, "certificates", listener.look, _uncounted)
+        tenure = await stack.enter_async_context(Tenure(line, _unmeasured, health.told))
+        await tenure.until_told_to_leave()
+
+
+def _console(edge: AdminEdge, means: Means, people: Administrators) -> Part:
+    """The pages for people."""
+    settings = means.settings
+    secure = bool(tls_files(settings)) or settings.login_url.startswith("https:")
+    return partial(add_console, around=Surroundings(means, people, edge.fleet, edge.watch, secure))
+
+
+def _hooks_in(stack: AsyncExitStack, means: Means) -> Part:
+    """Where other systems post, and looking after what was posted."""
+    settings = means.settings
+    intake = Intake(means.store, means.drivers, settings)
+
+    async def go_on() -> None:
+        for ident in await intake.left_over():
+            await contained("a message of the inbox", partial(intake.settle, ident), _uncounted)
+
+    every(stack, _LEFT_OVER, "inbox", go_on, _uncounted)
+    every(stack, _TIDY, "inbox that is too old", intake.tidy, _uncounted)
+    return partial(
+        add_hooks, intake=intake, body=settings.webhook_body, rate=settings.api_rate, burst=settings.api_burst
+    )
+
+
+def _people(stack: AsyncExitStack, settings: Settings, store: Store) -> Administrators:
+    """Who may sign in."""
+    people = Administrators(store, settings)
+    every(stack, settings.apikey_flush, "keys that were used", people.flush, _uncounted)
+    stack.push_async_callback(contained, "keys that were used", people.flush, _uncounted)
+    every(stack, _TIDY, "sessions that are over", people.tidy, _uncounted)
+    return people
+
+
+async def _means(
+    stack: AsyncExitStack, settings: Settings, drivers: Drivers, store: Store, people: Administrators
+) -> Means:
+    """What the API's calls are done with."""
+    views = Views(store)
+    await views.open()
+    stack.push_async_callback(views.close)
+    every(stack, settings.store_poll, "refresh", views.refresh, _uncounted)
+    gatekeeper = Keeper(people)
+    authority = settings.data / "tls" / "ca.pem"
+    urls = partial(base_urls, settings)
+    renders = LiveRenders(
+        store,
+        views,
+        drivers,
+        settings,
+        lambda: urls()[ListenerKind.DEVICE],
+        authority.read_text("ascii") if authority.is_file() else "",
+        time.time,
+    )
+    feed = Feed(settings.api_streams, max(1, settings.api_streams // 10), gatekeeper.principal)
+    return Means(store, drivers, settings, renders, urls, measured_capacity(settings), gatekeeper, feed)
+
+
+def base_urls(settings: Settings) -> BaseUrls:
+    """Where phones fetch from, as the device edge writes it into files: the ports that are really bound."""
+    host = f"[{settings.server_name}]" if ":" in settings.server_name else settings.server_name
+    bound = read_addresses(settings.data)
+    wanted = {ListenerKind.DEVICE: settings.device_port, ListenerKind.LEGACY: settings.legacy_port}
+    return {kind: f"https://{host}:{bound.get(kind, ('', port))[1]}/" for kind, port in wanted.items()}
+
+
+def measured_capacity(settings: Settings) -> Callable[[], Capacity | None]:
+    """What the running workers were measured to serve lately."""
+    metrics, cores = RunDirectory(settings.data).metrics, Cores.of(settings)
+
+    def look() -> Capacity | None:
+        found = capacity.measured(cores, totals(metrics))
+        return found if found is not None and capacity.is_recent(found, time.time()) else None
+
+    return look
+
+
+def tls_files(settings: Settings) -> Sequence[Path]:
+    """The server's own certificates, unless nobody but this machine can listen in; none: plain HTTP."""
+    if settings.admin_tls == "off" or (settings.admin_tls == "auto" and is_here(settings.admin_host)):
+        return ()
+    return certificate_files(settings)
+
+
+def certificate_files(settings: Settings) -> list[Path]:
+    """Relative names lie below DATA."""
+    return [settings.data / name for name in settings.tls_certificates]
+
+
+def is_here(host: str) -> bool:
+    """Whether only this machine reaches the address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+async def _census(engine: AsyncEngine, since: float) -> Sequence[Group]:
+    async with engines.reading(engine) as connection:
+        return await take_census(connection, since)
+
+
+async def _ping(engine: AsyncEngine) -> str:
+    try:
+        async with engines.reading(engine) as connection:
+            await connection.execute(select(schema.revision.c.value))
+    except StoreFailed as error:
+        return error.cause
+    return ""
+
+
+def _uncounted(metric: str, label: str) -> None:
+    """The admin process writes no metrics: what it counts would be about whoever reads them."""
+    del metric, label
+
+
+def _unmeasured(lag: float) -> None:
+    del lag

@@ -1,0 +1,61 @@
+"""Where a page begins, as callers carry it: opaque to them, and worth nothing for another list.
+
+A cursor is the sort key of the last row before the page. It opens nothing: filters and reach apply to each page anew.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import math
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+from pydantic import BaseModel
+
+from provisioner.errors import Invalid
+from provisioner.fleet_search import Page
+from provisioner.http.api.words import Paged
+from provisioner.store.pages import Key
+
+T = TypeVar("T")
+
+_LONGEST: Final = 300
+
+
+def written_cursor(of: str, key: Key | None) -> str | None:
+    """``of``: the list that it belongs to."""
+    if key is None:
+        return None
+    text = json.dumps([of, *key], separators=(",", ":"))
+    return base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
+
+
+def read_cursor(of: str, text: str, *kinds: type) -> Key:
+    """The key, empty for the first page; Invalid for what this list never gave out."""
+    if not text:
+        return ()
+    try:
+        padded = text + "=" * (-len(text) % 4)
+        found = json.loads(base64.b64decode(padded.encode(), altchars=b"-_", validate=True).decode())
+        name, *key = found
+    except (binascii.Error, ValueError, TypeError, RecursionError):
+        raise Invalid("cursor", "is none of this server's") from None
+    if name != of or len(key) != len(kinds) or not all(map(_fits, key, kinds)):
+        raise Invalid("cursor", "belongs to another list: begin without one")
+    return tuple(kind(one) for one, kind in zip(key, kinds, strict=True))
+
+
+def _fits(value: object, kind: type) -> bool:
+    if kind is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53
+    return isinstance(value, str) and len(value) <= _LONGEST and "\x00" not in value and value.isprintable()
+
+
+def paged(of: str, page: Page[T], model: type[BaseModel], shown: Callable[[T], Any] = lambda one: one) -> Paged[Any]:
+    """A page as it is answered; ``shown`` makes of a row what the model reads."""
+    items = [model.model_validate(shown(one)) for one in page.items]
+    return Paged[model](items=items, next=written_cursor(of, page.next))  # type: ignore[valid-type]  # made at run time

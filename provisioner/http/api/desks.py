@@ -1,0 +1,153 @@
+"""The use-cases as one caller has them: in their name, within their reach, in one transaction when they change."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol, TypedDict
+
+from aiohttp import web
+
+from provisioner.activation_codes import Codes
+from provisioner.audit_log import AuditLog
+from provisioner.capacity import Capacity
+from provisioner.fleet import Fleet
+from provisioner.fleet_assign import Assignment
+from provisioner.fleet_jobs import Jobs
+from provisioner.fleet_search import Search
+from provisioner.hook_inbox import Inbox
+from provisioner.hook_sources import Sources
+from provisioner.hooks import Hooks
+from provisioner.http.api.gatekeeper import Gatekeeper
+from provisioner.keys_desk import ApiKeys
+from provisioner.model import Mac
+from provisioner.outbox_desk import OutboxDesk
+from provisioner.preview import Preview
+from provisioner.resync import BaseUrls, Resync
+from provisioner.rights import Principal
+from provisioner.roster import Roster
+from provisioner.settings import Settings
+from provisioner.store.database import Store
+from provisioner.store.event_pages import EventFilter
+from provisioner.vendor import VendorDriver
+
+Known = Mapping[str, VendorDriver]
+
+
+class Feed(Protocol):
+    """The live feed."""
+
+    async def serve(self, call: Any, wanted: EventFilter) -> web.StreamResponse:
+        """Tell one caller until they leave; ``call`` is theirs."""
+
+
+class Renders(Protocol):
+    """Says what a device would fetch now."""
+
+    async def of(self, mac: Mac) -> Preview:
+        """NotFound when nobody has added the device."""
+
+
+class Who(TypedDict):
+    """In whose name, and when."""
+
+    actor: str
+    clock: Callable[[], float]
+    principal: Principal
+
+
+@dataclass(frozen=True)
+class Means:
+    """What the admin process has for its calls; one for all of them."""
+
+    store: Store
+    drivers: Known
+    settings: Settings
+    renders: Renders
+    base_urls: Callable[[], BaseUrls]
+    """Where phones fetch from."""
+    capacity: Callable[[], Capacity | None]
+    """What the running workers were measured to serve; None while that is not known."""
+    gatekeeper: Gatekeeper
+    feed: Feed
+    clock: Callable[[], float] = time.time
+
+
+@dataclass(frozen=True)
+class Desks:
+    """All use-cases for one call."""
+
+    means: Means
+    store: Store
+    principal: Principal
+
+    @property
+    def _who(self) -> Who:
+        return {"actor": self.principal.actor, "clock": self.means.clock, "principal": self.principal}
+
+    @cached_property
+    def fleet(self) -> Fleet:
+        """Inventory and configuration."""
+        return Fleet(self.store, self.means.drivers, **self._who)
+
+    @cached_property
+    def search(self) -> Search:
+        """Lists."""
+        return Search(self.store, self.means.drivers, **self._who)
+
+    @cached_property
+    def lines(self) -> Assignment:
+        """Who is on which phone."""
+        return Assignment(self.store, self.means.drivers, **self._who)
+
+    @cached_property
+    def codes(self) -> Codes:
+        """Activation codes."""
+        return Codes(self.store, self.means.drivers, self.means.settings, **self._who)
+
+    @cached_property
+    def resync(self) -> Resync:
+        """Telling phones to fetch again."""
+        return Resync(self.store, self.means.drivers, self.means.settings, **self._who)
+
+    @cached_property
+    def outbox(self) -> OutboxDesk:
+        """What leaves this server."""
+        return OutboxDesk(self.store, self.means.drivers, **self._who)
+
+    @cached_property
+    def roster(self) -> Roster:
+        """Administrators."""
+        return Roster(self.store, self.means.drivers, self.means.settings, **self._who)
+
+    @cached_property
+    def keys(self) -> ApiKeys:
+        """Keys of the API."""
+        return ApiKeys(self.store, self.means.drivers, self.means.settings, **self._who)
+
+    @cached_property
+    def audit(self) -> AuditLog:
+        """The audit log as a whole."""
+        return AuditLog(self.store, self.means.drivers, **self._who)
+
+    @cached_property
+    def jobs(self) -> Jobs:
+        """Bulk work."""
+        return Jobs(self.store, self.means.drivers, **self._who)
+
+    @cached_property
+    def hooks(self) -> Hooks:
+        """Endpoints of other systems."""
+        return Hooks(self.store, self.means.drivers, self.means.settings, **self._who)
+
+    @cached_property
+    def sources(self) -> Sources:
+        """Systems that post."""
+        return Sources(self.store, self.means.drivers, self.means.settings, **self._who)
+
+    @cached_property
+    def inbox(self) -> Inbox:
+        """What they have posted."""
+        return Inbox(self.store, self.means.drivers, self.means.settings, **self._who)

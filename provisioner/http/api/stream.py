@@ -1,0 +1,161 @@
+"""The live feed: server-sent events, one look at the journal for all who listen, and each told what they may see.
+
+Every listener has its own place in the journal and reads on from there, so one that is slow waits for nobody and nobody
+for it; nothing is kept for those who do not take it. A short way back is read again each time, since a database may
+show an event after one with a higher number; what was told already is not told twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import web
+
+from provisioner.errors import Crowded, Malformed
+from provisioner.http.api.routes import AnyCall
+from provisioner.model import Mac
+from provisioner.rights import Principal, Right
+from provisioner.store.event_pages import EventFilter, last_event
+from provisioner.store.rows import Fetch, StoredEvent
+
+LOOK: Final = 0.2
+"""s between two looks."""
+_QUIET: Final = 15.0
+"""s after which a word is said so that nobody between takes the connection for dead."""
+_AGAIN: Final = 60.0
+"""s between two looks at whether the caller may still listen."""
+_BACK: Final = 100
+"""Numbers that are read again."""
+_AT_ONCE: Final = 200
+_RETRY: Final = 2000
+"""ms after which a browser connects again."""
+
+Known = Callable[[web.Request], Awaitable[Principal]]
+
+
+@dataclass
+class Feed:
+    """All listeners of this process; ``most`` of them at once, ``each`` of one caller."""
+
+    most: int
+    each: int
+    known: Known
+    clock: Callable[[], float] = time.monotonic
+
+    def __post_init__(self) -> None:
+        """Nobody listens yet."""
+        self._listening: Counter[str] = Counter()
+        self._newest = (float("-inf"), 0)
+        self._looking = asyncio.Lock()
+
+    async def serve(self, call: AnyCall, wanted: EventFilter) -> web.StreamResponse:
+        """Tell one caller until they leave, or may listen no longer; Crowded when there is no room."""
+        name = call.principal.throttle or call.principal.credential or call.principal.actor
+        if self._listening.total() >= self.most or self._listening[name] >= self.each:
+            raise Crowded("so many listen to the live feed already that there is no room for one more")
+        self._listening[name] += 1
+        try:
+            after = await self._start(call)
+            return await self._told(call, wanted, after)
+        finally:
+            self._listening[name] -= 1
+            self._listening += Counter()  # drops who is at 0
+
+    async def _start(self, call: AnyCall) -> int:
+        text = call.request.headers.get("Last-Event-ID", "")
+        if not text:
+            return await self._last(call)
+        if not (text.isascii() and text.isdecimal() and len(text) <= 15):
+            raise Malformed("Last-Event-ID must be the number of an event")
+        return int(text)
+
+    async def _last(self, call: AnyCall) -> int:
+        """The newest event's number, looked up once for everybody."""
+        async with self._looking:
+            at, number = self._newest
+            if self.clock() - at >= LOOK:
+                async with call.means.store.reading() as connection:
+                    number = await last_event(connection)
+                self._newest = (self.clock(), number)
+            return number
+
+    async def _told(self, call: AnyCall, wanted: EventFilter, after: int) -> web.StreamResponse:
+        headers = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        response = web.StreamResponse(headers=headers)
+        await response.prepare(call.request)
+        await response.write(f"retry: {_RETRY}\n\n".encode())
+        listener = _Listener(call, wanted, after, call.means.clock() - LOOK)
+        said = checked = self.clock()
+        while call.request.transport is not None:  # None once the caller has left
+            newest = await self._last(call)
+            words = await listener.news(newest)
+            now = self.clock()
+            if words or now - said >= _QUIET:
+                await response.write(words or b": still here\n\n")
+                said = now
+            if now - checked >= _AGAIN:
+                (await self.known(call.request)).doing(Right.EVENT_READ)
+                checked = now
+            await asyncio.sleep(LOOK)
+        return response
+
+
+class _Listener:
+    """Where one caller is in the journal."""
+
+    def __init__(self, call: AnyCall, wanted: EventFilter, after: int, fetched: float) -> None:
+        self._search = call.desks.search
+        self._fleet = call.desks.fleet
+        self._wanted = wanted
+        self._after = self._seen_up_to = after
+        self._told: deque[int] = deque(maxlen=_BACK * 2)
+        self._fetched: dict[str, float] = {}
+        self._since = fetched
+
+    async def news(self, newest: int) -> bytes:
+        """What has happened since the last call, as it is sent."""
+        words = []
+        if newest > self._seen_up_to:
+            words = [told_event(one) for one in await self._events(newest)]
+        if self._wanted.mac and not self._wanted.kind:
+            words += [told_fetch(one) for one in await self._fetches(Mac(self._wanted.mac))]
+        return "".join(words).encode()
+
+    async def _events(self, newest: int) -> list[StoredEvent]:
+        back = max(self._after, self._seen_up_to - _BACK)
+        found = await self._search.events_after(self._wanted, after=back, limit=_AT_ONCE)
+        fresh = [one for one in found if one.id not in self._told]
+        self._told.extend(one.id for one in fresh)
+        self._seen_up_to = found[-1].id if len(found) == _AT_ONCE else newest
+        return fresh
+
+    async def _fetches(self, mac: Mac) -> list[Fetch]:
+        found = [one for one in await self._fleet.fetches(mac) if one.at > self._fetched.get(one.file, self._since)]
+        self._fetched.update((one.file, one.at) for one in found)
+        return found
+
+
+def told_event(one: StoredEvent) -> str:
+    """One event; its number is what a caller comes back with."""
+    told = {
+        "id": one.id, "at": one.at, "kind": one.kind, "mac": one.mac, "severity": one.severity, "actor": one.actor,
+        "details": dict(one.details),
+    }  # fmt: skip
+    return f"id: {one.id}\n{_said(one.kind, told)}"
+
+
+def told_fetch(one: Fetch) -> str:
+    """One file that was fetched; it has no number, who comes back asks for the device's fetches."""
+    told = {"mac": one.mac, "file": one.file, "at": one.at, "status": one.status, "size": one.size}
+    return _said("fetch", told | {"digest": one.digest, "proof": one.proof.value, "firmware": one.firmware})
+
+
+def _said(kind: str, told: Mapping[str, object]) -> str:
+    """JSON has no line ends of its own, so no text from outside can end the event."""
+    return f"event: {kind}\ndata: {json.dumps(told, separators=(',', ':'))}\n\n"

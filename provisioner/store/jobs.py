@@ -1,0 +1,179 @@
+"""Rows of jobs: what each one's rows are to do, how far it is, and what came of every row."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from sqlalchemy import Row, bindparam, delete, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from provisioner.job_states import JobState, RowState
+from provisioner.store import schema_api
+from provisioner.store.secretbox import SecretBox
+
+_J: Final = schema_api.job.c
+_R: Final = schema_api.job_row.c
+_LISTED: Final = tuple(column for column in schema_api.job.c if column.name != "principal")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Bulk work as it is listed."""
+
+    id: str
+    kind: str
+    state: JobState
+    actor: str
+    account: str
+    """The account that all its rows are of; empty where that is not known."""
+    dry_run: bool
+    total: int
+    checked: int
+    done: int
+    failed: int
+    created: float
+    ended: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobRow:
+    """One row, what it is to do and what came of it."""
+
+    number: int
+    state: RowState
+    given: bytes = field(repr=False)
+    result: Mapping[str, Any]
+
+
+def _job(row: Row[Any]) -> Job:
+    return Job(
+        row.id, row.kind, JobState(row.state), row.actor, row.account, bool(row.dry_run), row.total, row.checked,
+        row.done, row.failed, row.created, row.ended,
+    )  # fmt: skip
+
+
+async def insert_job(
+    connection: AsyncConnection, box: SecretBox, one: Job, principal: str, rows: Sequence[bytes]
+) -> None:
+    """A job with its rows; ``principal`` bounds what they may do."""
+    values = {name: getattr(one, name) for name in Job.__dataclass_fields__}
+    values |= {"state": one.state.value, "dry_run": int(one.dry_run), "principal": principal}
+    await connection.execute(insert(schema_api.job).values(values))
+    sealed = [
+        {"job": one.id, "number": number, "state": RowState.WAITING.value,
+         "given": box.seal(given, "job_row", one.id, str(number))}
+        for number, given in enumerate(rows, 1)
+    ]  # fmt: skip
+    if sealed:
+        await connection.execute(insert(schema_api.job_row), sealed)
+
+
+async def find_job(connection: AsyncConnection, ident: str) -> Job | None:
+    """One job."""
+    row = (await connection.execute(select(*_LISTED).where(_J.id == ident))).one_or_none()
+    return None if row is None else _job(row)
+
+
+async def principal_of(connection: AsyncConnection, ident: str) -> str:
+    """What bounds a job, as it was written down."""
+    return str((await connection.execute(select(_J.principal).where(_J.id == ident))).scalar_one())
+
+
+async def list_jobs(
+    connection: AsyncConnection,
+    *,
+    after: tuple[float, str] | None,
+    limit: int,
+    actor: str = "",
+    accounts: Iterable[str] | None = None,
+    state: JobState | None = None,
+) -> list[Job]:
+    """The newest first; with ``accounts`` only theirs and the actor's own."""
+    query = select(*_LISTED).order_by(_J.created.desc(), _J.id.desc()).limit(limit)
+    if after is not None:
+        query = query.where((_J.created < after[0]) | ((_J.created == after[0]) & (_J.id < after[1])))
+    if accounts is not None:
+        query = query.where(_J.account.in_(list(accounts)) | (_J.actor == actor))
+    query = query.where(_J.state == state.value) if state else query
+    return [_job(row) for row in await connection.execute(query)]
+
+
+async def next_job(connection: AsyncConnection) -> Job | None:
+    """The oldest that is under way."""
+    states = [one.value for one in JobState if one.under_way]
+    query = select(*_LISTED).where(_J.state.in_(states)).order_by(_J.created, _J.id).limit(1)
+    row = (await connection.execute(query)).one_or_none()
+    return None if row is None else _job(row)
+
+
+async def rows_of(
+    connection: AsyncConnection,
+    box: SecretBox,
+    job: str,
+    *,
+    after: int = 0,
+    limit: int = 1000,
+    state: RowState | None = None,
+    opened: bool = False,
+) -> list[JobRow]:
+    """Rows by number; what they hold only where it is asked for."""
+    columns = (_R.number, _R.state, _R.result, *((_R.given,) if opened else ()))
+    query = select(*columns).where(_R.job == job, _R.number > after).order_by(_R.number).limit(limit)
+    query = query.where(_R.state == state.value) if state else query
+    return [
+        JobRow(
+            row.number,
+            RowState(row.state),
+            box.open(row.given, "job_row", job, str(row.number)) if opened and row.given else b"",
+            json.loads(row.result) if row.result else {},
+        )
+        for row in await connection.execute(query)
+    ]
+
+
+Outcome = tuple[int, RowState, Mapping[str, Any]]
+"""A row's number, its state and what came of it."""
+
+
+async def write_outcomes(connection: AsyncConnection, job: str, outcomes: Sequence[Outcome]) -> None:
+    """What came of rows; what they held is erased once nothing more will be done with them."""
+    for over in (False, True):
+        rows = [
+            {"which": number, "state": state.value, "result": json.dumps(dict(result)) if result else ""}
+            for number, state, result in outcomes
+            if state.over is over
+        ]
+        if rows:
+            query = update(schema_api.job_row).where(_R.job == job, _R.number == bindparam("which"))
+            await connection.execute(query.values(given=None) if over else query, rows)
+
+
+async def write_progress(connection: AsyncConnection, job: str, outcomes: Sequence[Outcome], *, checking: bool) -> None:
+    """Count what came of them."""
+    states = [state for _, state, _ in outcomes]
+    values: dict[str, object] = {"failed": _J.failed + states.count(RowState.REFUSED)}
+    if checking:
+        values["checked"] = _J.checked + len(states)
+    else:
+        values["done"] = _J.done + states.count(RowState.DONE)
+    await connection.execute(update(schema_api.job).where(_J.id == job).values(values))
+
+
+async def move_job(connection: AsyncConnection, job: str, sources: Iterable[JobState], to: JobState, at: float) -> bool:
+    """Into another state, from one of these; whether it was in one. What rows held is erased with the job's end."""
+    values: dict[str, object] = {"state": to.value}
+    if not to.under_way:
+        values["ended"] = at
+    where = (_J.id == job) & _J.state.in_([one.value for one in sources])
+    done = await connection.execute(update(schema_api.job).where(where).values(values))
+    if done.rowcount and not to.under_way:
+        await connection.execute(update(schema_api.job_row).where(_R.job == job).values(given=None))
+    return bool(done.rowcount)
+
+
+async def forget_jobs(connection: AsyncConnection, before: float) -> int:
+    """Drop jobs that ended before a time; how many."""
+    return (await connection.execute(delete(schema_api.job).where(_J.ended < before))).rowcount
