@@ -7,16 +7,21 @@ import re
 from dataclasses import replace
 from typing import Final
 
-from provisioner.errors import Conflict, Invalid, NotFound
+from provisioner.audit_chain import changed
+from provisioner.errors import Conflict, ExtensionHasPhone, Invalid, NoLicense, NoNumber, NotFound
 from provisioner.fleet_desk import Desk, account_of, device_of, extension_of, only, site_of, text_of
 from provisioner.fleet_layers import check_model_fits
 from provisioner.fleet_people import generated_secret
+from provisioner.licensing import AccountPolicy
+from provisioner.line_errands import have_fetch
 from provisioner.model import Device, DeviceState, Mac, Model, Scope
+from provisioner.preconditions import Phones, phones_of, unlicensed, unreachable
 from provisioner.store import devices, journal, layer_rows, people, tokens, uploads
 from provisioner.store.database import Change
 from provisioner.store.devices import DeviceFilter
 from provisioner.store.rows import Binding, Extension, Pin, Token
 from provisioner.vendor import model_named, older
+from provisioner.welcome import phone_assigned, phone_taken_away
 
 _LABEL: Final = 40
 _WINDOW: Final = 3600.0
@@ -121,7 +126,8 @@ class Devices(Desk):
             if owner.id != device.account:
                 await _refuse_bound(change, mac, "before it changes its account")
             await devices.write_device(change.connection, mac, {"account": owner.id, "site": place or None})
-            _note(change, mac, "device_moved", account=owner.id, site=place, before=device.account)
+            before = {"before": device.account, "site_before": device.site}
+            _note(change, mac, "device_moved", account=owner.id, site=place, **before)
         return self._told(replace(device, account=owner.id, site=place))
 
     async def set_model(self, mac: Mac, *, model: str) -> Device:
@@ -146,6 +152,8 @@ class Devices(Desk):
             device = await device_of(change.connection, mac)
             bound = await devices.bindings_of(change.connection, mac, active=True)
             await devices.delete_device(change.connection, mac)
+            for one in bound:
+                await phone_taken_away(change, self._store.box, one)
             numbers = ", ".join(one.number for one in bound)
             _note(change, mac, "device_removed", account=device.account, model=device.model, unbound=numbers)
         await asyncio.to_thread(uploads.forget_files, self._store.uploads, mac)
@@ -169,8 +177,14 @@ class Devices(Desk):
 class Lines(Devices):
     """Which extension is on which line."""
 
-    async def bind(self, mac: Mac, line: int, *, extension: str, label: str = "") -> Binding:
-        """Put an extension of the device's account on a line; one extension is on one line of one device."""
+    async def bind(
+        self, mac: Mac, line: int, *, extension: str, label: str = "", replace: bool = False, resync: bool = True
+    ) -> Binding:
+        """Put an extension of the device's account on a line; it has one phone, or as many as its account lets it.
+
+        ``replace`` takes it from the phone that has had it longest, in the same transaction. Phones that have been here
+        before are told to fetch, unless ``resync`` is off.
+        """
         label = text_of("label", label, _LABEL, empty=True)
         async with self._change() as change:
             device = await device_of(change.connection, mac)
@@ -178,22 +192,32 @@ class Lines(Devices):
             if not 1 <= line <= model.lines:
                 raise Invalid("line", f"{model.name} has lines 1 to {model.lines}")
             found = await _extension_for(change, device, extension)
-            await _refuse_taken(change, mac, line, found)
-            bound = Binding(mac, line, found.id, found.number, label, change.at, None, self._actor, "bind")
+            phones = await phones_of(change.connection, found.id, found.account)
+            await _refuse_taken(change, mac, line, found, None if replace else phones)
+            await _refuse_lacking(change, found, phones.policy)
+            if (gone := phones.given_up(mac) if replace else None) is not None:
+                await _end(change, gone)
+            slot = phones.slot(gone)
+            bound = Binding(mac, line, found.id, found.number, label, change.at, None, self._actor, "bind", slot)
             await devices.insert_binding(change.connection, bound)
             _note(change, mac, "line_bound", line=str(line), extension=found.id, number=found.number)
+            await phone_assigned(change, self._store.box, found, device)
+            if resync:
+                await have_fetch(change, self._drivers, [mac, gone.mac] if gone else [mac])
         return bound
 
-    async def unbind(self, mac: Mac, line: int) -> None:
-        """Free a line."""
+    async def unbind(self, mac: Mac, line: int, *, resync: bool = True) -> None:
+        """Free a line, and have the phone fetch what no longer holds it."""
         async with self._change() as change:
             await device_of(change.connection, mac)
             active = await devices.bindings_of(change.connection, mac, active=True)
             found = next((one for one in active if one.line == line), None)
             if found is None:
                 raise NotFound(f"nothing is bound to line {line} of {mac.colons}")
-            await devices.end_binding(change.connection, mac, line, change.at)
-            _note(change, mac, "line_unbound", line=str(line), extension=found.extension, number=found.number)
+            await _end(change, found)
+            await phone_taken_away(change, self._store.box, found)
+            if resync:
+                await have_fetch(change, self._drivers, [mac])
 
     async def bindings(self, mac: Mac, *, active: bool = False) -> list[Binding]:
         """What is on its lines and what was; ``active=True`` only what is."""
@@ -214,9 +238,10 @@ class Access(Desk):
         if not values:
             raise Invalid("allow", "say at least one of token, digest, expired")
         async with self._change() as change:
-            await device_of(change.connection, mac)
+            device = await device_of(change.connection, mac)
             await devices.write_device(change.connection, mac, values)
-            told = {name: "yes" if value else "no" for name, value in values.items()}
+            before = {name: _yes(getattr(device, name)) for name in values}
+            told = changed(before, {name: _yes(value) for name, value in values.items()})
             _note(change, mac, "access_changed", severity="warning", **told)
             return await device_of(change.connection, mac)
 
@@ -332,11 +357,33 @@ async def _extension_for(change: Change, device: Device, ref: str) -> Extension:
     raise Invalid("extension", f"{elsewhere.number} belongs to another account than the device")
 
 
-async def _refuse_taken(change: Change, mac: Mac, line: int, wanted: Extension) -> None:
-    bound = await devices.binding_of_extension(change.connection, wanted.id)
-    if bound is not None:
-        where = "this device" if bound.mac == mac else bound.mac.colons
-        raise Conflict(f"extension {wanted.number} is on line {bound.line} of {where}: unbind it there first")
+async def _end(change: Change, one: Binding) -> None:
+    await devices.end_binding(change.connection, one.mac, one.line, change.at)
+    _note(change, one.mac, "line_unbound", line=str(one.line), extension=one.extension, number=one.number)
+
+
+async def _refuse_taken(change: Change, mac: Mac, line: int, wanted: Extension, phones: Phones | None) -> None:
+    """``phones``: those that the extension has; None when it may be taken from one of them."""
+    if phones and (own := phones.on(mac)):
+        where = f"line {own.line} of this device"
+        raise ExtensionHasPhone(f"extension {wanted.number} is on {where}: unbind it there first")
+    if phones and phones.full:
+        raise ExtensionHasPhone(
+            f"extension {wanted.number} is on {phones.told}: unbind it there first, or let this phone take its place "
+            "(--replace)"
+        )
     active = await devices.bindings_of(change.connection, mac, active=True)
     if taken := next((one for one in active if one.line == line), None):
         raise Conflict(f"line {line} of {mac.colons} has extension {taken.number}: unbind it first")
+
+
+async def _refuse_lacking(change: Change, wanted: Extension, policy: AccountPolicy) -> None:
+    """What the account asks for; most ask for nothing, and nothing is looked up."""
+    if policy.needs_license and (why := await unlicensed(change.connection, wanted)):
+        raise NoLicense(why)
+    if policy.needs_number and (why := await unreachable(change.connection, wanted)):
+        raise NoNumber(why)
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"

@@ -1,7 +1,8 @@
 """How far a phone is that was just bound: told by when it was bound and when it last fetched its files. Pure.
 
 A phone may boot more than once on its way (firmware, then configuration), so fetching again is normal inside the
-window. It has arrived when it is quiet. Who has not fetched within the window, or still boots behind it, is stuck.
+window. It has arrived when it is quiet. Who has not fetched within the window is stuck, and so is who still fetches
+behind it and has never got what it was bound with; one that has got it only polls, or was restarted by somebody.
 """
 
 from __future__ import annotations
@@ -11,7 +12,10 @@ from enum import StrEnum
 from typing import Final
 
 UNPLUG: Final = "it has not restarted by itself: unplug it (power and network) for one full minute, then connect it"
-LOOPS: Final = "it restarts again and again: look at its log, and at what it was sent (`provisioner render`)"
+LOOPS: Final = (
+    "it fetches again and again, and not the configuration of its line: look at its log, and at `provisioner device"
+    " fetches`"
+)
 
 
 class Stage(StrEnum):
@@ -32,8 +36,13 @@ class Progress:
     hint: str = ""
 
 
-def progress_of(bound: float | None, fetched: float | None, now: float, *, window: float, patience: float) -> Progress:
-    """``fetched``: when it last got a file; after ``patience`` s without a fetch it is quiet, or in need of a hand."""
+def progress_of(
+    bound: float | None, fetched: float | None, now: float, *, arrived: bool, window: float, patience: float
+) -> Progress:
+    """``fetched``: when it last got a file; after ``patience`` s without a fetch it is quiet, or in need of a hand.
+
+    ``arrived``: it has got the configuration that it was bound with.
+    """
     if bound is None:
         return Progress(Stage.UNBOUND)
     if fetched is None or fetched < bound:
@@ -43,7 +52,8 @@ def progress_of(bound: float | None, fetched: float | None, now: float, *, windo
     if fetched - bound <= window:
         return Progress(Stage.ACTIVATING)
     # Long after it was activated a restart is nothing but a restart.
-    return Progress(Stage.STUCK, LOOPS) if fetched - bound <= 2 * window else Progress(Stage.ONLINE)
+    loops = not arrived and fetched - bound <= 2 * window
+    return Progress(Stage.STUCK, LOOPS) if loops else Progress(Stage.ONLINE)
 
 
 def _unseen(since: float, window: float, patience: float) -> Progress:

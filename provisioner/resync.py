@@ -19,11 +19,13 @@ from provisioner.model import ListenerKind, Mac
 from provisioner.resync_compare import Compare, Compared, Verdict
 from provisioner.resync_plan import Pace, Phone, Turn, waves
 from provisioner.resync_states import Standing, State
+from provisioner.rights import OPERATOR, Principal
 from provisioner.settings import Settings
 from provisioner.store import resync as rows
 from provisioner.store.database import Store
+from provisioner.store.reach import Limited
 from provisioner.store.resync import Candidate, Request
-from provisioner.store.standing import write_served
+from provisioner.store.standing import Served, write_served
 from provisioner.vendor import VendorDriver
 
 _PAGE: Final = 200
@@ -81,13 +83,14 @@ class Resync:
         drivers: Mapping[str, VendorDriver],
         settings: Settings,
         *,
-        actor: str = "administrator",
+        actor: str = "",
         clock: Callable[[], float] = time.time,
+        principal: Principal = OPERATOR,
     ) -> None:
-        self._store = store
+        self._store = store if principal.reach.everything else Limited(store, principal)
         self._drivers = drivers
         self._settings = settings
-        self._actor = actor
+        self._actor = actor or principal.actor
         self._clock = clock
 
     async def plan(self, whom: Whom, rate: float, base_urls: BaseUrls) -> Draft:
@@ -159,7 +162,7 @@ class Resync:
         """Write the campaign down; its name, empty where nobody needs to be told."""
         now, name = self._clock(), uuid.uuid4().hex[:8]
         async with self._store.writing() as connection:
-            await write_served(connection, {str(mac): upto for mac, upto in draft.same.items()})
+            await write_served(connection, {str(mac): Served(upto, None) for mac, upto in draft.same.items()})
         if not draft.requests:
             return ""
         async with self._store.changing(self._actor, now) as change:

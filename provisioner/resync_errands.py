@@ -20,6 +20,7 @@ from provisioner.events import printable
 from provisioner.model import Event, Mac
 from provisioner.resync_states import Standing, State, Step, Way, sources
 from provisioner.settings import Settings
+from provisioner.store import line_turns
 from provisioner.store import resync as rows
 from provisioner.store.database import Store
 from provisioner.store.journal import write_events
@@ -29,6 +30,8 @@ from provisioner.vendor import VendorDriver
 Notify = Callable[[Mac, str], Awaitable[int]]
 """Send a NOTIFY with this Event header on the flow of this device; the SIP status, 0 where it has no flow."""
 
+SLOWEST: Final = 1.0
+"""Phones a second that any node stands, where nobody says how many this one does."""
 LEASE: Final = 60.0
 """s for which an errand is its taker's; a NOTIFY is given up after 32 s (RFC 3261 section 17.1.2.2, Timer F)."""
 HEAD_START: Final = 2.0
@@ -39,12 +42,17 @@ _ABSENT: Final = 10.0
 """s without a turn after which nobody can say that devices have been offered to anybody."""
 _AFTER_CALL: Final = 2.0
 """s between a code's success and the first attempt: its caller hears the end and hangs up."""
+_NEVER: Final = frozenset({405, 481, 489})
+"""Not allowed (RFC 3261 section 21.4.6), no such subscription, bad event (RFC 6665 sections 4.1.3, 8.3.2): a phone
+that does not take a NOTIFY without a subscription, or not this one, will not the next time either."""
 _AT_ONCE: Final = 50
 """Errands that one process has under way."""
 _LOOKED_AT: Final = 1000
 """Devices whose turn has come, of which a process takes those that it can tell."""
 _EACH: Final = 20
 """Alarms told one by one; more at once are one alarm that says how many."""
+_ROOM: Final = 5.0
+"""s that lines' changes may take of the budget before campaigns are put off by so much."""
 _RARELY: Final = 10.0
 """s between two looks at all devices that wait; 100,000 of them take a tenth of a second."""
 _KEEP: Final = 30 * 86_400.0
@@ -65,12 +73,16 @@ class Errands:
         settings: Settings,
         *,
         clock: Callable[[], float] = time.time,
+        pace: Callable[[], float] = lambda: SLOWEST,
     ) -> None:
+        """``pace``: phones a second that may be told on the whole."""
         self._store = store
         self._drivers = drivers
         self._window = float(settings.activation_window)
         self._again = settings.resync_again
         self._clock = clock
+        self._pace = pace
+        self._free = self._owed = 0.0
         self._turned: float | None = None
         self._settled: float | None = None
         self._running: set[asyncio.Task[None]] = set()
@@ -129,9 +141,11 @@ class Errands:
             return await rows.due(connection, self._clock() - late, _AT_ONCE, polling=False)
 
     def outcome(self, status: int) -> Outcome:
-        """What a SIP status says of an errand: told, or to be tried again."""
+        """What a SIP status says of an errand: told, to be tried again, or never by a NOTIFY."""
         if 200 <= status < 300:
             return Outcome(f"SIP {status}", Step.NOTIFY)
+        if status in _NEVER:
+            return Outcome(f"SIP {status}, takes no NOTIFY", due=self._clock(), way=Way.POLL, last=True)
         return Outcome(f"SIP {status}" if status else "no flow", due=self._clock() + self._again)
 
     async def told(self, errand: Errand, outcome: Outcome) -> bool:
@@ -161,11 +175,25 @@ class Errands:
             if absent:
                 await rows.postpone(connection, now)
             await rows.note_fetched(connection, found, now)
+            await self._plan(connection, now)
             await rows.leave_to_polling(connection, now - UNTOLD, now)
             if requests:
                 await rows.ask(connection, ACTIVATION, requests, now)
             if rarely:
                 await self._end(connection, now)
+
+    async def _plan(self, connection: AsyncConnection, now: float) -> None:
+        """Phones whose lines have changed wait for no campaign; campaigns make room for them, so the budget holds."""
+        waiting = await line_turns.unplanned(connection, now, _LOOKED_AT)
+        if not waiting:
+            return
+        gap, start = 1.0 / self._pace(), max(now, self._free)
+        await line_turns.plan(connection, {mac: start + number * gap for number, mac in enumerate(waiting)})
+        self._free = start + gap * len(waiting)
+        self._owed += gap * len(waiting)
+        if self._owed >= _ROOM:
+            await line_turns.make_room(connection, now, self._owed)
+            self._owed = 0.0
 
     async def settle(self) -> None:
         """Only look who has fetched and who is stuck: for who shows it and tells nobody."""

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import Result
 
+from provisioner import settings
+from provisioner.activation import Activation
+from provisioner.activation_verdict import Attempt, Outcome
 from provisioner.codes import checks, normalise
+from provisioner.model import FetchRecord, ListenerKind, Mac, Proof
+from provisioner.progress import UNPLUG
+from provisioner.store.database import Store
+from provisioner.store.records import Recorder
+from provisioner.vendors import drivers
 
 Run = Callable[..., Result]
 Asked = Callable[..., Any]
@@ -113,3 +124,56 @@ def test_device_show_says_how_far_the_phone_is(run: Run, asked: Asked, person: N
     run("device", "unbind", MAC, "1")
     assert asked("device", "show", MAC)["activation"] == "unbound"
     assert "what to do" not in run("device", "show", MAC).stdout
+
+
+async def _keyed_in(data: Path, code: str, mac: Mac, at: float) -> Outcome:
+    configured = settings.load(data)
+    known = {one.manifest.name: one for one in drivers()}
+    async with Store.of(configured) as store:
+        activation = Activation(store, known, configured, clock=lambda: at)
+        attempt = Attempt(mac=mac, code=code, vendor="poly", model="VVX 411", source="192.0.2.7", authenticated=True)
+        return (await activation.redeem(attempt)).outcome
+
+
+async def _fetched(data: Path, mac: Mac, at: float) -> None:
+    configured = settings.load(data)
+    proof, listener = Proof.CERTIFICATE, ListenerKind.DEVICE
+    async with Store.of(configured) as store:
+        recorder = Recorder(store, configured, lambda *_: None)
+        recorder.fetch(FetchRecord(mac, f"{mac}-lines.cfg", at, 200, 3, "d", proof, listener, "TLSv1.3", "", 1 << 40))
+        await recorder.flush()
+
+
+def test_a_phone_that_does_not_come_after_its_code_is_to_be_unplugged_until_it_comes(
+    run: Run, asked: Asked, person: None, data: Path
+) -> None:
+    """The code was used two minutes ago, and nothing was fetched since; the first fetch is the end of the hint."""
+    mac, now = Mac("0004f2aabbdd"), time.time()
+    run("device", "add", mac, "--vendor", "poly", "--model", "VVX 411", "--account", "Example Ltd")
+    run("layer", "set", "account", "Example Ltd", "activation=on")
+    asyncio.run(_fetched(data, mac, now - 400))
+    code = asked("code", "issue", "1002")["digits"]
+
+    def hint() -> tuple[str, str]:
+        """In the list of codes and of the device; both as a person reads them and as a script does."""
+        [listed] = [one for one in asked("code", "list") if one["number"] == "1002"]
+        shown = asked("device", "show", mac)
+        assert listed["phone"] == shown["activation"]
+        told = shown.get("what_to_do", "")
+        assert (UNPLUG in run("code", "list").stdout) == (told == UNPLUG)
+        assert (UNPLUG in run("device", "show", mac).stdout) == (told == UNPLUG)
+        return shown["activation"], told
+
+    assert asyncio.run(_keyed_in(data, code, mac, now - 121)) is Outcome.ACCEPTED
+    assert hint() == ("waiting", UNPLUG)
+    asyncio.run(_fetched(data, mac, time.time()))
+    assert hint() == ("activating", "")
+
+
+def test_the_hint_gives_the_phone_two_minutes(run: Run, asked: Asked, person: None, data: Path) -> None:
+    mac = Mac("0004f2aabbdd")
+    run("device", "add", mac, "--vendor", "poly", "--model", "VVX 411", "--account", "Example Ltd")
+    run("layer", "set", "account", "Example Ltd", "activation=on")
+    code = asked("code", "issue", "1002")["digits"]
+    assert asyncio.run(_keyed_in(data, code, mac, time.time() - 90)) is Outcome.ACCEPTED
+    assert "what_to_do" not in asked("device", "show", mac) and UNPLUG not in run("code", "list").stdout

@@ -18,14 +18,11 @@ from house import House, administer, events, soon
 from provisioner import settings as provisioner_settings
 from provisioner.activation_codes import Codes
 from provisioner.activation_secret import PURPOSE, issue
-from provisioner.activation_verdict import Outcome
 from provisioner.app import prepare
-from provisioner.contradictions import contradictions
 from provisioner.errors import Unusable
-from provisioner.ivr_desk import RESULTS
-from provisioner.model import ListenerKind, Mac, Scope
-from provisioner.ports import bind, with_ivr_port
-from provisioner.settings import Settings
+from provisioner.model import Mac, Scope
+from provisioner.resync import Resync
+from provisioner.resync_states import State
 from provisioner.store.database import Store, key_path
 from provisioner.store.secretbox import SecretBox
 from provisioner.vendors import drivers
@@ -147,6 +144,64 @@ def test_a_strangers_phone_becomes_its_owners(house: House, transport: str) -> N
     assert code not in told
     assert code not in house.log()
     assert given["account.1.password"] not in house.log()
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["added before", "a stranger until then"])
+def test_a_phone_that_waits_is_told_when_an_administrator_binds_it(house: House, known: bool) -> None:
+    """By its MAC: two lines in a row, one NOTIFY on the flow of the prompts, and its owner's file."""
+    mac, numbers = Mac(fresh()), [str(next(_extensions)) for _ in range(2)]
+
+    async def add(fleet):
+        account = (await fleet.accounts())[0].id
+        await fleet.add_device(mac, vendor="yealink", model="SIP-T46S", account=account)
+
+    async def bind(fleet):
+        account = (await fleet.accounts())[0].id
+        user = await fleet.add_user(f"Person {numbers[0]}", account=account)
+        for line, number in enumerate(numbers, 1):
+            await fleet.add_extension(number, account=account, user=user.id, secret=SECRET)
+            await fleet.bind(mac, line, extension=number)
+
+    async def life() -> tuple[str, float]:
+        phone = await phone_of(house, mac, given)
+        assert await phone.register() == 200
+        if not known:
+            await asyncio.to_thread(administer, house, add)
+        began = time.monotonic()
+        await asyncio.to_thread(administer, house, bind)
+        word = await asyncio.wait_for(phone.notified.get(), 15)
+        told = time.monotonic() - began
+        await asyncio.sleep(1.5)
+        assert phone.notified.empty(), "told once for both lines"
+        phone.close()
+        return word, told
+
+    if known:
+        administer(house, add)
+    given = file_of(house, mac)
+    assert given["account.1.sip_server.1.port"] == str(house.ports["ivr"])
+    soon(lambda: events(house, "activation_offered", mac))
+    soon(lambda: administer(house, lambda fleet: fleet.fetches(mac)) if known else True)
+    word, told = asyncio.run(life())
+    assert (word, told < 8) == ("check-sync;reboot=true", True), told
+    after = file_of(house, mac)
+    assert [after[f"account.{line}.user_name"] for line in (1, 2)] == numbers
+    assert after["account.1.password"] == SECRET
+    assert [one.details["campaign"] for one in events(house, "resync_told", mac)] == ["lines"]
+    assert soon(lambda: standing(house, mac) == State.FETCHED, 15)
+
+
+def standing(house: House, mac: Mac) -> State:
+    """How far the phone is that was told."""
+
+    async def read(fleet):
+        del fleet
+        configured = provisioner_settings.load(house.data)
+        async with Store.of(configured) as store:
+            [one] = await Resync(store, {}, configured).standings(mac=mac)
+            return one.state
+
+    return administer(house, read)
 
 
 def causes(house: House, mac: str, number: int) -> list[str]:
@@ -360,47 +415,7 @@ def test_a_stop_lets_a_call_go_on_and_then_ends_it(tmp_path) -> None:
     assert "Traceback" not in other.log()
 
 
-def test_every_outcome_has_its_word() -> None:
-    assert set(RESULTS) == set(Outcome)
-
-
-def test_a_taken_port_names_the_setting(tmp_path) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
-        off = {"device_port": 0, "bootstrap_port": -1, "admin_port": -1}
-        with pytest.raises(Unusable, match=rf"ivr listener: 127.0.0.1 port {port} is taken .* ivr.port"):
-            bind(Settings(data=tmp_path, ivr_port=port, **off))
-
-
-@pytest.mark.parametrize(
-    ("chosen", "told"),
-    [
-        (
-            {"ivr_port": 0, "ivr_rtp_high": 20_100},
-            "ivr.rtp_high = 20100 are 51 even ports < ivr.calls = 100",
-        ),
-        ({"ivr_tls_port": 0, "ivr_address": "pbx.example.net"}, "ivr.address = 'pbx.example.net'"),
-        ({"ivr_tls_port": 8443}, "device.port and ivr.tls_port are both 8443"),
-    ],
-)
-def test_settings_that_cannot_all_be_meant(tmp_path, chosen, told) -> None:
-    assert any(told in one for one in contradictions(Settings(data=tmp_path, **chosen)))
-    assert not contradictions(Settings(data=tmp_path, ivr_rtp_high=20_199, ivr_port=5060, ivr_address="192.0.2.1"))
-
-
 def test_prompts_that_are_not_there_keep_the_server_from_starting(house: House) -> None:
     configured = provisioner_settings.load(house.data, {}, ivr_port=0, ivr_language="xx")
     with pytest.raises(Unusable, match="no prompts in 'xx'"):
         prepare(configured)
-
-
-def test_phones_are_told_the_port_that_is_bound(tmp_path) -> None:
-    chosen = Settings(data=tmp_path, device_port=0, bootstrap_port=-1, admin_port=-1, ivr_port=0)
-    sockets = bind(chosen)
-    try:
-        assert with_ivr_port(chosen, sockets).activation_port == sockets[ListenerKind.IVR].getsockname()[1]
-        assert with_ivr_port(chosen, {}).activation_port == 0
-    finally:
-        for sock in sockets.values():
-            sock.close()

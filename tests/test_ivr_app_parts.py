@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,10 +15,14 @@ from house import House
 
 from provisioner import settings as provisioner_settings
 from provisioner.activation_secret import PURPOSE, issue
+from provisioner.activation_verdict import Outcome
 from provisioner.app import prepare
+from provisioner.contradictions import contradictions
 from provisioner.errors import Unusable
 from provisioner.ivr_app import config_of, secrets_of
+from provisioner.ivr_desk import RESULTS
 from provisioner.model import ListenerKind, Mac
+from provisioner.ports import bind, with_ivr_port
 from provisioner.resync import Resync, Whom
 from provisioner.settings import Settings
 from provisioner.store.database import Store, key_path
@@ -72,6 +77,7 @@ def test_a_pbx_that_cannot_be_asked_keeps_the_server_from_starting(house: House)
     with pytest.raises(Unusable, match=r"resync\.ami_secret"):
         prepared()
     (house.data / "ami.secret").write_text(SECRET)
+    (house.data / "ami.secret").chmod(0o600)
     with pytest.raises(Unusable, match=r"resync\.ami_endpoint"):
         prepared(resync_ami_endpoint="{password}")
     prepared()
@@ -80,6 +86,7 @@ def test_a_pbx_that_cannot_be_asked_keeps_the_server_from_starting(house: House)
 def test_phones_that_the_pbx_holds_are_told_by_it(house: House) -> None:
     house.environment |= {"PROVISIONER_RESYNC_AMI_HOST": "127.0.0.1", "PROVISIONER_RESYNC_AMI_ENDPOINT": "{mac}"}
     (house.data / "ami.secret").write_text(SECRET)
+    (house.data / "ami.secret").chmod(0o600)
     certificate = house.certificate("yealink", MAC, curve=ec.SECP256R1())
 
     async def life() -> list[tuple[str, str]]:
@@ -124,3 +131,43 @@ async def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110  # what is waited for is another process
             await asyncio.sleep(0.01)
+
+
+def test_every_outcome_has_its_word() -> None:
+    assert set(RESULTS) == set(Outcome)
+
+
+def test_a_taken_port_names_the_setting(tmp_path) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        off = {"device_port": 0, "bootstrap_port": -1, "admin_port": -1}
+        with pytest.raises(Unusable, match=rf"ivr listener: 127.0.0.1 port {port} is taken .* ivr.port"):
+            bind(Settings(data=tmp_path, ivr_port=port, **off))
+
+
+@pytest.mark.parametrize(
+    ("chosen", "told"),
+    [
+        (
+            {"ivr_port": 0, "ivr_rtp_high": 20_100},
+            "ivr.rtp_high = 20100 are 51 even ports < ivr.calls = 100",
+        ),
+        ({"ivr_tls_port": 0, "ivr_address": "pbx.example.net"}, "ivr.address = 'pbx.example.net'"),
+        ({"ivr_tls_port": 8443}, "device.port and ivr.tls_port are both 8443"),
+    ],
+)
+def test_settings_that_cannot_all_be_meant(tmp_path, chosen, told) -> None:
+    assert any(told in one for one in contradictions(Settings(data=tmp_path, **chosen)))
+    assert not contradictions(Settings(data=tmp_path, ivr_rtp_high=20_199, ivr_port=5060, ivr_address="192.0.2.1"))
+
+
+def test_phones_are_told_the_port_that_is_bound(tmp_path) -> None:
+    chosen = Settings(data=tmp_path, device_port=0, bootstrap_port=-1, admin_port=-1, ivr_port=0)
+    sockets = bind(chosen)
+    try:
+        assert with_ivr_port(chosen, sockets).activation_port == sockets[ListenerKind.IVR].getsockname()[1]
+        assert with_ivr_port(chosen, {}).activation_port == 0
+    finally:
+        for sock in sockets.values():
+            sock.close()

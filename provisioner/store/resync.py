@@ -45,6 +45,8 @@ class Request:
     wave: int = 0
     force: bool = False
     patience: float = 0.0
+    lease: float = 0.0
+    """Until when nobody may tell it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,8 @@ class Outcome:
     """POLL where nobody shall try again."""
     counts: bool = True
     """Whether it was an attempt: a device in a call was not tried."""
+    last: bool = False
+    """Nobody can tell it, whoever has its flow."""
 
 
 class Served(NamedTuple):
@@ -218,7 +222,7 @@ def _row(one: Request, campaign: str, now: float) -> dict[str, Any]:
     return {
         "mac": one.mac, "campaign": campaign, "state": target(Step.ASK).value, "way": "", "event": one.event,
         "upto": one.upto, "force": one.force, "wave": one.wave, "asked": now, "due": one.due, "since": now,
-        "lease": 0.0, "tries": 0, "result": "", "patience": one.patience,
+        "lease": one.lease, "tries": 0, "result": "", "patience": one.patience,
     }  # fmt: skip
 
 
@@ -260,7 +264,8 @@ async def tell(connection: AsyncConnection, errand: Errand, outcome: Outcome, no
         values |= {"state": target(outcome.step).value, "since": now}
     else:
         mine = mine.where(_R.state == State.BOUND.value)
-        values |= {"due": outcome.due, "tries": _R.tries if outcome.counts else _R.tries - 1}
+        tries = _R.tries if outcome.counts else _R.tries - 1
+        values |= {"due": outcome.due, "tries": TRIES if outcome.last else tries}
         values |= {"way": outcome.way.value} if outcome.way is not None else {}
     return bool((await connection.execute(mine.values(**values))).rowcount)
 
@@ -371,9 +376,11 @@ async def counts(connection: AsyncConnection, campaign: str = "") -> Mapping[Sta
 
 
 async def lines(connection: AsyncConnection, mac: Mac) -> list[tuple[str, str]]:
-    """Name and number of the extension on each line of a device, in their order."""
+    """Name and number of the extension on each line of a device, in their order; then of those that it still runs."""
+    fetched = select(func.max(_F.at)).where(_F.mac == mac, _F.status.in_(_SERVED)).scalar_subquery()
     query = select(_E.auth_user, _E.number).join(schema.binding, _B.extension == _E.id)
-    rows = await connection.execute(query.where(_B.mac == mac, _B.until.is_(None)).order_by(_B.line))
+    query = query.where(_B.mac == mac, or_(_B.until.is_(None), (_B.since <= fetched) & (_B.until > fetched)))
+    rows = await connection.execute(query.order_by(_B.until.is_not(None), _B.line))
     return [(auth_user, number) for auth_user, number in rows]
 
 

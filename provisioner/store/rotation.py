@@ -52,6 +52,15 @@ _COLUMNS: Final = (
     _Sealed(schema.extension, schema.extension.c.secret, lambda row: (row.id, "secret")),
     _Sealed(schema.device, schema.device.c.digest_secret, lambda row: (row.mac, "digest_secret")),
     _Sealed(schema.last_body, schema.last_body.c.body, lambda row: (row.mac, row.file)),
+    _Sealed(schema.repeat, schema.repeat.c.answer, lambda row: (row.key, row.principal)),
+    _Sealed(schema.job_row, schema.job_row.c.given, lambda row: (row.job, str(row.number))),
+    _Sealed(schema.outbox, schema.outbox.c.payload, lambda row: (str(row.id), "payload")),
+    _Sealed(schema.hook, schema.hook.c.secret, lambda row: (row.id, "secret")),
+    _Sealed(schema.hook, schema.hook.c.secret_before, lambda row: (row.id, "secret_before")),
+    _Sealed(schema.hook_source, schema.hook_source.c.secret, lambda row: (row.id, "secret")),
+    _Sealed(schema.hook_source, schema.hook_source.c.secret_before, lambda row: (row.id, "secret_before")),
+    _Sealed(schema.hook_inbox, schema.hook_inbox.c.body, lambda row: (f"{row.source}/{row.ident}", "body")),
+    _Sealed(schema.administrator, schema.administrator.c.totp, lambda row: (row.id, "totp")),
 )
 
 
@@ -208,7 +217,7 @@ class Rotation:
         shelf = UploadShelf(self._store)
         for row in rows:
             try:
-                self._told.resealed += await shelf.reseal(row.mac, row.name)
+                self._told.resealed += await shelf.reseal(row.mac, row.name, row.owner)
             except StoreFailed as error:
                 self._told.unreadable.append(error.cause)
 

@@ -215,6 +215,23 @@ async def test_a_phone_that_does_not_answer_is_left_to_its_polling_and_says_how_
     assert [event.severity for event in await floor.events("resync_told")] == ["warning"] * 3
 
 
+@pytest.mark.parametrize("status", [405, 481, 489])
+async def test_a_phone_that_takes_no_notify_is_waited_for_and_told_no_more(floor: Floor, status: int) -> None:
+    await floor.change(ONE)
+    await floor.begin(changed=True)
+    phones = Phones(status)
+    for _ in range(10):
+        await send(floor.errands, {ONE}, phones)
+        floor.clock.now += floor.settings.resync_again + 1
+    one = await floor.standing(ONE)
+    assert (len(phones.heard), one.state, one.way) == (1, State.BOUND, Way.POLL)
+    assert one.result == f"SIP {status}, takes no NOTIFY" and "asks by itself within 28 h" in one.told(one.due)
+    assert [event.details["result"] for event in await floor.events("resync_told")] == [one.result]
+    await floor.fetch(ONE)
+    await floor.errands.turn()
+    assert (await floor.standing(ONE)).state is State.FETCHED
+
+
 async def test_whom_nobody_has_polls_and_is_told_when_it_turns_up(floor: Floor) -> None:
     await floor.begin(mac=ONE)
     for _ in range(int(UNTOLD) + 2):

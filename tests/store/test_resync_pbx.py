@@ -138,6 +138,10 @@ async def test_the_manager_interface_is_there_when_settings_say_so(tmp_path: Pat
     with pytest.raises(Unusable, match=r"resync\.ami_secret"):
         of(resync_ami_host="127.0.0.1")
     (tmp_path / "ami.secret").write_text(f"{SECRET}\n")
+    (tmp_path / "ami.secret").chmod(0o640)
+    with pytest.raises(Unusable, match=r"\(resync\.ami_secret\) can be read by others \(0640\)"):
+        of(resync_ami_host="127.0.0.1")
+    (tmp_path / "ami.secret").chmod(0o600)
     found = of(resync_ami_host="127.0.0.1")
     assert found is not None and SECRET not in repr(found)
     with pytest.raises(Unusable, match=r"resync\.ami_endpoint"):

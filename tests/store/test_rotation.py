@@ -30,9 +30,11 @@ from provisioner.store.uploads import UploadShelf
 from provisioner.store.views import Views
 
 MAC = Mac("0004f2aabb01")
-NUMBERS = [str(number) for number in range(100, 130)]
+NUMBERS = [str(number) for number in range(200, 230)]  # none of those that accounts keep for calls to others
 FILES = [f"{number:03}.cfg" for number in range(450)]  # more than two batches
 FILE = f"{MAC}-phone.cfg"
+SENT = {"Ann": b"what Ann's phone sent", "Eve": b"what it sent when it was Eve's"}
+"""Under one name."""
 
 
 @pytest_asyncio.fixture
@@ -43,29 +45,40 @@ async def full(fleet: Fleet, store: Store, make_recorder: Callable[..., Recorder
     for number in NUMBERS:
         await fleet.add_extension(number, account="Acme", user="Ann", secret=f"sip-{number}")
     await fleet.add_device(MAC, vendor="poly", model="VVX 411", account="Acme")
-    await fleet.bind(MAC, 1, extension="100")
+    await fleet.bind(MAC, 1, extension=NUMBERS[0])
     await fleet.allow(MAC, token=True, digest=True)
     await fleet.set_layer(Scope.ACCOUNT, "Acme", {"password.admin": "adm1n", "sip.expiry": 600})
     await fleet.set_layer(Scope.DEVICE, MAC, {"password.user": "us3r"}, raw={"some.parameter": "raw-value"})
     recorder = make_recorder()
     for file in FILES:
-        record = FetchRecord(
-            MAC,
-            file,
-            1.0,
-            200,
-            3,
-            "d",
-            Proof.CERTIFICATE,
-            ListenerKind.DEVICE,
-            "",
-            "",
-            body=f"body of {file}".encode(),
-        )
-        recorder.fetch(record)
+        recorder.fetch(fetched(file, 1.0))
     await recorder.flush()
-    await UploadShelf(store).put(MAC, FILE, "overrides", b"what the phone sent")
+    await fleet.add_user("Eve", account="Acme")
+    await fleet.add_extension("240", account="Acme", user="Eve", secret="sip-240")
+    await sends(store, recorder, SENT["Ann"])
+    await fleet.unbind(MAC, 1)
+    await fleet.bind(MAC, 1, extension="240")
+    await sends(store, recorder, SENT["Eve"])
     return fleet
+
+
+def fetched(file: str, at: float) -> FetchRecord:
+    proof, listener = Proof.CERTIFICATE, ListenerKind.DEVICE
+    return FetchRecord(MAC, file, at, 200, 3, "d", proof, listener, "", "", body=f"body of {file}".encode())
+
+
+async def sends(store: Store, recorder: Recorder, body: bytes) -> None:
+    """The phone runs what it is bound to now, and sends a file: it is its present user's."""
+    recorder.fetch(fetched(FILES[0], time.time()))
+    await recorder.flush()
+    await UploadShelf(store).put(MAC, FILE, "overrides", body)
+
+
+async def uploaded(store: Store) -> dict[str, bytes | None]:
+    """What everybody has sent, by name."""
+    async with store.reading() as connection:
+        rows = (await connection.execute(text('SELECT id, name FROM "user"'))).all()
+    return {name: await UploadShelf(store).get(MAC, FILE, owner) for owner, name in rows}
 
 
 async def secrets(store: Store) -> dict[str, object]:
@@ -80,7 +93,8 @@ async def secrets(store: Store) -> dict[str, object]:
     told |= {number: await fleet.reveal_secret(number) for number in NUMBERS}
     told |= {file: await fleet.last_body(MAC, file) for file in FILES}
     told["layers"] = [view.layer.values if view.layer else None, view.layer.raw if view.layer else None]
-    told["upload"] = await UploadShelf(store).get(MAC, FILE)
+    told["240"] = await fleet.reveal_secret("240")
+    told["uploads"] = await uploaded(store)
     return told
 
 
@@ -102,7 +116,8 @@ async def test_everything_is_sealed_again_and_the_old_key_goes(full: Fleet, stor
     old_box = SecretBox([bytes.fromhex(old.strip())])
     told = await rotate(store)
     assert told.new_key and told.finished and told.unreadable == [] and told.tokens == 0
-    assert told.resealed == len(NUMBERS) + len(FILES) + 1 + 2 + 1
+    assert told.resealed == len(NUMBERS) + 1 + len(FILES) + 1 + 2 + len(SENT)
+    assert before["uploads"] == SENT, "each has their own, though it has one name"
     assert len(path.read_text().split()) == 1 and path.read_text() != old
     async with reopened(store, tmp_path) as fresh:
         assert await secrets(fresh) == before
@@ -119,9 +134,11 @@ async def test_everything_is_sealed_again_and_the_old_key_goes(full: Fleet, stor
                     assert fresh.box.is_current(sealed)
                     with pytest.raises(StoreFailed, match="not in the key file"):
                         old_box.open(sealed, table, row, field)
-    [file] = (tmp_path / "uploads" / MAC).iterdir()
-    with pytest.raises(StoreFailed, match="not in the key file"):
-        old_box.open(file.read_bytes(), "upload", MAC, FILE)
+    files = list((tmp_path / "uploads" / MAC).iterdir())
+    assert len(files) == len(SENT), "nothing of the old key is left behind"
+    for file in files:
+        with pytest.raises(StoreFailed, match="not in the key file"):
+            old_box.open(file.read_bytes(), "upload", MAC, FILE)
     assert digest
     kinds = [one.kind for one in await full.events() if one.kind.startswith("key_")]
     assert kinds == ["key_rotation_begun", "key_rotated"]
@@ -143,7 +160,7 @@ async def test_who_was_there_before_goes_on_reading_and_writing(full: Fleet, sto
                 await writer.set_secret(number, secret=f"renewed-{turn}")
                 changed[number] = f"renewed-{turn}"
                 await UploadShelf(worker).put(MAC, FILE, "overrides", b"upload %d" % turn)
-                if await UploadShelf(worker).get(MAC, FILE) != b"upload %d" % turn:
+                if await uploaded(worker) != SENT | {"Eve": b"upload %d" % turn}:
                     wrong.append(turn)
                 turn += 1
                 await asyncio.sleep(0)
@@ -198,11 +215,15 @@ async def test_what_no_key_opens_is_told_and_left(full: Fleet, store: Store, tmp
     async with store.writing() as connection:
         moved = "UPDATE last_body SET body = (SELECT body FROM last_body WHERE file = '001.cfg') WHERE file = '002.cfg'"
         await connection.execute(text(moved))
-    [file] = (tmp_path / "uploads" / MAC).iterdir()
-    file.unlink()
+    async with store.reading() as connection:
+        query = 'SELECT file FROM upload JOIN "user" ON owner = id WHERE "user".name = \'Ann\''
+        gone = (await connection.execute(text(query))).scalar_one()
+    (tmp_path / "uploads" / MAC / gone).unlink()
     told = await rotate(store)
     assert told.finished
     assert len(told.unreadable) == 2
+    [left] = (tmp_path / "uploads" / MAC).iterdir()
+    assert store.box.is_current(left.read_bytes()), "one that is gone keeps nobody else's from being sealed again"
     assert "002.cfg" in " ".join(told.unreadable) and FILE in " ".join(told.unreadable)
     assert "body of" not in " ".join(told.unreadable)
 
@@ -259,15 +280,57 @@ async def test_what_is_changed_between_reading_and_sealing_again_is_kept(full: F
         """An administrator is faster than each batch."""
 
         async def _reseal_rows(self, one: Any, rows: Any) -> None:
-            await full.set_secret("101", secret="changed-meanwhile")
+            await full.set_secret(NUMBERS[1], secret="changed-meanwhile")
             await super()._reseal_rows(one, rows)
+
+        async def _reseal_uploads(self, rows: Any) -> None:
+            await UploadShelf(store).put(MAC, FILE, "overrides", b"sent meanwhile")
+            await super()._reseal_uploads(rows)
 
         async def _reseal_layers(self, rows: Any) -> None:
             await full.set_layer(Scope.ACCOUNT, "Acme", {"password.admin": "chang3d"})
             await super()._reseal_layers(rows)
 
     assert (await Late(store, "ann", settle=0.0).run()).finished
-    assert await full.reveal_secret("101") == "changed-meanwhile"
+    assert await full.reveal_secret(NUMBERS[1]) == "changed-meanwhile"
+    assert await uploaded(store) == SENT | {"Eve": b"sent meanwhile"}
     async with store.reading() as connection:
         layers = await list_layers(connection, store.box)
     assert [one.values["password.admin"] for one in layers if one.scope is Scope.ACCOUNT] == ["chang3d"]
+
+
+@pytest.mark.asyncio
+async def test_what_a_phone_sends_while_its_file_is_sealed_again_is_kept(
+    full: Fleet, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    get, late = UploadShelf.get, [b"sent meanwhile"]
+
+    async def overtaken(shelf: UploadShelf, mac: Mac, name: str, owner: str = "") -> bytes | None:
+        body = await get(shelf, mac, name, owner)
+        while late and body == SENT["Eve"]:
+            await shelf.put(MAC, FILE, "overrides", late.pop())
+        return body
+
+    with monkeypatch.context() as patched:
+        patched.setattr(UploadShelf, "get", overtaken)
+        assert (await rotate(store)).finished
+    assert not late and await uploaded(store) == SENT | {"Eve": b"sent meanwhile"}
+    assert len(list((tmp_path / "uploads" / MAC).iterdir())) == len(SENT)
+
+
+@pytest.mark.asyncio
+async def test_owners_of_one_name_may_lie_in_two_batches(
+    fleet: Fleet, store: Store, tmp_path: Path, make_recorder: Callable[..., Recorder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("provisioner.store.rotation._BATCH", 1)
+    await fleet.add_account("Acme")
+    await fleet.add_device(MAC, vendor="poly", model="VVX 411", account="Acme")
+    for number, (name, body) in enumerate(SENT.items(), 240):
+        await fleet.add_user(name, account="Acme")
+        await fleet.add_extension(str(number), account="Acme", user=name)
+        await fleet.bind(MAC, 1, extension=str(number))
+        await sends(store, make_recorder(), body)
+        await fleet.unbind(MAC, 1)
+    assert (await rotate(store)).finished
+    async with reopened(store, tmp_path) as fresh:
+        assert await uploaded(fresh) == SENT
