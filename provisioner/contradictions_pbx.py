@@ -14,6 +14,9 @@ SYSTEMS: Final = ("twilio", "telnyx", "kazoo", "httapi", "rest")
 BY_URL: Final = frozenset({"twilio", "telnyx", "kazoo"})
 """They are sent back to an address of ours, so they have to be told it."""
 
+VOUCHABLE: Final = frozenset({"twilio", "httapi", "rest"})
+"""They tell the user whose password they have checked; of the others no such field is known, and callers write From."""
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -56,9 +59,33 @@ def _hooks(settings: Settings) -> Iterator[str]:
     for one in settings.hooks_vouched:
         if one not in on:
             yield f"hooks.vouched has {one!r}, which hooks.on has not: 0 calls come from there. Name it in both or none"
+        elif one in SYSTEMS and one not in VOUCHABLE:
+            yield (
+                f"hooks.vouched has {one}: it tells only what the caller has written, which proves nobody. Take it "
+                f"out; {', '.join(sorted(VOUCHABLE))} can be vouched for"
+            )
     yield from _malformed("hooks.proxies", settings.hooks_proxies)
+    yield from _plain(settings)
     yield from _url(settings)
     yield from _httapi(settings)
+
+
+def _plain(settings: Settings) -> Iterator[str]:
+    """Tokens, secrets in addresses and codes are in the requests."""
+    host = settings.hooks_host or settings.ivr_host or settings.server_host
+    if settings.hooks_port >= 0 and not settings.hooks_tls and not settings.hooks_proxies and not _is_here(host):
+        yield (
+            f"hooks.tls = false at {host}, and hooks.proxies is empty: tokens and codes would cross "
+            "the network in the clear. Set hooks.tls = true, hooks.proxies to the proxy in front, or hooks.host = "
+            '"127.0.0.1"'
+        )
+
+
+def _is_here(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _url(settings: Settings) -> Iterator[str]:

@@ -21,11 +21,15 @@ from provisioner import trust
 from provisioner.contradictions import WHERE_TO_ALLOW, contradictions, files_wanted, fitted
 from provisioner.errors import ProvisionerError, RenderFailed, Unusable
 from provisioner.installation import SETTINGS_FILE, vendors
+from provisioner.ivr_adapters import require_adapters
 from provisioner.layers import merge, resolve
+from provisioner.mail_relay import Relay
+from provisioner.mail_text import Texts
 from provisioner.model import Line, Mac
 from provisioner.pki import server_certificates_state
 from provisioner.ports import bind
 from provisioner.preview import Masked, Preview
+from provisioner.resync_pbx import ami_of
 from provisioner.run_directory import read_addresses, running_pid
 from provisioner.settings import Settings
 from provisioner.shipped import shipped
@@ -192,7 +196,8 @@ def check_templates(settings: Settings) -> Iterator[Finding]:
                 environment.parse(path.read_text(encoding="utf-8"))
             except (TemplateSyntaxError, UnicodeDecodeError) as error:
                 yield _fail(f"{path} does not compile: {error}; correct it or remove it to use the shipped one")
-    for stray in sorted(one.name for one in own.iterdir() if one.name not in vendors()) if own.is_dir() else ():
+    known = {*vendors(), "mail"}
+    for stray in sorted(one.name for one in own.iterdir() if one.name not in known) if own.is_dir() else ():
         yield _warn(f"templates/{stray} belongs to no vendor and is never used; vendors: {', '.join(vendors())}")
     yield from _trial(settings)
     yield _ok(f"{count} templates compile")
@@ -285,6 +290,34 @@ def check_clock(settings: Settings) -> Iterator[Finding]:
         yield _ok(f"the clock says {time.strftime('%Y-%m-%d %H:%M', time.gmtime(now))} UTC")
 
 
+def check_mail(settings: Settings) -> Iterator[Finding]:
+    """What the mail server is told can be read, and every language has all its texts; nobody is called."""
+    if not settings.mail_host:
+        yield _ok("mail is off: mail.host is empty")
+        return
+    relay, texts = Relay(settings), Texts(settings.data / "templates")
+    for one in texts.lacking():
+        yield _fail(f"templates/mail/{one} is missing: a mail of that language cannot be made")
+    if texts.spoken(settings.mail_language) not in {settings.mail_language, settings.mail_language.partition("-")[0]}:
+        yield _warn(f"mail.language = {settings.mail_language!r}: there are {', '.join(texts.languages())}")
+    yield _ok(f"{relay.sender.address} writes through {settings.mail_host}:{settings.mail_port} ({settings.mail_tls})")
+
+
+def check_telephony(settings: Settings) -> Iterator[Finding]:
+    """Each telephone system that may ask, or is asked, has its secret and is known by its networks; nobody is called.
+
+    What the settings say of their networks against each other is among the settings' own checks.
+    """
+    on = [*(["asterisk"] if settings.agi_port >= 0 else []), *settings.hooks_on]
+    require_adapters(settings)
+    if ami_of(settings) is not None:
+        yield _ok(f"phones are told through the manager interface of {settings.resync_ami_host}")
+    if not on:
+        yield _ok("no other telephone system may ask: agi.port and hooks.port are off")
+        return
+    yield _ok(f"{', '.join(on)} may ask; their secrets are their owner's alone")
+
+
 CHECKS: Final[dict[str, Check]] = {
     "directory": check_directory,
     "key": check_key,
@@ -292,6 +325,8 @@ CHECKS: Final[dict[str, Check]] = {
     "trust": check_trust,
     "certificates": check_certificates,
     "templates": check_templates,
+    "mail": check_mail,
+    "telephony": check_telephony,
     "ports": check_ports,
     "capacity": check_capacity,
     "clock": check_clock,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -22,14 +23,14 @@ from ivr.adapters import (
     TwimlSettings,
 )
 from ivr.desk import Desk
+from ivr.sip.limits import source_of
 from provisioner.contradictions_pbx import BY_URL
 from provisioner.errors import Unusable
 from provisioner.gcra import Gcra
 from provisioner.model import Count
+from provisioner.secret_files import secret_text
 from provisioner.settings import Settings
 
-_LARGEST: Final = 16 * 1024
-"""Bytes of a file with a secret in it."""
 _SOURCES: Final = 10_000
 """Addresses whose rate is remembered."""
 _BURST: Final = 3
@@ -58,9 +59,9 @@ def hooks_of(settings: Settings, desk: Desk, count: Count) -> tuple[Hook, ...]:
 
 
 def admission(rate: float, clock: Callable[[], float]) -> Callable[[str], bool]:
-    """Whether an address comes no more often than that; to be asked about is to come."""
+    """Whether an address, of IPv6 a /64, comes no more often than that; to be asked about is to come."""
     shares = Gcra(rate, max(1.0, _BURST * rate), _SOURCES)
-    return lambda source: not shares.take(source, clock())
+    return lambda source: not shares.take(source_of(source), clock())
 
 
 def _agi(settings: Settings) -> FastAgiSettings:
@@ -86,22 +87,20 @@ def _plans(settings: Settings) -> tuple[Plan, ...]:
 def _planned(settings: Settings, name: str) -> Plan:
     """Unusable names the setting and its file, and says nothing of what is in it."""
     path = settings.data / str(getattr(settings, f"hooks_{name}"))
+    advice = (
+        f". hooks.on has {name}, and without its secret anybody could ask: make the file, or take it out of hooks.on"
+    )
+    secret = secret_text(path, f"hooks.{name}", advice)
     try:
-        with path.open("rb") as file:
-            secret = file.read(_LARGEST).decode("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise Unusable(
-            f"{path} (hooks.{name}) cannot be read: {type(error).__name__}. hooks.on has {name}, and without its "
-            "secret anybody could ask: make the file, or take it out of hooks.on"
-        ) from error
-    try:
-        return _PLANS[name](settings, secret)
+        return _PLANS[name](settings, secret.strip())
     except ValueError as error:
         raise Unusable(f"{path} (hooks.{name}): {error}") from None
 
 
 def _twilio(settings: Settings, secret: str) -> Plan:
-    chosen = _twiml(settings, "twilio")
+    """Of a SIP domain it says whose credentials a call came with, and from where; it signs both."""
+    user = "SipUsername" if "twilio" in settings.hooks_vouched else ""
+    chosen = replace(_twiml(settings, "twilio"), user_field=user, source_field="SipSourceIp")
     signature = TwilioSignature(secret, chosen.public_url)
     return lambda desk, count: Twiml(desk, signature, chosen, name="twilio", count=count)
 
@@ -114,7 +113,7 @@ def _telnyx(settings: Settings, secret: str) -> Plan:
 
 def _kazoo(settings: Settings, secret: str) -> Plan:
     """With the secret in its address; Kazoo prefers GET."""
-    chosen, signature = _twiml(settings, "kazoo", secret), SharedSecret(secret)
+    signature, chosen = SharedSecret(secret), _twiml(settings, "kazoo", secret)
     return lambda desk, count: Twiml(desk, signature, chosen, name="kazoo", count=count)
 
 
@@ -128,7 +127,6 @@ def _twiml(settings: Settings, name: str, secret: str = "") -> TwimlSettings:
         voice_language=settings.hooks_voice,
         own_prompts=_own(settings),
         get=bool(secret),
-        users_proven=name in settings.hooks_vouched,
         calls=settings.hooks_calls,
     )
 

@@ -23,8 +23,9 @@ from ivr.sip.effects import Credential
 from provisioner.activation import Activation
 from provisioner.activation_secret import PURPOSE, credential
 from provisioner.background import contained, every
+from provisioner.capacity import Cores, estimated, is_recent, measured
 from provisioner.children import Lifeline
-from provisioner.counters import Counters
+from provisioner.counters import Counters, totals
 from provisioner.errors import Unusable
 from provisioner.ivr_adapters import admission, agi_of, hooks_of
 from provisioner.ivr_desk import IvrDesk
@@ -35,6 +36,7 @@ from provisioner.resync_errands import Errands
 from provisioner.resync_pbx import Pbx, ami_of
 from provisioner.run_directory import RunDirectory
 from provisioner.settings import Settings
+from provisioner.shaping import campaign_pace
 from provisioner.store.database import Store
 from provisioner.store.records import Recorder
 from provisioner.tenure import Tenure
@@ -50,6 +52,8 @@ _BURST: Final = 3
 """s of ivr.rate that may come at once."""
 _RESYNC: Final = 1.0
 """s between looks at which phones are to be told to fetch."""
+_HANDSHAKE: Final = 0.01
+"""s of a core that a handshake takes on a slow machine (assumed), until the workers have measured a boot."""
 _LENGTHS: Final = 30.0
 """s between looks at how long open codes are; one that is longer than activation.digits is of an earlier setting."""
 _LOOK: Final = 0.05
@@ -69,7 +73,7 @@ async def serve_ivr(
         recorder = Recorder(store, settings, counters.count)
         stack.push_async_callback(contained, "flush", recorder.flush, counters.count)
         every(stack, settings.store_flush, "flush", recorder.flush, counters.count)
-        errands = Errands(store, drivers, settings)
+        errands = Errands(store, drivers, settings, pace=partial(_pace, settings))
         stack.push_async_callback(errands.close)
         desk = IvrDesk(Activation(store, drivers, settings), store, settings, recorder.event)
         await contained("lengths", desk.learn, counters.count)
@@ -139,6 +143,15 @@ def _through_pbx(stack: AsyncExitStack, settings: Settings, store: Store, errand
         stack.push_async_callback(ami.close)
         pbx = Pbx(store, errands, settings, ami, clock=time.time)
         every(stack, _RESYNC, "resync pbx", pbx.send, counters.count)
+
+
+def _pace(settings: Settings) -> float:
+    """Phones a second that campaigns may tell: of the capacity that the workers have measured, or of a cautious one."""
+    cores = Cores.of(settings)
+    found, now = measured(cores, totals(RunDirectory(settings.data).metrics)), time.time()
+    if found is None or not is_recent(found, now):
+        found = estimated(cores, _HANDSHAKE, settings.admission_files, now, "nothing was measured lately")
+    return campaign_pace(found.boots, settings.storm_campaign)
 
 
 def config_of(settings: Settings) -> ServerConfig:

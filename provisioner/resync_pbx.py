@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import string
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Final
 
 from provisioner.ami import ABSENT, IDLE, IN_CALL, Ami
@@ -16,6 +15,7 @@ from provisioner.errors import AmiError, Unusable
 from provisioner.model import Mac
 from provisioner.resync_errands import HEAD_START, Errands, stuck
 from provisioner.resync_states import Standing, Step, Way
+from provisioner.secret_files import secret_text
 from provisioner.settings import Settings
 from provisioner.store import resync as rows
 from provisioner.store.database import Store
@@ -46,11 +46,7 @@ def ami_of(settings: Settings) -> Ami | None:
     if not settings.resync_ami_host:
         return None
     require_endpoint(settings.resync_ami_endpoint)
-    path: Path = settings.data / settings.resync_ami_secret
-    try:
-        secret = path.read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise Unusable(f"{path} (resync.ami_secret) cannot be read: {type(error).__name__}") from error
+    secret = secret_text(settings.data / settings.resync_ami_secret, "resync.ami_secret").strip()
     return Ami(settings.resync_ami_host, settings.resync_ami_port, settings.resync_ami_user, secret)
 
 

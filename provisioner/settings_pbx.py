@@ -28,13 +28,13 @@ class PbxSettings(ApiSettings):
     hooks_port: int = knob(-1, "port", "HTTP(S) for the systems of hooks.on; -1 is off", -1, 65535)
     hooks_host: str = knob("", "address", "where they ask; empty: the same as ivr.host")
     hooks_tls: bool = knob(
-        True, "true | false", "HTTPS with the server's own certificates; false where a proxy in front has its own"
+        True, "true | false", "HTTPS with the server's own certificates; false on loopback or behind hooks.proxies"
     )
     hooks_on: tuple[str, ...] = knob(
         (), "twilio, telnyx, kazoo, httapi, rest", "systems that may ask; each needs its secret"
     )
     hooks_vouched: tuple[str, ...] = knob(
-        (), "names of hooks.on", "that challenge each phone as its Mac: what they say counts as the phone's proof"
+        (), "twilio, httapi, rest", "those that challenge each phone as its Mac: the user they name counts as its proof"
     )
     hooks_url: str = knob(
         "", "URL", "https://HOST of this listener as the others call it, also behind proxies; Twilio signs it"

@@ -54,6 +54,14 @@ ALL = {
         ({"hooks_port": -1}, "and hooks.port = -1"),
         ({"hooks_on": ("vonage",)}, "hooks.on has 'vonage': there are twilio, telnyx, kazoo, httapi, rest"),
         ({"hooks_on": ("rest",), "hooks_vouched": ("twilio",)}, "hooks.vouched has 'twilio'"),
+        ({"hooks_vouched": ("kazoo",)}, "hooks.vouched has kazoo: it tells only what the caller has written"),
+        (
+            {"hooks_vouched": ("twilio", "telnyx")},
+            "hooks.vouched has telnyx: it tells only what the caller has written",
+        ),
+        ({"hooks_tls": False, "hooks_host": "0.0.0.0"}, "hooks.tls = false at 0.0.0.0, and hooks.proxies is empty"),
+        ({"hooks_tls": False, "hooks_host": "", "server_host": "192.0.2.1"}, "hooks.tls = false at 192.0.2.1"),
+        ({"hooks_tls": False, "hooks_host": "prov.example.com"}, "hooks.tls = false at prov.example.com"),
         ({"hooks_url": ""}, "hooks.on has twilio, telnyx, kazoo and hooks.url is empty"),
         ({"hooks_url": "prov.example.com"}, "hooks.url = 'prov.example.com': it is https:// and a host"),
         ({"hooks_url": f"{URL}/activation/twilio"}, "and nothing behind"),
@@ -71,6 +79,12 @@ def test_adapters_that_are_switched_on_halfway(tmp_path: Path, chosen: dict[str,
 def test_adapters_that_agree(tmp_path: Path) -> None:
     assert contradictions(Settings(data=tmp_path)) == ()
     assert contradictions(Settings(data=tmp_path, **ALL, agi_vouched=(LOOPBACK,), hooks_vouched=("httapi",))) == ()
+    every = ("twilio", "httapi", "rest")
+    assert contradictions(Settings(data=tmp_path, **ALL, hooks_vouched=every)) == ()
+    for where in ({"hooks_host": "127.0.0.1"}, {"hooks_host": "::1"}, {"ivr_host": "localhost"}):
+        assert contradictions(Settings(data=tmp_path, **ALL, hooks_tls=False, **where)) == ()
+    proxied = {"hooks_tls": False, "hooks_host": "0.0.0.0", "hooks_proxies": ("192.0.2.0/24",)}
+    assert contradictions(Settings(data=tmp_path, **ALL, **proxied)) == ()
     alone = {**ALL, "hooks_on": ("httapi",), "hooks_url": ""}
     assert contradictions(Settings(data=tmp_path, **alone, hooks_httapi_sounds="/sounds")) == ()
 
@@ -78,6 +92,7 @@ def test_adapters_that_agree(tmp_path: Path) -> None:
 def with_secrets(data: Path, **changed: str) -> Settings:
     for name, secret in {**secrets_of_systems(), **changed}.items():
         (data / name).write_text(secret)
+        (data / name).chmod(0o600)
     return Settings(data=data, **ALL)
 
 
@@ -92,6 +107,36 @@ def test_without_its_secret_no_server_is_started(tmp_path: Path, name: str) -> N
     setting = name.partition(".")[0]
     with pytest.raises(Unusable, match=rf"{name} \(hooks.{setting}\) cannot be read: FileNotFoundError.*take it out"):
         require_adapters(settings)
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o622])
+@pytest.mark.parametrize("name", sorted(secrets_of_systems()))
+def test_a_secret_that_others_could_read_or_write_is_not_used(tmp_path: Path, name: str, mode: int) -> None:
+    settings = with_secrets(tmp_path)
+    (tmp_path / name).chmod(mode)
+    with pytest.raises(Unusable, match=rf"{name} \(hooks\.\w+\) can be read by others \({mode:04o}\): run `chmod 600"):
+        require_adapters(settings)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [(b"\xfftop-secret-kazoo-4711", "cannot be read: UnicodeDecodeError"), (b"k" * 70_000, "more than 65536 bytes")],
+)
+def test_nothing_of_a_secret_is_in_what_is_said_of_its_file(tmp_path: Path, content: bytes, told: str) -> None:
+    settings = with_secrets(tmp_path)
+    (tmp_path / "kazoo.secret").write_bytes(content)
+    with pytest.raises(Unusable, match=told) as raised:
+        require_adapters(settings)
+    assert raised.value.__cause__ is None
+    assert "kkkk" not in raised.value.cause
+    assert "4711" not in raised.value.cause
+
+
+@pytest.mark.parametrize("secret", ["top?Secret-Kazoo-4711", "top Secret-Kazoo-4711", "top#Secret-Kazoo-4711"])
+def test_a_secret_that_no_address_can_bear_is_not_shown(tmp_path: Path, secret: str) -> None:
+    with pytest.raises(Unusable, match=r"kazoo\.secret") as raised:
+        require_adapters(with_secrets(tmp_path, **{"kazoo.secret": secret}))
+    assert "Kazoo-4711" not in str(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -178,6 +223,20 @@ async def test_who_asks_too_often_is_told_when_to_come_again() -> None:
         assert await asked("192.0.2.1") == (404, "")
     assert counted.count(("hook_answers", "429_none")) == 1
     assert counted.count(("hook_answers", "200_recordings")) == 1
+
+
+@pytest.mark.parametrize(
+    ("sources", "admitted"),
+    [
+        ([f"2001:db8::{number:x}" for number in range(500)], 300),
+        ([f"2001:db8:0:{number:x}::1" for number in range(500)], 500),
+        (["192.0.2.1", "::ffff:192.0.2.1"] * 250, 300),
+    ],
+    ids=["one network", "500 networks", "one address in two spellings"],
+)
+def test_all_addresses_of_one_network_are_one_source(sources: list[str], admitted: int) -> None:
+    admits = admission(100.0, lambda: 50.0)
+    assert sum(admits(one) for one in sources) == admitted
 
 
 # --- how long codes are -----------------------------------------------------------------------------------------

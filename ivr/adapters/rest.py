@@ -33,6 +33,8 @@ _TOKEN: Final = re.compile(rf"[A-Za-z0-9._~+/=-]{{{_SHORTEST_TOKEN},400}}")
 _CODE: Final = re.compile(r"[0-9]([0-9 -]{0,38}[0-9])?", re.ASCII)
 """Digits, in groups as they are printed."""
 _CHANNEL: Final = re.compile(r"[a-z0-9_-]{1,32}")
+_OWN: Final = "rest"
+"""Channel of what came by this hook, alone or before what a request calls its own: nobody passes for another's."""
 _AGAIN: Final = 60
 """s, where nobody said when to come again."""
 
@@ -198,7 +200,7 @@ def read(body: bytes, *, vouched: bool) -> Entry:
     found = _object(body)
     device = found.get("device")
     mac = device.get("mac") if isinstance(device, dict) else None
-    code, channel, source = found.get("code"), found.get("channel", "rest"), found.get("source_ip", "")
+    code, channel, source = found.get("code"), found.get("channel", _OWN), found.get("source_ip", "")
     if not isinstance(code, str) or not _CODE.fullmatch(code):
         raise Malformed("code: a string of digits, with blanks or hyphens between them if you like")
     if not isinstance(mac, str) or not read_mac(mac):
@@ -207,7 +209,8 @@ def read(body: bytes, *, vouched: bool) -> Entry:
         raise Malformed("channel: up to 32 letters, digits, - and _")
     if not isinstance(source, str) or (source and not read_source(source)):
         raise Malformed("source_ip: an IP address, or left out")
-    caller = Caller(read_mac(mac), read_source(source), channel, authenticated=vouched)
+    named = channel if channel == _OWN else f"{_OWN}-{channel}"
+    caller = Caller(read_mac(mac), read_source(source), named, authenticated=vouched)
     return Entry(code.replace(" ", "").replace("-", ""), caller)
 
 

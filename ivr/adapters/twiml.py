@@ -9,17 +9,17 @@ from __future__ import annotations
 import math
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from ivr.adapters.callers import first_mac, read_mac
+from ivr.adapters.callers import first_mac, read_mac, read_source
 from ivr.adapters.conversation import Count, uncounted
 from ivr.adapters.document_hook import DocumentHook, Step, number_of
 from ivr.adapters.documents import Document, DocumentCalls
 from ivr.adapters.hooks import Heard
-from ivr.adapters.signatures import Signature
+from ivr.adapters.signatures import FirstSteps, Signature
 from ivr.desk import Desk
 from ivr.flow import Caller, Collect, Digits, Input, Timeout
 from ivr.prompts import Prompts
@@ -38,7 +38,7 @@ _KEYS: Final = frozenset("0123456789*#")
 class TwimlSettings:
     """How the other side reaches us, and what it plays."""
 
-    public_url: str
+    public_url: str = field(repr=False)
     """Of this hook, as the other side calls it, with the secret in it where there is one."""
     recordings: str = ""
     """URL of a folder of ``<language>/<prompt>.wav``; empty has the texts spoken by their voice."""
@@ -52,15 +52,17 @@ class TwimlSettings:
     """The operator's folder of prompts, for its texts."""
     get: bool = False
     """Take GET too: Kazoo's way."""
-    users_proven: bool = False
-    """The other side lets a phone call only as the user that its own password proves, and the user is its Mac."""
+    user_field: str = ""
+    """Field of the user whose password the other side has checked, where each is a Mac; empty: it proves nobody."""
+    source_field: str = ""
+    """Field of the address that the phone called from, where the other side tells that."""
     calls: int = 200
 
     def __post_init__(self) -> None:
         """Refused: an address to which no step could be added."""
         url = urlsplit(self.public_url)
         if url.scheme not in ("http", "https") or not url.netloc or url.query or url.fragment:
-            raise ValueError(f"{self.public_url!r}: public_url is http(s)://host/path, without ? and #")
+            raise ValueError("public_url is http(s)://host/path, without ? and #")
 
 
 class Twiml(DocumentHook):
@@ -83,6 +85,7 @@ class Twiml(DocumentHook):
         super().__init__(name, settings.path, calls, methods=methods, largest=_LARGEST)
         self._signature = signature
         self._settings = settings
+        self._steps = FirstSteps()
         self._voices: dict[str, Prompts] = {}
         if settings.language:
             self._voices[settings.language] = Prompts(settings.own_prompts, settings.language)
@@ -91,10 +94,10 @@ class Twiml(DocumentHook):
         return self._signature.good(heard)
 
     def _told(self, heard: Heard) -> Mapping[str, str]:
-        """Of a query that nobody has signed only the number that we put there."""
+        """Of a query that nobody has signed only the number that we put there, and for each body only its first."""
         if self._signature.covers_query:
             return heard.fields
-        return {_STEP: heard.fields.get(_STEP, ""), **replace(heard, query="").fields}
+        return {**replace(heard, query="").fields, _STEP: self._steps.first(heard, heard.fields.get(_STEP, ""))}
 
     def _read(self, fields: Mapping[str, str]) -> Step:
         digits = fields.get("Digits", "")
@@ -107,10 +110,12 @@ class Twiml(DocumentHook):
         )
 
     def _caller(self, fields: Mapping[str, str]) -> Caller:
-        """The user that calls; headers of the phone are hints."""
-        user = read_mac(fields.get("From", ""))
-        hint = first_mac(fields.get(name, "") for name in _HEADERS)
-        return Caller(user or hint, "", self.name, authenticated=bool(user) and self._settings.users_proven)
+        """The caller writes From, and a call of the telephone network has a number there: a hint, as headers are."""
+        chosen = self._settings
+        user = read_mac(fields.get(chosen.user_field, ""))
+        hint = first_mac(fields.get(name, "") for name in ("From", *_HEADERS))
+        source = read_source(fields.get(chosen.source_field, ""))
+        return Caller(user or hint, source, self.name, authenticated=bool(user))
 
     def _written(self, document: Document | None) -> bytes:
         response = ET.Element("Response")

@@ -6,7 +6,8 @@
 4. When that is used up, a datagram still passes that shows what only a receiver at its address can know: a nonce, a tag
    or a branch that was sent there. Such datagrams have a large budget of their own.
 A message that proves whose it is is then given back, and counts for its phone: an office of 500 phones behind one
-address is not one source that asks too much. Long messages count as several, for they cost as much to read.
+address is not one source that asks too much. Where the phone has said too much it is not given back. Long messages
+count as several, for they cost as much to read.
 Each budget is a number, and there are no more than ``sources`` of a kind.
 """
 
@@ -66,11 +67,16 @@ class Budgets:
         return self._told(data, flow, now) and self._charge(now, (self._proved, f"told {source}"))
 
     def credit(self, mac: str, now: float) -> bool:
-        """The message that was admitted last is this phone's; False when the phone says too much. '': only proven."""
+        """The message that was admitted last is this phone's; False when the phone says too much. '': only proven.
+
+        What a phone says too much stays its source's, or one that has proved itself would be read without limit.
+        """
+        if mac and not self._phones.take(mac, now, self._cost):
+            return False
         for rates, key in self._paid:
             rates.give_back(key, self._cost)
         self._paid = ()
-        return not mac or self._phones.take(mac, now, self._cost)
+        return True
 
     def _charge(self, now: float, *budgets: tuple[Rates, str]) -> bool:
         """All of them or none."""

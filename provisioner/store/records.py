@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from provisioner.errors import Conflict, StoreFailed
 from provisioner.model import Count, Event, FetchRecord, Mac, Scope
 from provisioner.settings import MIB, Settings
-from provisioner.store import schema
+from provisioner.store import schema, standing
 from provisioner.store.database import Store, event_row
 from provisioner.store.engine import bulk_of, in_bulk, is_sqlite, may_pass, writing
 from provisioner.store.standing import Sightings, prune_sightings, sighting_rows, trim_all, trim_sightings, write_served
@@ -64,8 +64,8 @@ class _Batch:
     events: list[Event] = field(default_factory=list)
     pins: dict[str, _Pin] = field(default_factory=dict)
     modern: dict[str, None] = field(default_factory=dict)
-    served: dict[str, int] = field(default_factory=dict)
-    """Device -> the change up to which its configuration is."""
+    served: dict[str, standing.Served] = field(default_factory=dict)
+    """By device."""
     sightings: dict[tuple[str, str], int] = field(default_factory=dict)
     """Device and address -> day."""
 
@@ -104,7 +104,7 @@ class Recorder:
             return
         batch.fetches[key] = record
         if record.revision >= 0:
-            batch.served[record.mac] = record.revision
+            batch.served[record.mac] = standing.served(record).after(batch.served.get(record.mac))
         if not record.body:
             return
         before = batch.bodies.get(key)
@@ -222,7 +222,7 @@ class Recorder:
         for key, record in newer.fetches.items():
             self.fetch(newer.bodies.get(key, record))
             self.fetch(record)
-        older.served.update(newer.served)
+        older.served |= {mac: one.after(older.served.get(mac)) for mac, one in newer.served.items()}
         for sighting in list(newer.sightings.items())[: max(self._queue - len(older.sightings), 0)]:
             older.sightings.update([sighting])
 

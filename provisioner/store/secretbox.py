@@ -11,7 +11,6 @@ import hashlib
 import hmac
 import os
 import re
-import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,6 +22,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from provisioner.errors import Conflict, StoreFailed, Unusable
+from provisioner.secret_files import secret_text
 
 _VERSION: Final = b"\x01"
 HEADER: Final = 5
@@ -195,17 +195,8 @@ def _read_keys(path: Path) -> list[bytes]:
 
 
 def _read_lines(path: Path) -> list[str]:
-    try:
-        mode = path.stat().st_mode
-        text = path.read_text(encoding="ascii")
-    except FileNotFoundError:
-        raise Unusable(
-            f"the key file {path} is missing: put the copy back; without it the secrets in the database are lost"
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise Unusable(f"the key file {path} cannot be read: {error}; put it back from the backup") from error
-    if stat.S_IMODE(mode) & 0o077:
-        raise Unusable(f"the key file {path} can be read by others ({stat.S_IMODE(mode):04o}): run `chmod 600 {path}`")
+    missing = f"the key file {path} is missing: put the copy back; without it the secrets in the database are lost"
+    text = secret_text(path, "the key file", "; put it back from the backup", missing=missing)
     lines = text.split()
     if not lines or not all(_KEY_LINE.fullmatch(line) for line in lines):
         raise Unusable(f"the key file {path} must hold 64 hex digits a line: put it back from the backup")

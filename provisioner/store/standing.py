@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import bindparam, delete, func, select, tuple_, update
+from sqlalchemy import Float, bindparam, case, delete, func, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from provisioner.model import Mac
+from provisioner.model import FetchRecord, Mac
 from provisioner.store import schema
 from provisioner.store.engine import reading, writing
 
 ADDRESSES: Final = 3
 """At which a device counts, the newest: more would let one stolen phone make a known site of every network it can
 reach, and an IPv6 /48 has 65,536. A phone that moves, or is given another prefix each day, does with three."""
+_SENT: Final = 200
 _MOST: Final = 400_000
 """Fingerprints kept of a day's sightings, two each; 64 bytes each."""
 _PART: Final = 2000
@@ -23,14 +24,44 @@ _FEW: Final = 400
 """Devices in one IN list."""
 
 
-async def write_served(connection: AsyncConnection, served: Mapping[str, int]) -> None:
-    """A device has its configuration up to this change; an older batch that comes late takes nothing back."""
+class Served(NamedTuple):
+    """How far a device's configuration is."""
+
+    upto: int
+    """The change up to which it has it."""
+    at: float | None
+    """When it was sent; None where the device had it already."""
+
+    def after(self, before: Served | None) -> Served:
+        """The same, of a device that may have been sent it before it asked again."""
+        return self._replace(at=before.at) if before is not None and self.at is None else self
+
+
+def served(record: FetchRecord) -> Served:
+    """What a fetch of a device's own configuration says."""
+    return Served(record.revision, record.at if record.status == _SENT else None)
+
+
+async def write_served(connection: AsyncConnection, served: Mapping[str, Served]) -> None:
+    """A device has its configuration up to this change; an older batch that comes late takes nothing back.
+
+    One that was sent before a worker had heard of the device's last change is what its user of before has: it leaves
+    the time as it was, and where there was none, at a time before everybody's.
+    """
     if not served:
         return
     device = schema.device.c
     older = device.served.is_(None) | (device.served < bindparam("upto"))
-    query = update(schema.device).where(device.mac == bindparam("the_mac"), older).values(served=bindparam("upto"))
-    await connection.execute(query, [{"the_mac": mac, "upto": upto} for mac, upto in sorted(served.items())])
+    stale = func.coalesce(device.served_at, 0.0)
+    at = case(
+        (bindparam("sent", type_=Float).is_(None), device.served_at),
+        (device.changed > bindparam("upto"), stale),
+        else_=bindparam("sent", type_=Float),
+    )
+    query = update(schema.device).where(device.mac == bindparam("the_mac"), older)
+    query = query.values(served=bindparam("upto"), served_at=at)
+    rows = [{"the_mac": mac, "upto": one.upto, "sent": one.at} for mac, one in sorted(served.items())]
+    await connection.execute(query, rows)
 
 
 class Sightings:

@@ -38,9 +38,8 @@ NOBODY: Final = ""
 """The owner of what a device sends that has no line."""
 _UNDER_WAY: Final = 600.0
 """s; a younger file may be one that another put is about to name in a row."""
-_SERVED: Final = (200, 304)
 _U: Final = schema.upload.c
-_F: Final = schema.last_fetch.c
+_D: Final = schema.device.c
 _B: Final = schema.binding.c
 _E: Final = schema.extension.c
 
@@ -180,16 +179,15 @@ class UploadShelf:
 
 
 async def owner_of(connection: AsyncConnection, mac: Mac) -> str:
-    """Whose configuration the device runs: of the user on its first line when it last fetched.
+    """Whose configuration the device runs: of the user on its first line when it was last sent its own.
 
-    Between a change of hands and the next fetch a phone still works for its former user, and what it sends is theirs.
-    One that has never fetched works for nobody else than whom it is bound to now.
+    Between a change of hands and that a phone still works for its former user, whatever else it fetches: what it sends
+    is theirs. One that was never sent any works for nobody else than whom it is bound to now.
     """
-    query = select(func.max(_F.at)).where(_F.mac == mac, _F.status.in_(_SERVED))
-    fetched = (await connection.execute(query)).scalar_one()
-    if fetched is None:
+    served = (await connection.execute(select(_D.served_at).where(_D.mac == mac))).scalar_one_or_none()
+    if served is None:
         return await _user_of(connection, mac, _B.until.is_(None))
-    return await _user_of(connection, mac, (_B.since <= fetched) & or_(_B.until.is_(None), _B.until > fetched))
+    return await _user_of(connection, mac, (_B.since <= served) & or_(_B.until.is_(None), _B.until > served))
 
 
 async def _user_of(connection: AsyncConnection, mac: Mac, when: ColumnElement[bool]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
@@ -19,6 +20,7 @@ from provisioner.store.records import Recorder
 from provisioner.store.uploads import FILES_A_DEVICE, NOBODY, UploadShelf, owner_of
 from provisioner.store.views import Views
 
+BY = (Proof.CERTIFICATE, ListenerKind.DEVICE, "", "")
 BOOK, CALLS = f"{DESK}-directory.xml", f"{DESK}-calls.xml"
 pytestmark = pytest.mark.asyncio
 
@@ -39,13 +41,26 @@ class Desk:
         self.office.clock.now += 10
         await self.fleet.unbind(DESK, line)
 
-    async def fetch(self, status: int = 200) -> None:
-        """As the phone does it when it boots; what it asks for in vain it does not run."""
+    async def fetch(self, status: int = 200, *, upto: int | None = None) -> None:
+        """Its own configuration, as the phone does it when it boots; ``upto``: as a worker has it that is behind."""
+        upto = await self.revision() if upto is None else upto
+        await self._record(FetchRecord(DESK, f"{DESK}.cfg", 0.0, status, 3, "d", *BY, upto))
+
+    async def fetch_other(self, status: int = 200) -> None:
+        """A file that says nothing about whose phone it is, or one that it asks for in vain."""
+        await self._record(FetchRecord(DESK, "common.cfg", 0.0, status, 3, "d", *BY))
+
+    async def _record(self, record: FetchRecord) -> None:
         self.office.clock.now += 10
-        proof, listener = Proof.CERTIFICATE, ListenerKind.DEVICE
-        file = "boot.cfg" if status == 200 else "none.cfg"
-        self._recorder.fetch(FetchRecord(DESK, file, self.office.clock.now, status, 3, "d", proof, listener, "", ""))
+        self._recorder.fetch(replace(record, at=self.office.clock.now))
         await self._recorder.flush()
+
+    async def revision(self) -> int:
+        """How far the store is."""
+        await self._views.refresh()
+        view = await self._views.boot_view(DESK)
+        assert view is not None
+        return view.revision
 
     async def send(self, body: bytes, name: str = BOOK) -> None:
         await self.shelf.put(DESK, name, "directory", body)
@@ -109,9 +124,49 @@ async def test_until_it_fetches_a_phone_works_for_its_former_user(desk: Desk) ->
     await desk.fetch()
     await desk.unbind()
     await desk.bind("1004")
-    await desk.fetch(404)
-    await desk.send(b"a call of Ann's, sent late", CALLS)
-    assert await desk.gets(CALLS) is None, "Eve is not served what Ann did before the phone was restarted"
+    for status in (404, 304, 200):
+        await desk.fetch_other(status)
+        await desk.send(b"a call of Ann's, sent late", CALLS)
+        assert await desk.gets(CALLS) is None, "Eve is not served what Ann did before the phone was restarted"
+    await desk.fetch()
+    await desk.send(b"Eve's calls", CALLS)
+    assert await desk.gets(CALLS) == b"Eve's calls"
+
+
+async def test_what_is_sent_between_is_held_for_who_comes_back(desk: Desk) -> None:
+    await desk.bind("1001")
+    await desk.fetch()
+    await desk.unbind()
+    await desk.bind("1004")
+    await desk.fetch_other()
+    await desk.send(b"Ann's last call", CALLS)
+    await desk.unbind()
+    await desk.bind("1001")
+    assert await desk.gets(CALLS) == b"Ann's last call"
+
+
+async def test_a_configuration_that_it_had_already_makes_it_nobody_elses(desk: Desk) -> None:
+    """Given away and back before it has asked: it answers that it has what it would be sent."""
+    await desk.bind("1001")
+    await desk.fetch()
+    await desk.unbind()
+    await desk.bind("1004")
+    await desk.unbind()
+    await desk.bind("1001")
+    await desk.fetch(304)
+    await desk.send(b"Ann's friends")
+    assert await desk.gets() == b"Ann's friends"
+
+
+async def test_a_worker_that_is_behind_hands_out_the_former_users_configuration(desk: Desk) -> None:
+    """It has not heard of Eve yet: what the phone sends until it has hers is Ann's, or nobody's."""
+    await desk.bind("1001")
+    await desk.fetch(upto=(behind := await desk.revision()) - 1)
+    await desk.unbind()
+    await desk.bind("1004")
+    await desk.fetch(upto=behind)
+    await desk.send(b"a call of before", CALLS)
+    assert await desk.gets(CALLS) is None
     await desk.fetch()
     await desk.send(b"Eve's calls", CALLS)
     assert await desk.gets(CALLS) == b"Eve's calls"
@@ -194,7 +249,7 @@ async def test_a_user_who_is_removed_takes_their_files_along(desk: Desk) -> None
     assert await desk.gets() == b"Ann's friends"
 
 
-STEPS = st.lists(st.sampled_from(["1001", "1002", "1004", "unbind", "fetch", "send"]), max_size=14)
+STEPS = st.lists(st.sampled_from(["1001", "1002", "1004", "unbind", "fetch", "other", "send"]), max_size=14)
 
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
@@ -214,6 +269,8 @@ async def test_whatever_happens_nobody_is_served_anothers(desk: Desk, steps: lis
         if step == "fetch":
             await desk.fetch()
             runs = whose.get(bound, b"")
+        elif step == "other":
+            await desk.fetch_other()
         elif step == "send":
             await desk.send(runs)
         elif step == "unbind" and bound:

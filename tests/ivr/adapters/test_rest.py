@@ -125,6 +125,17 @@ async def test_bound(confirm: bool) -> None:
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("told", "channel"), [("lobby", "rest-lobby"), ("rest", "rest"), ("sip", "rest-sip"), ("agi", "rest-agi")]
+)
+async def test_what_a_request_calls_its_channel_is_no_other_adapters(told: str, channel: str) -> None:
+    desk = ScriptedDesk([ACCEPTED])
+    async with serving(hook(desk)) as web:
+        await web.send("POST", PATH, json.dumps({**RIGHT, "channel": told}).encode(), KNOWN)
+    assert [one.channel for one in desk.callers] == [channel]
+
+
+@pytest.mark.asyncio
 async def test_too_short_is_no_attempt() -> None:
     desk = ScriptedDesk()
     async with serving(hook(desk)) as web:

@@ -22,7 +22,7 @@ from ivr.flow import Caller, Confirm, Result
 from tests.ivr.adapters.asterisk import Asterisk
 from tests.ivr.adapters.desks import ScriptedDesk, asked_of, desk_of, result_of
 from tests.ivr.adapters.person import Person
-from tests.ivr.adapters.web import PUBLIC, SECRET, TOKEN, FreeSwitch, Twilio, serving
+from tests.ivr.adapters.web import CALLER, PUBLIC, SECRET, TOKEN, FreeSwitch, Twilio, serving
 from tests.ivr.scenarios import CONFIRMING, GOOD, SCENARIOS, Scenario, Then
 
 pytestmark = pytest.mark.asyncio
@@ -71,14 +71,19 @@ async def test_behind_asterisk(scenario: Scenario) -> None:
 async def test_behind_twilio(scenario: Scenario, get: bool) -> None:
     desk, person = desk_of(scenario), Person(scenario)
     settings = TwimlSettings(
-        PUBLIC, recordings="https://pbx.example.com/recordings/", get=get, users_proven=scenario.authenticated
+        PUBLIC,
+        recordings="https://pbx.example.com/recordings/",
+        get=get,
+        user_field="SipUsername" if scenario.authenticated else "",
+        source_field="SipSourceIp",
     )
+    caller = {**CALLER, "SipUsername": "0004F2AABBCC", "SipSourceIp": "192.0.2.7"}
     async with serving(Twiml(desk, TwilioSignature(TOKEN, PUBLIC), settings)) as web:
-        twilio = Twilio(web, person, get=get)
+        twilio = Twilio(web, person, get=get, caller=caller)
         await twilio.call()
     agreed(desk, scenario, person, over=twilio.hung_up)
     assert twilio.hung_up or scenario.ends is None
-    assert desk.callers == [Caller("0004f2aabbcc", "", "twiml", authenticated=scenario.authenticated)]
+    assert desk.callers == [Caller("0004f2aabbcc", "192.0.2.7", "twiml", authenticated=scenario.authenticated)]
 
 
 @each
@@ -130,6 +135,6 @@ async def test_behind_a_request(scenario: Scenario) -> None:
             assert document.get("status", 200) == answer.status
     assert desk.answers == []
     assert len(desk.ended) == len(wanted)
-    caller = Caller("0004f2aabbcc", "192.0.2.7", "curl", authenticated=scenario.authenticated)
+    caller = Caller("0004f2aabbcc", "192.0.2.7", "rest-curl", authenticated=scenario.authenticated)
     assert desk.callers == [caller] * len(wanted)
     assert "held" not in desk.causes

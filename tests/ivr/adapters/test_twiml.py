@@ -16,6 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ivr.adapters import SharedSecret, TelnyxSignature, TwilioSignature, Twiml, TwimlSettings
+from ivr.adapters.hooks import Heard
+from ivr.adapters.signatures import FirstSteps
 from ivr.adapters.twiml import keyed
 from ivr.flow import Collect, Digits, Timeout
 from ivr.prompts import PromptError
@@ -150,13 +152,55 @@ async def test_the_texts_are_spoken_where_no_recordings_are_to_be_had(tmp_path: 
 @pytest.mark.asyncio
 async def test_headers_of_the_phone_are_hints() -> None:
     desk = ScriptedDesk()
-    async with serving(hook(desk, users_proven=True)) as web:
+    async with serving(hook(desk, user_field="SipUsername")) as web:
         await client(web).post(**{"From": "+441711234567", "SipHeader_X-MAC-Address": "00:04:f2:aa:bb:cc"})
     assert (desk.callers[0].mac, desk.callers[0].authenticated) == ("0004f2aabbcc", False)
 
 
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("told", "mac", "source", "proven"),
+    [
+        ({"SipUsername": "0004f2ffff00"}, "0004f2ffff00", "", True),  # whatever From says
+        ({"SipUsername": "0004f2aabbcc", "SipSourceIp": "203.0.113.9"}, "0004f2aabbcc", "203.0.113.9", True),
+        ({"SipUsername": "reception"}, "0004f2aabbcc", "", False),
+        ({"SipUsername": ""}, "0004f2aabbcc", "", False),
+        ({"SipSourceIp": "2001:db8::9"}, "0004f2aabbcc", "2001:db8::9", False),  # let in by its address alone
+        ({"From": "442071234566"}, "442071234566", "", False),  # a number of the telephone network
+        ({"From": "sip:442071234566@carrier.example", "SipSourceIp": "nowhere"}, "442071234566", "", False),
+    ],
+)
+async def test_only_the_user_whose_password_was_checked_is_proven(
+    told: Mapping[str, str], mac: str, source: str, proven: bool
+) -> None:
+    desk = ScriptedDesk()
+    async with serving(hook(desk, user_field="SipUsername", source_field="SipSourceIp")) as web:
+        await client(web).post(**told)
+    assert [(one.mac, one.source, one.authenticated) for one in desk.callers] == [(mac, source, proven)]
+
+
+@pytest.mark.asyncio
+async def test_who_is_not_vouched_for_proves_nothing_by_any_field() -> None:
+    desk = ScriptedDesk()
+    async with serving(hook(desk)) as web:
+        await client(web).post(SipUsername="0004f2ffff00")
+    assert [(one.mac, one.authenticated) for one in desk.callers] == [("0004f2aabbcc", False)]
+
+
+def test_an_address_with_a_secret_in_it_is_in_no_message() -> None:
+    secret = "a-secret-Of-Kazoo-4711"
+    assert secret not in repr(TwimlSettings(f"{PUBLIC}/{secret}"))
+    with pytest.raises(ValueError, match="public_url") as told:
+        TwimlSettings(f"pbx.example.com/{secret}")
+    assert secret not in str(told.value)
+
+
 def telnyx(body: bytes) -> dict[str, str]:
-    stamp = f"{time.time():.0f}"
+    return telnyx_at(body, time.time())
+
+
+def telnyx_at(body: bytes, at: float) -> dict[str, str]:
+    stamp = f"{at:.0f}"
     signature = base64.b64encode(KEY.sign(f"{stamp}|".encode() + body)).decode()
     return {**FORM, "telnyx-timestamp": stamp, "telnyx-signature-ed25519": signature}
 
@@ -182,8 +226,38 @@ async def test_what_telnyx_has_not_signed_is_not_keyed() -> None:
     body = urlencode({"CallSid": "v2:abc", "From": "0004f2aabbcc@sip.telnyx.com"}).encode()
     async with serving(Twiml(desk, TelnyxSignature(TELNYX), TwimlSettings(PUBLIC, recordings=RECORDINGS))) as web:
         await web.send("POST", PATH, body, telnyx(body))
-        await web.send("POST", f"{PATH}?step=1&Digits={GOOD}", body, telnyx(body))
+        await web.send("POST", f"{PATH}?step=1&Digits={GOOD}", body, telnyx_at(body, time.time() + 1))
     assert (desk.asked, desk.causes) == ([], ["started", "silent", "gone"])
+
+
+@pytest.mark.asyncio
+async def test_what_telnyx_has_signed_counts_at_one_step_only() -> None:
+    """The step is not signed: a recorded body is tried again at no other, also where its answer tells which is next."""
+    desk = ScriptedDesk([WRONG, ACCEPTED])
+    body = urlencode({"CallSid": "v2:abc", "From": "0004f2aabbcc@sip.telnyx.com"}).encode()
+    keys = urlencode({"CallSid": "v2:abc", "Digits": GOOD}).encode()
+    recorded = telnyx(keys)
+    async with serving(Twiml(desk, TelnyxSignature(TELNYX), TwimlSettings(PUBLIC, recordings=RECORDINGS))) as web:
+        await web.send("POST", PATH, body, telnyx(body))
+        _, first = await web.send("POST", f"{PATH}?step=1", keys, recorded)
+        assert b"step=2" in first
+        for query in ("", "?step=1", "?step=2", "?step=2&step=3", "?step=x"):
+            answer, again = await web.send("POST", f"{PATH}{query}", keys, recorded)
+            assert (answer.status, again) == (200, first)
+        assert desk.asked == [(GOOD, 1, False)]
+        later = {**recorded, **telnyx_at(keys, time.time() + 1)}
+        await web.send("POST", f"{PATH}?step=2", keys, later)
+    assert desk.asked == [(GOOD, 1, False), (GOOD, 2, False)], "the caller keyed the same in the next second"
+
+
+def test_how_many_bodies_are_remembered() -> None:
+    steps = FirstSteps(most=2)
+
+    def heard(body: bytes) -> Heard:
+        return Heard("POST", PATH, "", body, lambda _: "1790000000")
+
+    assert [steps.first(heard(one), step) for one, step in ((b"a", "1"), (b"b", "2"), (b"a", "3"))] == ["1", "2", "1"]
+    assert (steps.first(heard(b"c"), "x" * 99), steps.first(heard(b"a"), "4")) == ("x" * 8, "4")
 
 
 @pytest.mark.asyncio

@@ -9,10 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sip_phone import KEY, OTHER, Heard, Line, Phone, reply, tcp, udp
 
+from ivr.sip import core
 from ivr.sip.budgets import Budgets
 from ivr.sip.config import CoreConfig
 from ivr.sip.core import Core
 from ivr.sip.effects import Credential, Flow, Hungup, Keyed, Stranger, Why
+from ivr.sip.message import parse
 
 OFFICE = "192.0.2.17"
 SLOW = CoreConfig(KEY, rate=1, burst=10)
@@ -93,6 +95,21 @@ def test_who_was_sent_a_nonce_gets_in_within_a_flood() -> None:
     assert line.say(phone.request("REGISTER", forged, uri=REGISTRAR), phone.flow) == [], "it was sent elsewhere"
     proof = phone.proof(challenged.get("WWW-Authenticate"), "REGISTER", REGISTRAR)
     assert [one.status for one in line.say(phone.request("REGISTER", proof, uri=REGISTRAR), phone.flow)] == [200]
+
+
+def test_who_has_proved_itself_and_says_too_much_is_not_read_without_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own budget, its flow's and what shows a nonce: 10, 10 and 100 here; not each of 3000 copies."""
+    line, phone, reads = Line(SLOW), Phone(), []
+    (challenged,) = line.say(phone.request("REGISTER", uri=REGISTRAR), phone.flow)
+    proof = phone.proof(challenged.get("WWW-Authenticate"), "REGISTER", REGISTRAR)
+    copy = phone.request("REGISTER", proof, uri=REGISTRAR)
+    monkeypatch.setattr(core, "parse", lambda data: reads.append(data) or parse(data))
+    for _ in range(3000):
+        line.core.feed(copy, phone.flow, line.now)
+    assert len(reads) <= 10 + 10 + 100
+    line.register(Phone(mac=OTHER, flow=udp("192.0.2.18"), call_id="other"))
+    line.wait(20.0)
+    assert line.say(copy, phone.flow), "and later it is heard again"
 
 
 def test_lies_that_name_a_phones_own_port_do_not_end_its_call() -> None:
