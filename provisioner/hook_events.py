@@ -1,0 +1,151 @@
+"""What is told outside by which name: the kinds of events inside, as types that other systems know. Pure.
+
+A type never changes its meaning. An event is about one subject, and its version is higher than that of each earlier
+event of the same subject: whoever hears them out of order keeps the highest.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Final
+
+from provisioner.errors import Invalid
+
+PING: Final = "ping"
+OUTWARD: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "account_added": "account.created",
+        "account_removed": "account.removed",
+        "account_renamed": "account.changed",
+        "site_added": "site.created",
+        "site_removed": "site.removed",
+        "user_added": "person.created",
+        "email_set": "person.changed",
+        "user_left": "person.left",
+        "user_removed": "person.removed",
+        "extension_added": "extension.created",
+        "secret_changed": "extension.changed",
+        "extension_removed": "extension.removed",
+        "number_added": "number.available",
+        "number_assigned": "number.assigned",
+        "number_unassigned": "number.released",
+        "number_removed": "number.removed",
+        "number_ported": "port.number_completed",
+        "license_assigned": "license.assigned",
+        "license_unassigned": "license.released",
+        "license_suspended": "license.suspended",
+        "license_resumed": "license.resumed",
+        "device_added": "device.expected",
+        "device_moved": "device.changed",
+        "model_set": "device.changed",
+        "device_revoked": "device.revoked",
+        "device_restored": "device.restored",
+        "device_removed": "device.removed",
+        "unknown_device": "device.seen_first",
+        "not_identified": "device.refused",
+        "pin_mismatch": "device.refused",
+        "registration_seen": "device.online",
+        "resync_stuck": "device.stuck",
+        "line_bound": "binding.created",
+        "line_unbound": "binding.ended",
+        "code_issued": "activation.code_issued",
+        "code_reissued": "activation.code_issued",
+        "code_revealed": "activation.code_revealed",
+        "code_revoked": "activation.code_revoked",
+        "code_expired": "activation.code_expired",
+        "code_failed": "activation.code_failed",
+        "code_locked": "activation.code_locked",
+        "device_activated": "activation.succeeded",
+        "layer_set": "config.changed",
+        "layer_unset": "config.changed",
+        "resync_begun": "config.resync_started",
+        "resync_stopped": "config.resync_stopped",
+        "hook_disabled": "webhook.disabled",
+    }
+)
+"""Kind inside -> type outside; what stands not here is told to nobody."""
+TYPES: Final = frozenset(OUTWARD.values())
+_WANTED: Final = re.compile(r"\*|[a-z]+\.\*|[a-z]+\.[a-z_]+")
+_HIDDEN: Final = frozenset({"partner"})
+_SUBJECTS: Final = ("extension", "user", "license", "site", "hook")
+"""Details that name what an event without a Mac is about, the nearest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An event as it leaves this server."""
+
+    version: int
+    type: str
+    at: float
+    subject: str
+    account: str
+    actor: str
+    data: Mapping[str, str]
+    stamp: str
+    """Makes its id this installation's own, also after a database was put back."""
+
+    @property
+    def ident(self) -> str:
+        """The same at each attempt and for each receiver: by it they tell what they have already."""
+        return f"evt_{self.version}_{self.stamp}"
+
+    def body(self) -> bytes:
+        """The document that is signed and sent."""
+        document = {
+            "id": self.ident,
+            "type": self.type,
+            "occurred_at": moment(self.at),
+            "subject": self.subject,
+            "version": self.version,
+            "account": self.account or None,
+            "actor": self.actor,
+            "data": dict(self.data),
+        }
+        return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def moment(at: float) -> str:
+    """RFC 3339 in UTC, to the millisecond."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def subject_of(mac: str, account: str, details: Mapping[str, str]) -> str:
+    """What an event is about: ``device:0004f2aabbcc``."""
+    if mac:
+        return f"device:{mac}"
+    if details.get("scope"):
+        return f"layer:{details['scope']}:{details.get('key', '')}"
+    for name in _SUBJECTS:
+        if details.get(name):
+            return f"{name}:{details[name]}"
+    return f"account:{account}" if account else "server"
+
+
+def data_of(mac: str, details: Mapping[str, str]) -> dict[str, str]:
+    """What is said of it; events hold no secrets."""
+    told = {name: value for name, value in details.items() if name not in _HIDDEN}
+    return {"mac": mac, **told} if mac else told
+
+
+def wants(filters: str, kind: str) -> bool:
+    """Whether an endpoint with these filters (blanks between them) hears of a type."""
+    return any(_matches(one, kind) for one in filters.split())
+
+
+def _matches(one: str, kind: str) -> bool:
+    return one in {"*", kind} or (one.endswith(".*") and kind.startswith(one[:-1]))
+
+
+def checked(filters: list[str]) -> str:
+    """Filters as they are kept; Invalid names the one that would never hear of anything."""
+    wanted = sorted({one.strip() for one in filters if one.strip()}) or ["*"]
+    for one in wanted:
+        if not _WANTED.fullmatch(one) or not any(_matches(one, kind) for kind in TYPES):
+            raise Invalid("events", f"{one!r} is no type of event; they are *, {', '.join(sorted(TYPES))}, or device.*")
+    return " ".join(wanted)
