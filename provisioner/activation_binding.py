@@ -6,7 +6,7 @@ the one UPDATE that says whether it won.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -16,6 +16,7 @@ from provisioner.activation_verdict import Attempt, Case, Cause, Outcome, Redemp
 from provisioner.codes import ActivationCode, masked
 from provisioner.events import printable
 from provisioner.fleet_desk import extension_of
+from provisioner.line_errands import have_fetch
 from provisioner.model import Device, DeviceState, Mac, Model, Scope
 from provisioner.neutral import ACTIVATION
 from provisioner.preconditions import Phones, Preconditions, phones_of
@@ -25,6 +26,7 @@ from provisioner.store.journal import find_seen
 from provisioner.store.layer_rows import read_layer
 from provisioner.store.rows import Binding
 from provisioner.store.secretbox import SecretBox
+from provisioner.vendor import VendorDriver
 
 ACTOR: Final = "device"
 
@@ -149,8 +151,11 @@ async def preview(entry: Entry) -> Redemption | Cause:
     return line if isinstance(line, Cause) else Redemption(Outcome.ACCEPTED, code.number, line=line)
 
 
-async def accept(entry: Entry, box: SecretBox) -> Redemption | Cause:
-    """Bind the device, unless something has come in between; then nothing but the answer is different."""
+async def accept(entry: Entry, box: SecretBox, drivers: Mapping[str, VendorDriver]) -> Redemption | Cause:
+    """Bind the device, unless something has come in between; then nothing but the answer is different.
+
+    A phone that loses the extension by it is asked to fetch, too.
+    """
     async with change_on(entry.connection, ACTOR, entry.now) as change:
         entry.code = code = await codes.find_code(change.connection, entry.finders)
         device = await devices.find_device(change.connection, entry.attempt.mac)
@@ -169,6 +174,7 @@ async def accept(entry: Entry, box: SecretBox) -> Redemption | Cause:
         told = {"line": str(line), **entry.whose(), **told_of(entry.attempt)}
         if replaced:
             told["replaced"] = replaced
+            await have_fetch(change, drivers, [replaced])
         change.audit("device_activated", mac=entry.attempt.mac, **told)
     return Redemption(Outcome.ACCEPTED, code.number, entry.attempt.mac, line, replaced)
 

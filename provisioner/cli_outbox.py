@@ -11,6 +11,7 @@ import click
 
 from provisioner.cli_output import Shown
 from provisioner.cli_session import Nouns, acting, session
+from provisioner.fleet_desk import counted
 from provisioner.outbox_desk import OutboxDesk
 from provisioner.outbox_states import MessageState
 from provisioner.store.database import Store
@@ -68,6 +69,16 @@ async def outbox_show(desk: OutboxDesk, ident: int) -> object:
 async def outbox_replay(desk: OutboxDesk, ident: int) -> object:
     """Send a message again that was given up, with all its attempts anew."""
     return Shown(await desk.replay(ident), f"message {ident} will be sent")
+
+
+@outbox.command("replay-all")
+@click.option("--kind", required=True, metavar="KIND", help="As `outbox list` shows it: mail.code, mail.ready.")
+@click.option("--account", default="", metavar="ACCOUNT", help="Only those of this account (name or id).")
+@with_outbox
+async def outbox_replay_all(desk: OutboxDesk, kind: str, account: str) -> object:
+    """Send all messages of a kind again that were given up, once the cause is mended."""
+    count = await desk.replay_all(kind, account=account)
+    return Shown({"messages": count}, f"{counted(count, 'message')} will be sent")
 
 
 @outbox.command("drop")

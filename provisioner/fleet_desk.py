@@ -10,17 +10,21 @@ from typing import Final, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from provisioner.errors import Conflict, Invalid, NotFound
+from provisioner.errors import Conflict, Forbidden, Invalid, NotFound
 from provisioner.model import Device, Mac
 from provisioner.neutral import check_text
+from provisioner.rights import OPERATOR, Principal, Right
 from provisioner.store import devices, people
 from provisioner.store.database import Change, Store
-from provisioner.store.rows import Account, Extension, Site, User
+from provisioner.store.reach import Limited
+from provisioner.store.rows import Account, Extension, PhoneNumber, Site, User
 from provisioner.vendor import VendorDriver
 
-_Row = TypeVar("_Row", Account, Site, User, Extension)
+_Row = TypeVar("_Row", Account, Site, User, Extension, PhoneNumber)
 _NAME: Final = 80
 """Characters: what a screen or a list can show."""
+_ENCODED_WORD: Final = re.compile(r"=\?[^?\s]+\?[bq]\?", re.IGNORECASE)
+"""RFC 2047 section 2: nobody is called so, and whoever reads mail headers decodes it, line breaks included."""
 
 
 class Desk:
@@ -31,13 +35,21 @@ class Desk:
         store: Store,
         drivers: Mapping[str, VendorDriver],
         *,
-        actor: str = "administrator",
+        actor: str = "",
         clock: Callable[[], float] = time.time,
+        principal: Principal = OPERATOR,
     ) -> None:
-        self._store = store
+        """``principal`` says what is within reach, ``actor`` who stands in the audit log where it is not the same."""
+        self._store = store if principal.reach.everything else Limited(store, principal)
         self._drivers = drivers
-        self._actor = actor
+        self._principal = principal
+        self._actor = actor or principal.actor
         self._clock = clock
+
+    def _require_all(self, right: Right) -> None:
+        """Forbidden for whoever reaches only some accounts: what is done concerns all of them."""
+        if not self._principal.reach.everything:
+            raise Forbidden("this is for who reaches every account", right=right.value)
 
     def _change(self) -> AbstractAsyncContextManager[Change]:
         return self._store.changing(self._actor, self._clock())
@@ -49,6 +61,8 @@ def text_of(field: str, value: str, longest: int = _NAME, *, empty: bool = False
         text = check_text(value, longest).strip()
     except ValueError as error:
         raise Invalid(field, str(error)) from error
+    if _ENCODED_WORD.search(text):
+        raise Invalid(field, "holds =?...?B? or =?...?Q?, an encoded word of a mail header: write the text itself")
     if not text and not empty:
         raise Invalid(field, "must not be empty")
     return text
@@ -95,6 +109,11 @@ async def user_of(connection: AsyncConnection, ref: str, account: str = "") -> U
 async def extension_of(connection: AsyncConnection, ref: str, account: str = "") -> Extension:
     """The extension with this id or number."""
     return only(await people.find_extensions(connection, ref, account), "extension", ref)
+
+
+async def extension_in(connection: AsyncConnection, ref: str, account: str) -> Extension:
+    """The same, of the account with this id or name where one is given."""
+    return await extension_of(connection, ref, (await account_of(connection, account)).id if account else "")
 
 
 async def device_of(connection: AsyncConnection, mac: Mac) -> Device:

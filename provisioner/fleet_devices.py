@@ -21,7 +21,7 @@ from provisioner.store.database import Change
 from provisioner.store.devices import DeviceFilter
 from provisioner.store.rows import Binding, Extension, Pin, Token
 from provisioner.vendor import model_named, older
-from provisioner.welcome import phone_assigned, phone_taken_away
+from provisioner.welcome import phone_assigned, phone_known, phone_taken_away
 
 _LABEL: Final = 40
 _WINDOW: Final = 3600.0
@@ -90,6 +90,7 @@ class Devices(Desk):
             device = Device(mac, vendor, model, DeviceState.UNASSIGNED, owner.id, place)
             await devices.insert_device(change.connection, device, change.at)
             _note(change, mac, "device_added", vendor=vendor, model=model, account=owner.id, site=place)
+            await phone_known(change, self._store.box, device)
         return device
 
     async def devices(

@@ -23,9 +23,12 @@ class Mailbox(NamedTuple):
 
 
 def parse_address(text: str) -> str:
-    """The address; ValueError says what is wrong with it. A name in another script has an ASCII form (punycode)."""
+    """The address; ValueError says what is wrong with it. A name in another script has an ASCII form (punycode).
+
+    ``=?`` begins an encoded word of RFC 2047, which programs that read headers decode in an address, too.
+    """
     found = _ADDRESS.fullmatch(text)
-    if found is None or len(text) > _WHOLE or len(found[1]) > _LOCAL:
+    if found is None or len(text) > _WHOLE or len(found[1]) > _LOCAL or "=?" in text:
         raise ValueError("must be a mail address such as ann@example.com, in ASCII")
     return text
 

@@ -15,7 +15,7 @@ from typing import Final
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from provisioner.codes import ActivationCode, CodeState, grouped
-from provisioner.errors import NoAddress, NotWanted
+from provisioner.errors import Conflict, NoAddress, NotWanted
 from provisioner.mail_address import Mailbox, parse_address
 from provisioner.mail_relay import Relay
 from provisioner.mail_text import Letter, Texts, Writer, local_time, quick_start
@@ -30,7 +30,7 @@ from provisioner.store.layer_rows import read_layer
 from provisioner.store.outbox import Message
 from provisioner.store.rows import Extension, User
 from provisioner.vendor import VendorDriver, model_named
-from provisioner.welcome import CODE, READY
+from provisioner.welcome import CODE, READY, SET_ASIDE
 
 _MINUTE: Final = 60.0
 
@@ -89,9 +89,9 @@ class Post:
             if one is None or one.state_at(now) is not CodeState.ISSUED:
                 raise NotWanted(f"the code is {one.state_at(now) if one else 'forgotten'}")
             if not one.replaces and (await phones_of(connection, one.extension, one.account)).full:
-                raise NotWanted(f"extension {one.number} has its phone by now")
+                raise NotWanted(SET_ASIDE)
             reader = await self._reader(connection, one.extension, one.site)
-            digits = codes.opened(self._store.box, one.id, await codes.read_sealed(connection, one.id))
+            digits = await self._digits(connection, one)
             model = await self._model_for(connection, one)
         link = self._link(model, reader.language)
         values = reader.values() | self._about(model, one.mac) | {
@@ -118,6 +118,12 @@ class Post:
         return told | {"mac": mac}
 
     # --- parts ------------------------------------------------------------------------------------------
+
+    async def _digits(self, connection: AsyncConnection, one: ActivationCode) -> str:
+        try:
+            return codes.opened(self._store.box, one.id, await codes.read_sealed(connection, one.id))
+        except Conflict as error:  # its owner keys it in while this mail is made
+            raise NotWanted(error.cause) from error
 
     async def _send(
         self, template: str, reader: Reader, message: Message, values: Mapping[str, object], qr: str

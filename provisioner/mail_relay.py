@@ -11,7 +11,6 @@ import ipaddress
 import re
 import ssl
 from email.message import EmailMessage
-from pathlib import Path
 from typing import Final
 
 from aiosmtplib import (
@@ -26,9 +25,13 @@ from aiosmtplib import (
 from provisioner.errors import NotNow, Undeliverable, Unusable
 from provisioner.events import printable
 from provisioner.mail_address import Mailbox, parse_mailbox
+from provisioner.secret_files import secret_text
 from provisioner.settings import Settings
 
-_DIGITS: Final = re.compile(r"\d(?:[ .-]?\d){6,}")
+_DIGITS: Final = re.compile(r"\d(?:\D{0,10}\d){6,}")
+"""Seven digits or more, whatever a filter that quotes a mail has put between their groups: dashes, markup, a fold."""
+_STATUS: Final = re.compile(r"[245]\.\d{1,3}\.\d{1,3}(?=\s|$)")
+"""RFC 3463: the answer's own number, no part of what it quotes."""
 _LONGEST: Final = 160
 _CLOSING: Final = 421
 """RFC 5321 section 3.8: the server shuts down, whoever asks."""
@@ -54,7 +57,9 @@ class Relay:
             async with asyncio.timeout(self._settings.mail_timeout):
                 smtp = self._smtp or await self._connect()
                 connected = True
-                await smtp.send_message(message, sender=self.sender.address, recipients=[to])
+                # Its own bytes: send_message() would fold the head once more, and a name could lose its quotes.
+                written = message.as_bytes(policy=message.policy.clone(linesep="\r\n", cte_type="7bit"))
+                await smtp.sendmail(self.sender.address, [to], written)
         except TimeoutError:  # aiosmtplib's own time-outs are such, too
             self._drop()
             raise NotNow(f"{self._name}: no answer in {self._settings.mail_timeout:g} s", everybody=True) from None
@@ -127,13 +132,16 @@ def mailbox_of(setting: str, text: str) -> Mailbox:
 
 
 def _said(error: SMTPException | OSError) -> str:
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return _plain(text or type(error).__name__)
+    if isinstance(error, OSError) and error.strerror:
+        return printable(error.strerror)[:_LONGEST]  # the system's words: an address and a port, nothing of a mail
+    return _plain(str(error) or type(error).__name__)
 
 
 def _plain(text: str) -> str:
     """Printable, short, and without anything that could be a code."""
-    return _DIGITS.sub("***", printable(" ".join(text.split())))[:_LONGEST]
+    words = " ".join(text.split())
+    status = found[0] if (found := _STATUS.match(words)) else ""
+    return printable(status + _DIGITS.sub("***", words[len(status) :]))[:_LONGEST]
 
 
 def _password(settings: Settings) -> str:
@@ -143,14 +151,7 @@ def _password(settings: Settings) -> str:
         raise Unusable(
             "mail.tls = none with mail.user: the password would cross the network in the clear; set starttls or tls"
         )
-    path: Path = settings.data / settings.mail_password
-    try:
-        mode, text = path.stat().st_mode & 0o777, path.read_text("utf-8").strip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise Unusable(f"{path} (mail.password) cannot be read: {type(error).__name__}") from error
-    if mode & 0o077:
-        raise Unusable(f"{path} (mail.password) can be read by others ({mode:04o}): run `chmod 600 {path}`")
-    return text
+    return secret_text(settings.data / settings.mail_password, "mail.password")
 
 
 def _is_here(host: str) -> bool:

@@ -1,20 +1,22 @@
 """What a mail says: templates of a language, the operator's before the shipped ones, and the message made of them.
 
-Headers are set through the standard library's policy, which folds and encodes them and refuses a line break; the pages
-escape every value. A missing value is an error, as in the phones' templates.
+Names and subjects are encoded here and written as they are: the standard library's policy would decode encoded words of
+RFC 2047 in what it is given, line breaks included, and loses quotes where it folds. The pages escape every value. A
+missing value is an error, as in the phones' templates.
 """
 
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from email.headerregistry import Address
+from email.header import Header
 from email.message import EmailMessage
-from email.policy import SMTP
+from email.policy import EmailPolicy
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
@@ -22,7 +24,7 @@ import segno
 from jinja2 import ChoiceLoader, Environment, FileSystemLoader, StrictUndefined, TemplateError
 
 from provisioner.errors import RenderFailed
-from provisioner.mail_address import Mailbox, domain_of
+from provisioner.mail_address import Mailbox, domain_of, parse_address
 from provisioner.rendering import one_line
 from provisioner.shipped import shipped
 
@@ -36,6 +38,25 @@ _BORDER: Final = 4
 """Modules of white around a QR code: ISO/IEC 18004 asks for four."""
 _SCALE: Final = 5
 """Pixels a module in a mail: a phone's camera reads it from a screen."""
+
+
+_LINE: Final = 60
+"""Characters that stand on a header's first line behind its name: RFC 5322 section 2.1.1 asks for 78 at most."""
+_FOLD: Final = "\r\n "
+_ATOMS: Final = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]*")
+
+
+class _AsWritten(EmailPolicy):
+    """Names and subjects come encoded and folded."""
+
+    def header_store_parse(self, name: str, value: Any) -> tuple[str, Any]:
+        """Kept as it is."""
+        if name in {"From", "To", "Reply-To", "Subject"}:
+            return name, value
+        return super().header_store_parse(name, value)
+
+
+_WRITTEN: Final = _AsWritten(linesep="\r\n", refold_source="none", cte_type="7bit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +140,15 @@ class Texts:
 
 def _headed(letter: Letter, writer: Writer, subject: str) -> EmailMessage:
     """Its head; RenderFailed where a name or the subject holds what no header may."""
-    message = EmailMessage(policy=SMTP)
+    message = EmailMessage(policy=_WRITTEN)
     try:
-        message["From"] = _address(writer.sender)
-        message["To"] = _address(letter.to)
-        message["Subject"] = str(one_line(subject))
+        message["From"] = _mailbox(writer.sender)
+        message["To"] = _mailbox(letter.to)
+        message["Subject"] = _phrase(subject, quoted=False)
         if writer.reply_to:
-            message["Reply-To"] = _address(writer.reply_to)
+            message["Reply-To"] = _mailbox(writer.reply_to)
+        for value in message.values():
+            one_line(value)
     except ValueError as error:
         raise RenderFailed(f"a header of the mail cannot be written: {type(error).__name__}") from None
     message["Date"] = datetime.fromtimestamp(letter.at, UTC)
@@ -144,9 +167,25 @@ def _checked(value: object) -> object:
     return value
 
 
-def _address(one: Mailbox) -> Address:
-    """Characters that no header may hold raise a ValueError here."""
-    return Address(display_name=str(one_line(one.name)), addr_spec=one.address)
+def _mailbox(one: Mailbox) -> str:
+    """A name and its address, folded in between where they are long; ValueError where that is no address."""
+    name, address = _phrase(one.name.strip(), quoted=True), parse_address(one.address)
+    if not name:
+        return address
+    return f"{name}{' ' if len(name) + len(address) < _LINE else _FOLD}<{address}>"
+
+
+def _phrase(text: str, *, quoted: bool) -> str:
+    """Text as a header has it: plain or quoted where that is ASCII and short, else in encoded words of RFC 2047.
+
+    Whoever decodes once too often finds none in the text either: what would begin one is taken apart.
+    """
+    text = str(one_line(text)).replace("=?", "= ?")
+    if not text.isascii() or len(text) > _LINE:
+        return Header(text, "utf-8", header_name="Reply-To").encode(linesep="\r\n")
+    if not quoted or _ATOMS.fullmatch(text):
+        return text
+    return '"' + text.replace("\\", r"\\").replace('"', r"\"") + '"'
 
 
 def png(text: str) -> bytes:

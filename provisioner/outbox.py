@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
-from provisioner.errors import NotNow, NotWanted, ProvisionerError, StoreFailed, Undeliverable
+from provisioner.errors import NotNow, NotWanted, ProvisionerError, RenderFailed, StoreFailed, Undeliverable
 from provisioner.events import printable
 from provisioner.model import Count, Event
 from provisioner.outbox_states import MessageEvent, backoff
@@ -25,6 +25,7 @@ from provisioner.store import outbox as rows
 from provisioner.store.database import Store
 from provisioner.store.journal import write_events
 from provisioner.store.outbox import Message
+from provisioner.store.resync import hold
 
 _LOG: Final = logging.getLogger("provisioner.server")
 _BATCH: Final = 20
@@ -35,6 +36,7 @@ _REST: Final = (5.0, 300.0)
 """s for which all messages wait when nobody is there to take them: at first, and at most."""
 _SERVER: Final = "server"
 _DAY: Final = 86_400.0
+_HOUR: Final = 3600.0
 
 Told = Mapping[str, str]
 """What an event says of a delivery; no secret."""
@@ -51,6 +53,8 @@ class Channel:
     """s"""
     pace: float = 0.0
     """s from one message to the next."""
+    told: bool = True
+    """Whether what came of a message is an event; what has a log of its own needs none."""
 
 
 class Outbox:
@@ -66,6 +70,7 @@ class Outbox:
         calm: Callable[[], bool] = lambda: True,
         clock: Callable[[], float] = time.time,
         chance: Callable[[], float] = random.random,
+        rest: tuple[float, float] = _REST,
     ) -> None:
         self._store = store
         self._channels = channels
@@ -74,9 +79,11 @@ class Outbox:
         self._calm = calm
         self._clock = clock
         self._chance = chance
+        self._rest = rest
         self._stopped = asyncio.Event()
         self._failures = 0
         self._rest_until = 0.0
+        self._told: dict[str, float] = {}
 
     def stop(self) -> None:
         """Take no further message; the one in hand is brought to its end."""
@@ -85,7 +92,7 @@ class Outbox:
     async def send(self) -> int:
         """One turn: what is due, up to a batch; how many messages were taken. Call it every second."""
         now = self._clock()
-        if self._rest_until - _REST[1] <= now < self._rest_until:  # a clock that was set back holds nobody up
+        if self._rest_until - self._rest[1] <= now < self._rest_until:  # a clock that was set back holds nobody up
             return 0
         async with self._store.reading() as connection:
             due = await rows.due(connection, list(self._channels), now, _BATCH)
@@ -124,8 +131,11 @@ class Outbox:
         try:
             told = await self._delivered(channel, message, payload)
         except (NotNow, StoreFailed) as error:
-            await self._failed(message, error.cause)
+            await self._failed(message, error.cause, error.after if isinstance(error, NotNow) else 0.0)
             return not self._tired(error), channel.pace
+        except RenderFailed as error:  # somebody will mend the template, or the name
+            await self._unmade(message, error.cause)
+            await self._failed(message, error.cause, 0.0)
         except NotWanted as error:
             await self._settle(message, MessageEvent.DROP, error.cause)
         except ProvisionerError as error:  # it will not be taken tomorrow either
@@ -138,24 +148,39 @@ class Outbox:
     async def _delivered(self, channel: Channel, message: Message, payload: bytes) -> Told:
         if message.attempts > self._settings.outbox_tries:  # whoever had it died of it, each time
             raise Undeliverable(message.last_error or "no attempt came to its end")
-        return await channel.deliver(message, rows.opened(self._store.box, message.id, payload))
+        said = rows.opened(self._store.box, message.id, payload) if channel.told else {}
+        return await channel.deliver(message, said)
 
     def _tired(self, error: NotNow | StoreFailed) -> bool:
         """Whether all messages have to wait because of this one."""
         if not isinstance(error, NotNow) or not error.everybody:
             return False
-        least, most = _REST
+        least, most = self._rest
         self._failures += 1
         self._rest_until = self._clock() + backoff(self._failures, least, most, self._chance())
         _LOG.warning("nothing leaves the outbox for now: %s", error.cause)
         return True
 
-    async def _failed(self, message: Message, why: str) -> None:
+    async def _unmade(self, message: Message, why: str) -> None:
+        """Tell it at once, for the first message that it befalls and once an hour: the mails go on waiting."""
+        now = self._clock()
+        if now - self._told.get(why, -_HOUR) < _HOUR:
+            return
+        self._told = {cause: at for cause, at in self._told.items() if now - at < _HOUR} | {why: now}
+        details = {"message": str(message.id), "what": message.kind, "title": message.title, "reason": printable(why)}
+        _LOG.warning("message %d cannot be made and waits: %s", message.id, printable(why))
+        async with self._store.writing() as connection:
+            await hold(connection)
+            told = Event("message_unmade", now, severity="warning", actor=_SERVER, details=details)
+            await write_events(connection, [told], audit=True)
+
+    async def _failed(self, message: Message, why: str, after: float) -> None:
+        """``after``: s for which the other side asks to be left alone."""
         if message.attempts >= self._settings.outbox_tries:
             await self._settle(message, MessageEvent.BURY, why)
             return
         first, most = self._settings.outbox_retry_first, self._settings.outbox_retry_most
-        wait = backoff(message.attempts, first, most, self._chance())
+        wait = max(backoff(message.attempts, first, most, self._chance()), min(after, most))
         await self._settle(message, MessageEvent.RETRY, why, at=self._clock() + wait)
 
     async def _settle(
@@ -163,12 +188,15 @@ class Outbox:
     ) -> None:
         """Write what came of it, with the event that tells of it; nothing where another attempt has it by now."""
         now = self._clock()
-        one = _event(message, event, now, why, told or {})
+        told_of = self._channels[message.kind].told
+        one = _event(message, event, now, why, told or {}) if told_of else None
         async with self._store.writing() as connection:
+            await hold(connection)  # before the message: whoever changes takes them in this order, too
             mine = await rows.settle(connection, message, event, now if at is None else at, printable(why))
             if one and (mine or event is MessageEvent.SEND):  # what has left has left, whoever has it by now
                 await write_events(connection, [one], audit=True)
-        self._count("outbox", f"{message.kind}_{event}")
+        kind = message.kind if told_of else message.kind.partition(".")[0]  # an id is no label of a metric
+        self._count("outbox", f"{kind}_{event}")
 
 
 def _event(message: Message, event: MessageEvent, at: float, why: str, told: Told) -> Event | None:

@@ -1,6 +1,6 @@
-"""The process that sends what the outbox holds: none of the servers', so a slow mail server holds nobody up.
+"""The process that sends what the outbox holds: none of the servers', so whoever is slow to take it holds nobody up.
 
-It waits while phones come back after a storm: their boots are worth more than a mail.
+It waits while phones come back after a storm: their boots are worth more than a mail or a webhook.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from typing import Final
 from provisioner.background import every
 from provisioner.children import Lifeline
 from provisioner.counters import Counters, totals
+from provisioner.hook_post import HookPost
+from provisioner.hook_senders import HookSenders
+from provisioner.hook_wire import Wire
 from provisioner.mail_post import Post
 from provisioner.mail_relay import Relay
 from provisioner.outbox import Outbox
@@ -38,25 +41,44 @@ _CLEAR: Final = 600.0
 async def serve_outbox(settings: Settings, drivers: Mapping[str, VendorDriver], line: Lifeline) -> None:
     """Send until told to leave; the message in hand is brought to its end."""
     async with AsyncExitStack() as stack:
-        metrics = RunDirectory(settings.data).metrics
-        counters = Counters(metrics, _SLOT + line.slot, cpu=lambda: 0.0)
+        counters = Counters(RunDirectory(settings.data).metrics, _SLOT + line.slot, cpu=lambda: 0.0)
         stack.callback(counters.flush)
         store = await stack.enter_async_context(Store.of(settings))
-        relay = Relay(settings)
-        stack.push_async_callback(relay.rest)
-        channels = Post(store, drivers, settings, relay).channels() | ResetPost(store, settings, relay).channels()
-        outbox = Outbox(store, channels, settings, counters.count, calm=partial(is_calm, metrics))
-
-        async def turn() -> None:
-            if await outbox.send():
-                await relay.rest()
-
-        every(stack, _TURN, "outbox", turn, counters.count)
-        every(stack, _CLEAR, "outbox clearance", outbox.clear, counters.count)
+        if settings.mail_host:
+            _mails(stack, store, settings, drivers, counters)
+        if settings.webhook_on:
+            _webhooks(stack, store, settings, counters)
+        every(stack, _CLEAR, "outbox clearance", Outbox(store, {}, settings, counters.count).clear, counters.count)
         every(stack, _MEASURE, "outbox gauges", partial(_measure, store, counters), counters.count)
         tenure = await stack.enter_async_context(Tenure(line, lambda _lag: counters.flush(), lambda _told: None))
         await tenure.until_told_to_leave()
-        outbox.stop()
+
+
+def _mails(
+    stack: AsyncExitStack, store: Store, settings: Settings, drivers: Mapping[str, VendorDriver], counters: Counters
+) -> None:
+    relay = Relay(settings)
+    stack.push_async_callback(relay.rest)
+    channels = Post(store, drivers, settings, relay).channels() | ResetPost(store, settings, relay).channels()
+    calm = partial(is_calm, RunDirectory(settings.data).metrics)
+    outbox = Outbox(store, channels, settings, counters.count, calm=calm)
+
+    async def turn() -> None:
+        if await outbox.send():
+            await relay.rest()
+
+    every(stack, _TURN, "outbox", turn, counters.count)
+    stack.callback(outbox.stop)  # first of all when the stack unwinds
+
+
+def _webhooks(stack: AsyncExitStack, store: Store, settings: Settings, counters: Counters) -> None:
+    post = HookPost(store, settings, Wire(settings))
+    calm = partial(is_calm, RunDirectory(settings.data).metrics)
+    senders = HookSenders(store, settings, post, counters.count, calm=calm)
+    every(stack, _TURN, "webhooks", senders.turn, counters.count)
+    every(stack, _TURN, "webhooks of devices", senders.tail, counters.count)
+    every(stack, _CLEAR, "webhook clearance", senders.tidy, counters.count)
+    stack.push_async_callback(senders.stop)
 
 
 def is_calm(metrics: Path) -> bool:

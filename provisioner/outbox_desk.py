@@ -37,6 +37,16 @@ class OutboxDesk(Desk):
             change.audit("message_replayed", **_named(found))
         return await self.message(ident)
 
+    async def replay_all(self, kind: str, *, account: str = "") -> int:
+        """Send all of a kind that were given up, as after a template or a mail server was mended; how many."""
+        async with self._change() as change:
+            owner = (await account_of(change.connection, account)).id if account else ""
+            found = await outbox.replay_all(change.connection, kind, change.at, owner)
+            if found:
+                where = {"account": owner} if owner else {}
+                change.audit("message_replayed", what=kind, messages=str(len(found)), **where)
+        return len(found)
+
     async def drop(self, ident: int) -> Message:
         """Take one out that has not been sent; what it says is erased."""
         async with self._change() as change:

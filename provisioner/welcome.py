@@ -10,21 +10,23 @@ from typing import Final, NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from provisioner.codes import ActivationCode
+from provisioner.codes import ActivationCode, CodeState
 from provisioner.errors import Conflict, MailOff, NoAddress
 from provisioner.fleet_desk import user_of
 from provisioner.mail_address import parse_address
 from provisioner.model import Device
 from provisioner.outbox_states import MessageState
 from provisioner.settings import Settings
-from provisioner.store import outbox
+from provisioner.store import codes, devices, outbox, people
 from provisioner.store.database import Change
 from provisioner.store.outbox import Draft
-from provisioner.store.rows import Extension, User
+from provisioner.store.rows import Binding, Extension, User
 from provisioner.store.secretbox import SecretBox
 
 CODE: Final = "mail.code"
 READY: Final = "mail.ready"
+SET_ASIDE: Final = "a phone was set aside instead"
+"""Why a code is not mailed; it is after all when that phone is taken away again."""
 _READY_FOR: Final = 7 * 86_400.0
 """s after which nobody needs to hear any more that a phone is ready."""
 
@@ -93,13 +95,7 @@ class Welcome:
         return user
 
     async def _queue(self, change: Change, found: Extension, one: ActivationCode, user: User) -> Mailed:
-        payload = {"code": one.id, "extension": found.id}
-        title = f"code for extension {found.number}"
-        draft = Draft(CODE, found.account, subject_of(found.id), payload, one.expires, one.id, title)
-        ident = await outbox.put(change, self._box, draft)
-        told = {"activation": one.id, "extension": found.id, "number": found.number, "user": user.id}
-        change.audit("message_queued", mac=one.mac, what=CODE, message=str(ident), **told)
-        return Mailed(ident, user.email)
+        return Mailed(await _queue_code(change, self._box, found, _Due(one.id, one.expires, one.mac)), user.email)
 
 
 async def _was_mailed(connection: AsyncConnection, code: str) -> bool:
@@ -107,18 +103,83 @@ async def _was_mailed(connection: AsyncConnection, code: str) -> bool:
 
 
 async def phone_assigned(change: Change, box: SecretBox, found: Extension, device: Device) -> None:
-    """An administrator has bound a device: whoever was mailed a code for this extension hears that it is ready.
+    """An administrator has bound a device: who was mailed a code and has not used it hears that a phone is ready.
 
-    That a code was mailed shows that mail is on; nobody else is written to.
+    That a code was mailed shows that mail is on; nobody else is written to. Nor are those whom that mail did not reach,
+    and those whose phone it was before: a line that was given another label is no news.
     """
     last = await outbox.last_of(change.connection, subject_of(found.id))
-    if last is None or last.kind != CODE:
+    if last is None or last.kind != CODE or last.state is MessageState.DEAD:
         return
-    if last.state is not MessageState.SENT:
-        await outbox.drop_about(change.connection, last.about, change.at, "a phone was set aside instead")
+    if await codes.state_of(change.connection, last.about) in {None, CodeState.USED}:
+        return
+    news = not await _was_its_phone(change, found, device, last.created)
+    if last.state is not MessageState.SENT and (news or last.created == change.at):
+        await outbox.drop_about(change.connection, last.about, change.at, SET_ASIDE)
+    if news:
+        await _announce(change, box, found, device)
+
+
+async def _was_its_phone(change: Change, found: Extension, device: Device, mailed: float) -> bool:
+    """Whether this device had the extension when the code was mailed, or until a moment ago in this very change."""
+    held = await devices.bindings_of(change.connection, device.mac, active=False)
+    ended = [(one.since, one.until) for one in held if one.extension == found.id and one.until is not None]
+    return any(until == change.at or since < mailed < until for since, until in ended)
+
+
+async def _announce(change: Change, box: SecretBox, found: Extension, device: Device) -> None:
     payload = {"extension": found.id, "mac": device.mac}
     title = f"phone of extension {found.number} is ready"
     draft = Draft(READY, found.account, subject_of(found.id), payload, change.at + _READY_FOR, device.mac, title)
     ident = await outbox.put(change, box, draft)
     told = {"extension": found.id, "number": found.number, "user": found.user}
     change.audit("message_queued", mac=device.mac, what=READY, message=str(ident), **told)
+
+
+async def phone_known(change: Change, box: SecretBox, device: Device) -> None:
+    """A device was added that codes are tied to: who was mailed such a code is mailed it again, now with the phone.
+
+    A mail that still waits is made when it leaves, and knows the phone by then.
+    """
+    tied = await codes.codes_for(change.connection, device.mac, device.account, change.at)
+    mails = await outbox.about(change.connection, [one.id for one in tied])
+    for one in tied:
+        if one.id in mails and mails[one.id].state is MessageState.SENT:
+            found = await _extension(change.connection, one.extension)
+            await _queue_code(change, box, found, _Due(one.id, one.expires, one.mac))
+
+
+async def _extension(connection: AsyncConnection, ident: str) -> Extension:
+    return next(one for one in await people.find_extensions(connection, ident) if one.id == ident)
+
+
+async def phone_taken_away(change: Change, box: SecretBox, bound: Binding) -> None:
+    """The mail of a code that was dropped because a phone was set aside is queued again when that is taken away.
+
+    The code can still be used, and its owner would never hear of it.
+    """
+    last = await outbox.newest(change.connection, subject_of(bound.extension), CODE)
+    if last is None or last.state is not MessageState.DROPPED or last.last_error != SET_ASIDE:
+        return
+    if last.until <= change.at or await codes.state_of(change.connection, last.about) is not CodeState.ISSUED:
+        return
+    found = await _extension(change.connection, bound.extension)
+    await _queue_code(change, box, found, _Due(last.about, last.until))
+
+
+class _Due(NamedTuple):
+    """A code whose digits are to be mailed."""
+
+    code: str
+    until: float
+    mac: str = ""
+
+
+async def _queue_code(change: Change, box: SecretBox, found: Extension, due: _Due) -> int:
+    payload = {"code": due.code, "extension": found.id}
+    title = f"code for extension {found.number}"
+    draft = Draft(CODE, found.account, subject_of(found.id), payload, due.until, due.code, title)
+    ident = await outbox.put(change, box, draft)
+    told = {"activation": due.code, "extension": found.id, "number": found.number, "user": found.user}
+    change.audit("message_queued", mac=due.mac, what=CODE, message=str(ident), **told)
+    return ident

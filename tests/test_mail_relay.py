@@ -119,6 +119,25 @@ async def test_each_answer_means_now_or_never(
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize(
+    "quoted",
+    [
+        "4821 - 0937 - 7165", "4821--0937--7165", "4821=E2=80=910937=E2=80=917165", "4821_0937_7165",
+        "4821 / 0937 / 7165", "<b>4821</b>-<b>0937</b>-<b>7165</b>", "4821=2D0937=2D7165", "4 8 2 1 0 9 3 7 7 1 6 5",
+        "482109377165",
+    ],
+)  # fmt: skip
+async def test_however_a_filter_quotes_a_code_it_is_not_repeated(tmp_path: Path, quoted: str) -> None:
+    async with serving() as server:
+        server.answers["data"] = f"554 5.7.1 your mail {quoted} looks like spam"
+        with pytest.raises(Undeliverable) as refused:
+            await relay(tmp_path, server.port, mail_tls="none").send(mail(), TO)
+    cause = refused.value.cause
+    assert "says 554 5.7.1" in cause, "what the answer means is told"
+    assert not [part for part in ("4821", "0937", "7165", "4 8 2") if part in cause]
+
+
+@pytest.mark.asyncio
 async def test_a_server_that_is_silent_or_away_holds_nobody_up(tmp_path: Path) -> None:
     async with serving() as server:
         server.answers["silence"] = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email import message_from_bytes
 from email.message import EmailMessage
@@ -46,6 +47,23 @@ def message(
     made = message_from_bytes(TEXTS.message(letter, WRITER).as_bytes(), policy=default)
     assert isinstance(made, EmailMessage)
     return made
+
+
+HEADERS = sorted([
+    "From", "To", "Subject", "Reply-To", "Date", "Message-ID", "Auto-Submitted", "Content-Language", "MIME-Version",
+    "Content-Type",
+])  # fmt: skip
+
+
+class Worded(Texts):
+    """Whose templates of subjects are somebody's own."""
+
+    def __init__(self, subject: str) -> None:
+        super().__init__()
+        self._subject = subject
+
+    def page(self, name: str, values: Mapping[str, object]) -> str:
+        return self._subject if name.endswith(".subject.j2") else super().page(name, values)
 
 
 def parts(made: EmailMessage) -> tuple[str, str]:
@@ -111,11 +129,63 @@ def test_no_name_makes_a_header_or_a_recipient(name: str) -> None:
         assert any(ord(char) < 32 or 127 <= ord(char) < 160 or char in "\u2028\u2029\ufffe\uffff" for char in name)
         return
     assert [one.addr_spec for one in made["To"].addresses] == ["ada@example.net"]
-    assert sorted(made.keys()) == sorted([
-        "From", "To", "Subject", "Reply-To", "Date", "Message-ID", "Auto-Submitted", "Content-Language", "MIME-Version",
-        "Content-Type",
-    ])  # fmt: skip
-    assert not made.defects
+    assert sorted(made.keys()) == HEADERS and not made.defects
+
+
+ENCODED = st.builds(
+    lambda charset, way, text, end: f"=?{charset}?{way}?{text}{end}",
+    st.sampled_from(["utf-8", "us-ascii", "iso-8859-1*en", "x", ""]),
+    st.sampled_from("qQbB?"),
+    st.sampled_from([
+        "Ada=0D=0ABcc:_evil=40x.org", "A=0D=0A=0D=0APay_here", "=0ABcc=3A_x", "DQpCY2M6IGV2aWxAeC5vcmc=", "=0D", "a b",
+        "a=3Cevil=40x.org=3E", "Ada=2C_evil=40x.org=2C", "=E2=80=A8",
+    ]),
+    st.sampled_from(["?=", "?", "=", "", "?==?utf-8?q?=0ABcc:_y?="]),
+)  # fmt: skip
+"""What the standard library decodes while it writes a header: a line break may stand in it."""
+PIECES = st.sampled_from(
+    ["=", "?", " ", '"', "\\", "ü", ",", "<a@b>", ",evil@x.org,", "ü" * 40, "x" * 90, "(", ":;"]
+)  # fmt: skip
+NAMES = st.lists(st.one_of(ENCODED, PIECES, st.text(max_size=5)), max_size=12)
+
+
+@given(NAMES.map("".join), st.booleans())
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_an_encoded_word_in_a_name_or_a_subject_stays_what_it_is(text: str, subject: bool) -> None:
+    letter = Letter("code", "en", Mailbox("" if subject else text, "ada@example.net"), "1", 0.0, "", VALUES)
+    texts = Worded(text) if subject else TEXTS
+    try:
+        written = texts.message(letter, WRITER).as_bytes()
+    except RenderFailed:
+        return  # a control character of the text itself
+    head, _, body = written.partition(b"\r\n\r\n")
+    assert b"\n" not in head.replace(b"\r\n", b"") and b"\r" not in head.replace(b"\r\n", b"")
+    read = message_from_bytes(written, policy=default)
+    assert sorted(read.keys()) == HEADERS and not read.defects and body.startswith(b"--==")
+    assert [one.addr_spec for one in read["To"].addresses] == ["ada@example.net"]
+    assert written.isascii() and all(len(line) <= 78 for line in head.split(b"\r\n"))
+    told = str(read["Subject"]) if subject else read["To"].addresses[0].display_name
+    assert "".join(told.split()) == "".join(text.replace("=?", "= ?").split()), "it is read as it was written"
+    assert not any(char in str(value) for value in read.values() for char in "\r\n")
+
+
+@pytest.mark.parametrize("way", ["q?Ada=0D=0ABcc:_evil=40x.org", "q?A=0D=0A=0D=0APay", "b?DQpCY2M6IGV2aWxAeC5vcmc="])
+def test_an_encoded_word_writes_no_header_and_no_body(way: str) -> None:
+    name = f"=?utf-8?{way}?= B"
+    written = TEXTS.message(Letter("code", "en", Mailbox(name, "ada@example.net"), "1", 0.0, "", VALUES), WRITER)
+    read = message_from_bytes(written.as_bytes(), policy=default)
+    assert sorted(read.keys()) == HEADERS
+    assert read["To"].addresses[0].display_name == name.replace("=?", "= ?"), "it is read as it was written"
+    for subject in (f"{name} 1001", f"Hello {name}"):
+        made = Worded(subject).message(Letter("code", "en", Mailbox("A", "a@b.c"), "1", 0.0, "", VALUES), WRITER)
+        read = message_from_bytes(made.as_bytes(), policy=default)
+        assert sorted(read.keys()) == HEADERS and read["Subject"] == subject.replace("=?", "= ?")
+
+
+def test_an_address_holds_no_encoded_word_either() -> None:
+    letter = Letter("code", "en", Mailbox("A", "=?utf-8?q?=0D=0ABcc=3A_x?=@example.net"), "1", 0.0, "", VALUES)
+    with pytest.raises(RenderFailed):
+        TEXTS.message(letter, WRITER)
 
 
 @pytest.mark.parametrize("name", ["Ada\r\nBcc: x@y.z", "Ada\nX: y", "Ada\x00", "Ada\u2028", "Ada\x85"])

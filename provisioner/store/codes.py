@@ -7,18 +7,22 @@ sealed for as long as they can be used, and erased by the same statement that en
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Row, Select, Update, case, delete, func, insert, null, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from provisioner.codes import ACTIVE, ActivationCode, CodeEvent, CodeState, sources, target
+from provisioner.errors import Conflict
 from provisioner.model import Mac
+from provisioner.resync_states import State
 from provisioner.store import schema
+from provisioner.store.hook_queue import UNBOUND
 from provisioner.store.secretbox import SecretBox
 
 _A: Final = schema.activation_code.c
 _ROW: Final = tuple(name for name in ActivationCode.__dataclass_fields__ if name != "number")
+_ARRIVED: Final = (State.FETCHED.value, State.REGISTERED.value)
 _SERVED: Final = (200, 304)
 """HTTP statuses of a fetch that gave the device what it asked for."""
 
@@ -59,12 +63,25 @@ async def find_code(connection: AsyncConnection, finders: Sequence[str]) -> Acti
     return None if found is None else _code(found)
 
 
+async def code_of(connection: AsyncConnection, ident: str) -> ActivationCode | None:
+    """The code with this id."""
+    found = (await connection.execute(_selected().where(_A.id == ident))).first()
+    return None if found is None else _code(found)
+
+
 async def open_code(connection: AsyncConnection, extension: str) -> ActivationCode | None:
     """The code that an extension has now."""
     states = [state.value for state in ACTIVE]
     query = _selected().where(_A.extension == extension, _A.state.in_(states))
     found = (await connection.execute(query)).one_or_none()
     return None if found is None else _code(found)
+
+
+async def codes_for(connection: AsyncConnection, mac: Mac, account: str, now: float) -> list[ActivationCode]:
+    """Codes of this account that only this device can use, and that can still be used."""
+    tied = (_A.mac == mac) & (_A.account == account)
+    query = _selected().where(tied, _A.state == CodeState.ISSUED.value, _A.expires > now).order_by(_A.created)
+    return [_code(row) for row in await connection.execute(query)]
 
 
 async def latest_code(connection: AsyncConnection, extension: str) -> ActivationCode | None:
@@ -81,9 +98,26 @@ async def list_codes(connection: AsyncConnection, account: str = "", limit: int 
     return [_code(row) for row in rows]
 
 
+async def open_lengths(connection: AsyncConnection, box: SecretBox, now: float) -> frozenset[int]:
+    """How many digits the codes have that can still be used: a sealed code is longer by what sealing nothing makes."""
+    states, added = [state.value for state in ACTIVE], len(box.seal(b"", "activation_code", "", "sealed"))
+    query = select(func.length(_A.sealed)).where(_A.state.in_(states), _A.expires > now, _A.sealed.is_not(None))
+    return frozenset(length - added for length in (await connection.execute(query.distinct())).scalars())
+
+
 async def read_sealed(connection: AsyncConnection, ident: str) -> bytes:
-    """The sealed digits of a code that can still be used."""
-    return bytes((await connection.execute(select(_A.sealed).where(_A.id == ident))).scalar_one())
+    """The sealed digits of a code that can still be used; Conflict when that has ended since its state was read."""
+    sealed = (await connection.execute(select(_A.sealed).where(_A.id == ident))).scalar_one_or_none()
+    if sealed is None:
+        raise Conflict("the code was used or taken back at this very moment")
+    return bytes(sealed)
+
+
+async def state_of(connection: AsyncConnection, ident: str) -> CodeState | None:
+    """What became of a code, for whoever acts on its extension, however far they can see; None: it is forgotten."""
+    query = select(_A.state).where(_A.id == ident).execution_options(**{UNBOUND: True})
+    found = (await connection.execute(query)).scalar_one_or_none()
+    return CodeState(found) if found else None
 
 
 def _moved(event: CodeEvent) -> Update:
@@ -143,10 +177,34 @@ async def forget_codes(connection: AsyncConnection, before: float) -> int:
     return (await connection.execute(query)).rowcount
 
 
-async def activity(connection: AsyncConnection, mac: Mac) -> tuple[float | None, float | None]:
-    """When something was last bound to a device, and when it last got a file."""
-    binding, fetch = schema.binding.c, schema.last_fetch.c
-    bound = select(func.max(binding.since)).where(binding.mac == mac, binding.until.is_(None)).scalar_subquery()
-    fetched = select(func.max(fetch.at)).where(fetch.mac == mac, fetch.status.in_(_SERVED)).scalar_subquery()
-    row = (await connection.execute(select(bound, fetched))).one()
-    return row[0], row[1]
+class Activity(NamedTuple):
+    """What is known of a device on its way."""
+
+    bound: float | None = None
+    """When something was last bound to it."""
+    fetched: float | None = None
+    """When it last got a file."""
+    arrived: bool = False
+    """It has got the configuration that it was bound with, or the PBX has seen it since."""
+
+
+async def activity(connection: AsyncConnection, mac: Mac) -> Activity:
+    """Of one device."""
+    return (await activities(connection, [mac]))[mac]
+
+
+async def activities(connection: AsyncConnection, macs: Sequence[Mac]) -> dict[str, Activity]:
+    """Of some devices."""
+    binding, fetch, device, resync = schema.binding.c, schema.last_fetch.c, schema.device.c, schema.resync.c
+    bound = select(binding.mac, func.max(binding.since)).where(binding.mac.in_(macs), binding.until.is_(None))
+    fetched = select(fetch.mac, func.max(fetch.at)).where(fetch.mac.in_(macs), fetch.status.in_(_SERVED))
+    since = {mac: at for mac, at in await connection.execute(bound.group_by(binding.mac))}
+    came = {mac: at for mac, at in await connection.execute(fetched.group_by(fetch.mac))}
+    newest = select(device.mac).where(device.mac.in_(macs), device.served >= device.changed)
+    current = set((await connection.execute(newest)).scalars())
+    told = select(resync.mac, resync.since).where(resync.mac.in_(macs), resync.state.in_(_ARRIVED))
+    done = {mac: at for mac, at in await connection.execute(told)}
+    return {
+        mac: Activity(since.get(mac), came.get(mac), mac in current or done.get(mac, -1.0) >= since.get(mac, 0.0))
+        for mac in macs
+    }

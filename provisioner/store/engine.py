@@ -138,7 +138,10 @@ async def writing(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
 
 @asynccontextmanager
 async def reading(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """One consistent view that waits for no writer."""
+    """Reads that wait for no writer: on SQLite one consistent view.
+
+    On PostgreSQL each statement sees what was committed when it began, so a row may go between two of them.
+    """
     with failing_clearly():
         async with engine.connect() as plain:
             connection = await plain.execution_options(**{_READING: True})

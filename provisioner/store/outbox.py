@@ -145,6 +145,15 @@ async def replay(connection: AsyncConnection, ident: int, at: float) -> bool:
     return (await connection.execute(query.returning(_O.id))).first() is not None
 
 
+async def replay_all(connection: AsyncConnection, kind: str, at: float, account: str = "") -> Sequence[int]:
+    """The same for all of a kind (of an account) that are still of use; their numbers, in their order."""
+    states = [state.value for state in sources(MessageEvent.REPLAY)]
+    query = update(schema.outbox).where(_O.kind == kind, _O.state.in_(states), _O.until > at)
+    query = query.where(_O.account == account) if account else query
+    values = {"state": target(MessageEvent.REPLAY).value, "attempts": 0, "next_at": at, "ended": null()}
+    return sorted((await connection.execute(query.values(values).returning(_O.id))).scalars().all())
+
+
 async def clear(connection: AsyncConnection, now: float, keep: float) -> int:
     """Drop what nobody needs any more, and forget what was over ``keep`` s ago; how many were dropped."""
     waiting = [MessageState.QUEUED.value, MessageState.DEAD.value]
@@ -179,6 +188,13 @@ async def last_of(connection: AsyncConnection, subject: str) -> Message | None:
     """The newest message of a subject that was not dropped."""
     query = select(*_ROW).where(_O.subject == subject, _O.state != MessageState.DROPPED.value)
     row = (await connection.execute(query.order_by(_O.id.desc()).limit(1))).first()
+    return None if row is None else _message(row)
+
+
+async def newest(connection: AsyncConnection, subject: str, kind: str) -> Message | None:
+    """The newest message of this kind about a subject, whatever became of it."""
+    query = select(*_ROW).where(_O.subject == subject, _O.kind == kind).order_by(_O.id.desc()).limit(1)
+    row = (await connection.execute(query)).first()
     return None if row is None else _message(row)
 
 

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Any, Final
 
-from sqlalchemy import Select, Table, delete, func, insert, or_, select, update
+from sqlalchemy import Row, Select, Table, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from provisioner.store import schema
@@ -30,18 +30,29 @@ def _wanted(table: Table, ref: str, name: str, account: str = "") -> Select[*tup
 async def find_accounts(connection: AsyncConnection, ref: str) -> list[Account]:
     """Accounts that ``ref`` can mean, by id or name."""
     rows = await connection.execute(_wanted(schema.account, ref, "name"))
-    return [Account(*row) for row in rows]
+    return [_account(row) for row in rows]
 
 
 async def list_accounts(connection: AsyncConnection) -> list[Account]:
     """All accounts by name."""
     rows = await connection.execute(select(schema.account).order_by(schema.account.c.name))
-    return [Account(*row) for row in rows]
+    return [_account(row) for row in rows]
+
+
+def _account(row: Row[Any]) -> Account:
+    return Account(row.id, row.name, row.created, row.parent or "")
 
 
 async def insert_account(connection: AsyncConnection, one: Account) -> None:
     """A new account."""
-    await connection.execute(insert(schema.account).values(id=one.id, name=one.name, created=one.created))
+    values = {"id": one.id, "name": one.name, "created": one.created, "parent": one.parent or None}
+    await connection.execute(insert(schema.account).values(values))
+
+
+async def write_parent(connection: AsyncConnection, ident: str, parent: str) -> None:
+    """Which account it is below; empty: none."""
+    query = update(schema.account).where(schema.account.c.id == ident)
+    await connection.execute(query.values(parent=parent or None))
 
 
 async def rename_account(connection: AsyncConnection, ident: str, name: str) -> None:
@@ -51,11 +62,15 @@ async def rename_account(connection: AsyncConnection, ident: str, name: str) -> 
 
 async def contents(connection: AsyncConnection, account: str) -> Mapping[str, int]:
     """How many of what an account still has."""
-    tables = {"sites": schema.site, "users": schema.user, "extensions": schema.extension, "devices": schema.device}
+    tables = {
+        "sites": schema.site, "users": schema.user, "extensions": schema.extension, "devices": schema.device,
+        "licenses": schema.license, "phone numbers": schema.phone_number,
+    }  # fmt: skip
     counts = {
         word: (await connection.execute(_count(table, "account", account))).scalar_one()
         for word, table in tables.items()
     }
+    counts["accounts below it"] = (await connection.execute(_count(schema.account, "parent", account))).scalar_one()
     return {word: count for word, count in counts.items() if count}
 
 
@@ -110,6 +125,11 @@ async def insert_user(connection: AsyncConnection, one: User) -> None:
     """A new user."""
     values = {"id": one.id, "account": one.account, "name": one.name, "email": one.email}
     await connection.execute(insert(schema.user).values(values))
+
+
+async def write_email(connection: AsyncConnection, ident: str, email: str) -> None:
+    """Another mail address of a user; empty: none."""
+    await connection.execute(update(schema.user).where(schema.user.c.id == ident).values(email=email))
 
 
 async def find_extensions(connection: AsyncConnection, ref: str, account: str = "") -> list[Extension]:

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import ColumnElement, Connection, and_, event, exists, false, literal, or_, select, true, union
+from sqlalchemy import ColumnElement, Connection, and_, event, exists, false, func, literal, or_, select, true, union
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import Delete, Insert, Update
 from sqlalchemy.sql.expression import Alias, CompoundSelect, FromClause, Join, Select, Subquery, TableClause
@@ -39,6 +39,9 @@ _LIMITED: Final[WeakKeyDictionary[Connection, Reach]] = WeakKeyDictionary()
 """Connections that are narrowed at this moment."""
 _CHUNK: Final = 400
 """Macs of one question."""
+
+_ABOUT_EXTENSION: Final = "extension/"
+"""How the subject of a message about an extension begins."""
 
 Columns = Any
 """The columns of a table or of an alias of it."""
@@ -112,6 +115,14 @@ def _code(c: Columns, reach: Reach, write: bool) -> ColumnElement[bool]:
     return or_(*mine)
 
 
+def _message(c: Columns, reach: Reach, write: bool) -> ColumnElement[bool]:  # noqa: ARG001  # a Rule
+    """Whoever sees an extension and may bind it has its mails sent and dropped by that; see ``welcome.subject_of``."""
+    ident = func.substr(c.subject, len(_ABOUT_EXTENSION) + 1)
+    seen = (_X.c.id == ident) & (_X.c.account == c.account) & _users(_X.c, reach, False)
+    mine = exists(select(_X.c.id).where(seen))
+    return or_(_whole(c, reach), c.subject.startswith(_ABOUT_EXTENSION, autoescape=True) & mine)
+
+
 def _layer(c: Columns, reach: Reach, write: bool) -> ColumnElement[bool]:
     of_device = exists(select(_D.c.mac).where(_D.c.mac == c.key, _device(_D.c, reach, write)))
     of_site = exists(select(_S.c.id).where(_S.c.id == c.key, _site(_S.c, reach, write)))
@@ -155,6 +166,7 @@ _RULES: Final[Mapping[str, Rule]] = {
     "policy": _people,
     "device": _device,
     "activation_code": _code,
+    "outbox": _message,
     "layer": _layer,
     "event": _event,
     "seen": lambda _c, _reach, _write: false(),
@@ -248,12 +260,21 @@ def _has_devices(connection: Connection, macs: set[str]) -> bool:
     return True
 
 
+def _sees_extension(connection: Connection, row: Mapping[str, Any]) -> bool:
+    """Whether a message is about an extension that is in reach; asked on the same connection."""
+    about, (kind, _, ident) = schema.extension.c, str(row.get("subject")).partition("/")
+    wanted = select(about.id).where(about.id == ident, about.account == row.get("account"))
+    return f"{kind}/" == _ABOUT_EXTENSION and connection.execute(wanted).first() is not None
+
+
 def _fits(connection: Connection, name: str, row: Mapping[str, Any], reach: Reach) -> bool:
     """Whether a row with these values would be in reach; of those that hang on a device alone see ``_has_devices``."""
     if name == "account":
         return row.get("parent") in reach.parents
     if name == "layer":
         return _fits_layer(connection, row, reach)
+    if name == "outbox" and _sees_extension(connection, row):
+        return True
     if reach.whole(str(row.get("account"))) or row.get("site") in reach.sites:
         return True
     return name != "device" and bool(row.get("mac")) and _has_devices(connection, {row["mac"]})

@@ -29,6 +29,7 @@ import provisioner
 from provisioner.errors import Forbidden, NotFound, ProvisionerError
 from provisioner.fleet import Fleet
 from provisioner.fleet_jobs import Jobs
+from provisioner.imports import Imports
 from provisioner.model import Event, Mac, Scope
 from provisioner.rights import Holding, Principal, parts_of
 from provisioner.roles import Right, Role
@@ -128,7 +129,8 @@ def test_every_class_of_use_cases_is_called() -> None:
     for module in pkgutil.walk_packages(provisioner.__path__, "provisioner."):
         if not module.name.startswith(("provisioner.__main__", "provisioner.store.migrations")):
             importlib.import_module(module.name)
-    called = {base for desk in (*CALLED, Jobs) for base in desk.__mro__}  # a job is its author's: see its own tests
+    elsewhere = Jobs, Imports  # a job is its author's, an import has files for arguments: see their own tests
+    called = {base for desk in (*CALLED, *elsewhere) for base in desk.__mro__}
     assert {one.__name__ for one in all_desks() - called} == set()
 
 

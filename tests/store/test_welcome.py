@@ -12,18 +12,22 @@ import pytest
 import pytest_asyncio
 from activation_office import DESK, HALL, STRANGER, VVX, Office
 from mail_server import MailServer, serving
+from sqlalchemy import update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from provisioner.activation_letters import CodeLetters
 from provisioner.activation_verdict import Outcome
-from provisioner.codes import grouped
+from provisioner.codes import ActivationCode, grouped
 from provisioner.errors import Conflict, Invalid, MailOff, NoAddress, NotFound
+from provisioner.fleet_assign import Assignment
 from provisioner.mail_post import Post
 from provisioner.mail_relay import Relay
-from provisioner.model import Scope
+from provisioner.model import Mac, Scope
 from provisioner.outbox import Outbox
 from provisioner.outbox_desk import OutboxDesk
 from provisioner.outbox_states import MessageState
 from provisioner.settings import Settings
+from provisioner.store import codes, schema
 from provisioner.store.database import Store
 
 pytestmark = pytest.mark.asyncio
@@ -176,18 +180,174 @@ async def test_a_code_that_waits_is_replaced_by_the_news_that_none_is_needed(pos
     assert await post.states() == ["mail.code dropped", "mail.ready sent"]
 
 
-async def test_a_phone_that_was_taken_away_again_is_not_announced(post: PostOffice) -> None:
-    await post.letters.issue("1001", account="Acme", mail=True)
+async def test_a_phone_that_was_taken_away_again_is_not_announced_but_the_code_is_mailed(
+    post: PostOffice,
+) -> None:
+    issued = await post.letters.issue("1001", account="Acme", mail=True)
     await post.office.fleet.bind(DESK, 1, extension="1001")
+    post.office.clock.now += 1
     await post.office.fleet.unbind(DESK, 1)
     assert await post.sent() == []
-    assert await post.states() == ["mail.code dropped", "mail.ready dropped"]
+    assert await post.states() == ["mail.code dropped", "mail.ready dropped", "mail.code queued"]
+    [mail] = await post.sent()
+    assert grouped(issued.code) in text_of(mail)
+    post.office.clock.now += 1
+    await post.office.fleet.bind(DESK, 1, extension="1001")
+    [mail] = await post.sent()
+    assert "is ready" in mail["Subject"], "this time it is meant"
+
+
+@pytest.mark.parametrize("why", ["dropped by hand", "revoked", "over", "sent"])
+async def test_taking_a_phone_away_mails_no_code_that_nobody_waits_for(post: PostOffice, why: str) -> None:
+    office = post.office
+    await post.letters.issue("1001", account="Acme", mail=True)
+    if why == "dropped by hand":
+        await post.desk.drop((await post.desk.messages())[0].id)
+    if why == "sent":
+        await post.sent()
+    await office.fleet.bind(DESK, 1, extension="1001")
+    await post.sent()
+    if why == "revoked":
+        await post.letters.revoke("1001", account="Acme")
+    office.clock.now += 1 + 86_400 * 30 * (why == "over")
+    await office.fleet.unbind(DESK, 1)
+    assert await post.sent() == [] and "mail.code queued" not in await post.states()
+
+
+async def test_a_removed_phone_brings_the_code_back_and_another_label_does_not(post: PostOffice) -> None:
+    office = post.office
+    await office.fleet.set_policy("Acme", phones=2)
+    issued = await post.letters.issue("1001", account="Acme", mail=True)
+    await office.fleet.bind(DESK, 1, extension="1001")
+    [ready] = await post.sent()
+    assert "is ready" in ready["Subject"]
+    office.clock.now += 1
+    await Assignment(office.store, office.drivers, clock=office.clock).assign(DESK, 1, extension="1001", label="Ann's")
+    assert await post.sent() == [] and (await post.states())[-1] == "mail.code dropped"
+    office.clock.now += 1
+    await office.fleet.remove_device(DESK)
+    [mail] = await post.sent()
+    assert grouped(issued.code) in text_of(mail)
+
+
+async def test_who_has_used_the_code_hears_no_more_of_it(post: PostOffice) -> None:
+    office = post.office
+    issued = await post.letters.issue("1001", account="Acme", mac=DESK, mail=True)
+    assert len(await post.sent()) == 1
+    assert (await office.key_in(issued.code)).outcome is Outcome.ACCEPTED
+    office.clock.now += 86_400 * 30
+    desk = Assignment(office.store, office.drivers, clock=office.clock)
+    await desk.assign(DESK, 1, extension="1001", label="Ann's desk")
+    assert await post.sent() == [], "another label is no news"
+    office.clock.now += 1
+    await desk.assign(HALL, 1, extension="1001", replace=True)
+    assert await post.sent() == [], "nor is another phone, a month later"
+
+
+async def test_the_phone_that_one_has_is_no_news(post: PostOffice) -> None:
+    office = post.office
+    await office.fleet.bind(DESK, 1, extension="1001")
+    office.clock.now += 1
+    await post.letters.issue("1001", account="Acme", replace=True, mail=True)
+    assert len(await post.sent()) == 1
+    office.clock.now += 1
+    await Assignment(office.store, office.drivers, clock=office.clock).assign(DESK, 1, extension="1001", label="x")
+    assert await post.sent() == []
+    office.clock.now += 1
+    await office.fleet.unbind(DESK, 1)
+    office.clock.now += 1
+    await office.fleet.bind(DESK, 2, extension="1001")
+    assert await post.sent() == [], "the same phone again"
+    await office.fleet.bind(HALL, 1, extension="1001", replace=True)
+    [mail] = await post.sent()
+    assert HALL.colons in text_of(mail)
+
+
+async def test_whom_no_mail_reaches_is_not_written_to_again(post: PostOffice) -> None:
+    post.server.answers[ANN] = "550 no such person"
+    await post.letters.issue("1001", account="Acme", mail=True)
+    assert await post.sent() == []
+    del post.server.answers[ANN]
+    await post.office.fleet.bind(DESK, 1, extension="1001")
+    assert await post.sent() == [] and await post.states() == ["mail.code dead"]
+
+
+async def test_a_code_that_is_used_while_its_mail_is_made_is_not_mailed(
+    post: PostOffice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    issued = await post.letters.issue("1001", account="Acme", mail=True)
+    read = codes.code_of
+
+    async def overtaken(connection: AsyncConnection, ident: str) -> ActivationCode | None:
+        """PostgreSQL: each statement sees what is committed by then. SQLite: the reader's view is begun anew."""
+        found = await read(connection, ident)
+        await connection.rollback()
+        assert (await post.office.key_in(issued.code)).outcome is Outcome.ACCEPTED
+        await post.office.fleet.unbind(DESK, 1)
+        return found
+
+    monkeypatch.setattr(codes, "code_of", overtaken)
+    assert await post.sent() == [] and await post.states() == ["mail.code dropped"]
+    with pytest.raises(Conflict, match="used"):
+        await post.letters.reveal("1001", account="Acme")
+
+
+async def test_a_broken_template_keeps_mails_waiting_until_it_is_mended(post: PostOffice) -> None:
+    own = post.office.settings.data / "templates" / "mail" / "en" / "code.txt.j2"
+    own.parent.mkdir(parents=True)
+    own.write_text("Hello {{ nmae }}")
+    issued = await post.letters.issue("1001", account="Acme", mail=True)
+    assert await post.sent() == []
+    [waiting] = await post.desk.messages()
+    assert waiting.state is MessageState.QUEUED and waiting.last_error == "template mail/en/code.txt.j2: UndefinedError"
+    [told] = await post.office.fleet.events(kind="message_unmade")
+    assert told.details["reason"] == waiting.last_error and told.severity == "warning"
+    own.write_text("Hello {{ name }}: {{ code }}")
+    post.office.clock.now += 60
+    [mail] = await post.sent()
+    assert text_of(mail) == f"Hello Ann: {grouped(issued.code)}"
+
+
+async def test_a_name_that_is_an_encoded_word_is_refused_and_harmless_where_it_is_one_already(post: PostOffice) -> None:
+    evil = "=?utf-8?q?Ada=0D=0ABcc:_evil=40x.org?= B"
+    with pytest.raises(Invalid, match="encoded word"):
+        await post.office.fleet.add_user(evil, account="Acme")
+    async with post.office.store.writing() as connection:  # from before it was refused
+        await connection.execute(update(schema.user).where(schema.user.c.name == "Ann").values(name=evil))
+    await post.letters.issue("1001", account="Acme", mail=True)
+    [mail] = await post.sent()
+    assert "Bcc" not in mail and [one.addr_spec for one in mail["To"].addresses] == [ANN]
+    assert post.server.envelopes[-1].rcpt_tos == [ANN]
 
 
 async def test_keying_the_code_in_oneself_brings_no_mail(post: PostOffice) -> None:
     issued = await post.letters.issue("1001", account="Acme", mail=True)
     await post.sent()
     assert (await post.office.key_in(issued.code)).outcome is Outcome.ACCEPTED
+    assert await post.sent() == []
+
+
+async def test_a_code_is_mailed_again_when_the_phone_that_it_is_tied_to_is_added(post: PostOffice) -> None:
+    fleet, other = post.office.fleet, Mac("0004f2aabb09")
+    issued = await post.letters.issue("1001", account="Acme", mac=STRANGER, mail=True)
+    await post.letters.issue("1002", account="Acme", mac=STRANGER)
+    [first] = await post.sent()
+    assert STRANGER.colons in text_of(first) and VVX not in text_of(first)
+    await fleet.add_device(other, vendor="poly", model=VVX, account="Acme")
+    assert await post.sent() == []
+    await fleet.add_device(STRANGER, vendor="poly", model=VVX, account="Acme")
+    [again] = await post.sent()
+    assert f"your Poly {VVX}" in text_of(again) and grouped(issued.code) in text_of(again)
+    post.office.clock.now += 86_400 * 30
+    await fleet.remove_device(STRANGER)
+    await fleet.add_device(STRANGER, vendor="poly", model=VVX, account="Acme")
+    assert await post.sent() == [], "the code is over"
+
+
+async def test_another_accounts_phone_brings_no_code_again(post: PostOffice) -> None:
+    await post.letters.issue("1001", account="Acme", mac=STRANGER, mail=True)
+    await post.sent()
+    await post.office.fleet.add_device(STRANGER, vendor="poly", model=VVX, account="Beta")
     assert await post.sent() == []
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import select
@@ -15,6 +15,8 @@ from provisioner.fleet import Fleet
 from provisioner.fleet_assign import Assignment
 from provisioner.fleet_desk import Desk
 from provisioner.fleet_search import DeviceQuery, Search
+from provisioner.hook_inbox import Inbox
+from provisioner.hook_sources import Sources
 from provisioner.hooks import Hooks
 from provisioner.keys_desk import ApiKeys
 from provisioner.licensing import LicenseKind
@@ -70,8 +72,8 @@ async def build(fleet: Fleet, settings: Settings, store: Store, name: str, numbe
     added = await fleet.add_numbers([f"+4930{number}000"], account=account.id, site=site.id)
     await fleet.set_range(f"{number}00-{number}99", account=account.id)
     await fleet.suggest_extension(account=account.id)
-    codes = CodeLetters(store, fleet_drivers(fleet), settings)
-    await codes.issue(spare.id, mac=second)
+    mailing = replace(settings, mail_host="mail.example.net", mail_from="tel@example.net")
+    await CodeLetters(store, fleet_drivers(fleet), mailing).issue(spare.id, mac=second, mail=True)
     given = {
         "account": account.id, "site": site.id, "user": user.id, "extension": spare.id, "mac": mac, "license": held.id,
         "number": added[0].id, "ref": account.id, "key": mac, "email": f"{name.lower()}.owner@example.net",
@@ -85,7 +87,7 @@ def fleet_drivers(fleet: Fleet) -> Mapping[str, Any]:
     return fleet._drivers
 
 
-CALLED = (Fleet, CodeLetters, OutboxDesk, Resync, Search, Assignment, Hooks, Roster, ApiKeys, AuditLog)
+CALLED = (Fleet, CodeLetters, OutboxDesk, Resync, Search, Assignment, Hooks, Sources, Inbox, Roster, ApiKeys, AuditLog)
 """Every class of use-cases."""
 
 
@@ -108,6 +110,7 @@ PLAIN: Mapping[str, Any] = {
     "file": "x.cfg", "since": 0.0, "wanted": {}, "listed": [], "ident": 1, "role": Role.AUDITOR,
     "right": Right.SECRET_REVEAL, "password": "a fine password", "hashed": "x", "scopes": [Right.DEVICE_READ],
     "rate": 10.0, "after": 0, "limit": 10, "token": "x" * 22, "url": "https://p.example.net/",
+    "rules": '[[rules]]\naction = "ignore"\n', "document": b"{}", "source": "nobody",
 }  # fmt: skip
 """Values for parameters that name nothing of an account."""
 BY_METHOD: Mapping[tuple[str, str], Any] = {
