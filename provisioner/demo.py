@@ -22,6 +22,7 @@ from provisioner import demo_cast, demo_table, settings, trust
 from provisioner.activation_codes import Codes
 from provisioner.demo_activation import activate, is_written
 from provisioner.demo_cast import CAST, Part, burnt_in
+from provisioner.demo_owner import owner_link
 from provisioner.demo_table import Addresses, Scene
 from provisioner.errors import Conflict, Unusable
 from provisioner.fleet import Fleet
@@ -88,7 +89,9 @@ def _ending_by_signal() -> Iterator[None]:
 def _serve_on(server: subprocess.Popen[bytes], configured: Settings, addresses: Addresses) -> int:
     """Wait; being told to stop is the good end of it."""
     try:
-        demo_table.farewell(configured, addresses)
+        host, port = addresses[ListenerKind.ADMIN]
+        link = asyncio.run(owner_link(configured, f"http://{host}:{port}"))
+        demo_table.farewell(configured, addresses, link)
         return server.wait()
     except KeyboardInterrupt:
         return 0

@@ -208,8 +208,8 @@ def _call(story: CallStory | None) -> Mapping[str, object] | None:
     }
 
 
-def farewell(configured: Settings, addresses: Addresses) -> None:
-    """Where the server listens, what to try, how to stop it."""
+def farewell(configured: Settings, addresses: Addresses, link: str) -> None:
+    """Where the server listens, how to sign in to its console, what to try, how to stop it."""
     data = configured.data
     schemes = {ListenerKind.DEVICE: "https", ListenerKind.LEGACY: "https"}
     schemes |= {ListenerKind.IVR: "sip", ListenerKind.IVR_TCP: "sip", ListenerKind.IVR_TLS: "sips"}
@@ -221,6 +221,8 @@ def farewell(configured: Settings, addresses: Addresses) -> None:
         out.print(f"  {kind:<10} {schemes.get(kind, 'http')}://{shown}:{port}/{path}", markup=False)
         if kind is ListenerKind.ADMIN:
             out.print(f"  {'':<10} http://{host}:{port}/storm shows who is served when", markup=False)
+    out.print("The console: open this link and set a password. It works once, within the hour.")
+    out.print(f"  {link}", markup=False, soft_wrap=True)
     out.print("Try, in another terminal:")
     for words in (f"render {VVX} --explain", "events --limit 10", "device list", "doctor"):
         out.print(f"  {_program()} --data {data} {words}", markup=False)

@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from html import escape
 from typing import Final, NamedTuple
@@ -164,7 +164,7 @@ def _head_line(view: StormView) -> Iterator[str]:
 
 
 def _left(seconds: float) -> str:
-    return f"at most {duration(seconds)}" if math.isfinite(seconds) else "a time that is not known yet"
+    return f"about {duration(seconds)}" if math.isfinite(seconds) else "a time that is not known yet"
 
 
 def duration(seconds: float) -> str:
@@ -184,7 +184,7 @@ def _figures(view: StormView) -> Iterator[str]:
         "Waiting": f"{view.waiting:,}",
         "Longest wait": f"{view.delay:.2f} s",
         "Devices": f"{view.fleet:,}" if view.fleet is not None else "not counted yet",
-        "Devices back since it began": f"{view.back:,}" if view.storm else "–",
+        "Devices back since it began, about": f"{view.back:,}" if view.storm else "–",
     }
     yield "<dl>"
     yield from (f"<div><dt>{name}</dt><dd>{escape(text)}</dd></div>" for name, text in figures.items())
@@ -225,6 +225,13 @@ def _graphs(view: StormView) -> tuple[Graph, ...]:
             "all devices",
         ),
     )
+
+
+def sections(view: StormView, samples: Iterable[Sample], minutes: int, titles: Collection[str]) -> str:
+    """Some of the graphs, for a page with a style of its own."""
+    shown = list(samples)[-minutes * 60 :]
+    wanted = [graph for graph in _graphs(view) if graph.title in titles]
+    return "".join(f"<div>{''.join(_section(graph, shown, minutes))}</div>" for graph in wanted)
 
 
 # --- graphs ---------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -53,12 +53,20 @@ async def find_device(connection: AsyncConnection, mac: Mac) -> Device | None:
 
 async def list_devices(connection: AsyncConnection, wanted: DeviceFilter) -> list[Device]:
     """A page of devices by Mac."""
+    return devices_in(await connection.execute(device_query(wanted)))
+
+
+def device_query(wanted: DeviceFilter) -> Select[Any]:
+    """The same as a question that more can be asked of."""
     query = select(*_COLUMNS).select_from(_FROM).where(_D.mac > wanted.after)
     for name in ("account", "site", "vendor", "model"):
         if value := getattr(wanted, name):
             query = query.where(_D[name] == value)
-    query = _of_state(query, wanted.state)
-    rows = await connection.execute(query.order_by(_D.mac).limit(wanted.limit))
+    return _of_state(query, wanted.state).order_by(_D.mac).limit(wanted.limit)
+
+
+def devices_in(rows: Iterable[Row[Any]]) -> list[Device]:
+    """What it is answered with."""
     return [_device(row) for row in rows]
 
 
@@ -126,7 +134,7 @@ async def write_pin(connection: AsyncConnection, one: Pin) -> None:
     values = {"spki": one.spki, "not_after": one.not_after, "at": one.at}
     done = await connection.execute(update(schema.pin).where(schema.pin.c.mac == one.mac).values(values))
     if not done.rowcount:
-        await connection.execute(insert(schema.pin).values(values, mac=one.mac))
+        await connection.execute(insert(schema.pin).values({**values, "mac": one.mac}))
 
 
 async def delete_pin(connection: AsyncConnection, mac: Mac) -> None:
@@ -145,6 +153,7 @@ def _bindings() -> Select[Any]:
         _B.until,
         _B.actor,
         _B.cause,
+        _B.slot,
     )
     return select(*columns).join(schema.extension, schema.extension.c.id == _B.extension)
 
@@ -160,10 +169,28 @@ async def bindings_of(connection: AsyncConnection, mac: Mac, *, active: bool) ->
     return [_binding(row) for row in rows]
 
 
-async def binding_of_extension(connection: AsyncConnection, extension: str) -> Binding | None:
-    """Where an extension is now."""
-    found = (await connection.execute(_bindings().where(_B.extension == extension, _ACTIVE))).one_or_none()
-    return None if found is None else _binding(found)
+async def bindings_of_extension(connection: AsyncConnection, extension: str) -> list[Binding]:
+    """Where an extension is now; the phone that has had it longest comes first."""
+    query = _bindings().where(_B.extension == extension, _ACTIVE).order_by(_B.since, _B.slot)
+    return [_binding(row) for row in await connection.execute(query)]
+
+
+async def bindings_of_user(connection: AsyncConnection, user: str) -> list[Binding]:
+    """Where all extensions of a user are now."""
+    query = _bindings().where(schema.extension.c.user == user, _ACTIVE).order_by(_B.since, _B.slot)
+    return [_binding(row) for row in await connection.execute(query)]
+
+
+async def bindings_beyond(connection: AsyncConnection, account: str, slot: int) -> list[Binding]:
+    """Those of an account's extensions that have a higher slot."""
+    query = _bindings().where(schema.extension.c.account == account, _ACTIVE, _B.slot > slot)
+    return [_binding(row) for row in await connection.execute(query.order_by(_B.since, _B.slot))]
+
+
+async def move_slot(connection: AsyncConnection, one: Binding, slot: int) -> None:
+    """Let an active binding be another of its extension's phones."""
+    query = update(schema.binding).where(_B.mac == one.mac, _B.line == one.line, _ACTIVE)
+    await connection.execute(query.values(slot=slot))
 
 
 async def insert_binding(connection: AsyncConnection, one: Binding) -> None:

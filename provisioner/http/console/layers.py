@@ -1,0 +1,351 @@
+"""Settings of phones, a layer at a time: changed only after a look at the phones concerned and at what they would get.
+
+Whoever saves says which version was changed; where somebody else was there meanwhile, both versions are shown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from provisioner.errors import Invalid, RenderFailed, Stale
+from provisioner.fleet_search import DeviceQuery, Found
+from provisioner.http.api.desks import Desks
+from provisioner.http.api.etags import etag_of
+from provisioner.http.api.status import plain
+from provisioner.http.console.choices import accounts, model_choices, names_of, sites
+from provisioner.http.console.pages import Answer, Call, Pages, See, View
+from provisioner.model import ConfigLayer, Mac, Scope
+from provisioner.neutral import SETTINGS, parse_value, setting_of
+from provisioner.preview import Masked, Preview, difference, written
+from provisioner.rehearsal import LayerChange, rehearsed
+from provisioner.rights import Right
+from provisioner.store.joined import joined
+
+layers = Pages()
+
+_EMPTY: Final = 3
+"""Rows for new entries."""
+_COUNTED: Final = 4
+"""Pages of 500 phones that are counted; beyond that it is told as `or more`."""
+_LOOKED: Final = 40
+"""Phones whose files are made twice and compared."""
+_SHOWN: Final = 3
+"""Phones whose differences are shown."""
+_SCOPES: Final = tuple(one for one in Scope if one is not Scope.BUILT_IN)
+
+
+class _Rehearsed(Exception):  # nothing is wrong: the transaction is to be taken back
+    """All was checked; nothing of it is kept."""
+
+
+def _place(call: Call) -> tuple[Scope, str]:
+    word = call.place("scope")
+    if word not in set(_SCOPES):
+        raise Invalid("scope", f"must be one of {', '.join(one.value for one in _SCOPES)}")
+    return Scope(word), call.form.text("key") or call.asked("key")
+
+
+def address(scope: Scope, key: str) -> str:
+    """The page of a layer."""
+    return f"/layers/{scope.value}?{urlencode({'key': key})}" if key else f"/layers/{scope.value}"
+
+
+def version_of(layer: ConfigLayer) -> str:
+    """Changes with anything that the layer says; of secrets no more is in it than that they are there."""
+    said = {"values": {name: plain(one) for name, one in layer.values.items()}, "raw": dict(layer.raw)}
+    return etag_of(said)
+
+
+@layers.get("/layers", Right.LAYER_READ)
+async def list_layers(call: Call) -> Answer:
+    """The layers that say anything, and the way to one that says nothing yet."""
+    found = await call.desks.fleet.layers()
+    values = {
+        "layers": [(one, address(one.scope, one.key)) for one in found],
+        "names": await names_of(call, _keys(found, Scope.ACCOUNT), _keys(found, Scope.SITE)),
+        "vendors": [(name, call.means.drivers[name].manifest.title) for name in sorted(call.means.drivers)],
+        "accounts": await accounts(call),
+        "sites": await sites(call),
+        "models": model_choices(call),
+    }
+    return View("layers.html.j2", values)
+
+
+@layers.get("/layers/{scope}", Right.LAYER_READ)
+async def show_layer(call: Call) -> Answer:
+    """What a layer says; for who may change it, as a form."""
+    scope, key = _place(call)
+    found = await call.desks.fleet.layer(scope, key)
+    return View("layer.html.j2", await _editor(call, found))
+
+
+async def _editor(call: Call, found: ConfigLayer) -> dict[str, Any]:
+    rows = [_row(call, name, value) for name, value in sorted(found.values.items())]
+    names = await names_of(call, _keys([found], Scope.ACCOUNT), _keys([found], Scope.SITE))
+    return {
+        "layer": found,
+        "title": _title(found, names),
+        "version": version_of(found),
+        "rows": rows,
+        "raw": [(name, _typed(call, f"raw:{name}", value), value) for name, value in sorted(found.raw.items())],
+        "new": _filled(call, "new"),
+        "new_raw": _filled(call, "rawnew"),
+        "settings": [one for one in SETTINGS.values() if one.name not in found.values],
+        "may_write": call.may(Right.LAYER_WRITE),
+    }
+
+
+def _keys(found: Sequence[ConfigLayer], scope: Scope) -> list[str]:
+    return [one.key for one in found if one.scope is scope]
+
+
+def _title(found: ConfigLayer, names: Mapping[str, str]) -> str:
+    if found.scope is Scope.DEVICE:
+        return f"Device {Mac(found.key).colons}"
+    return (
+        "Defaults"
+        if found.scope is Scope.DEFAULTS
+        else f"{found.scope.value.capitalize()} {names.get(found.key, found.key)}"
+    )
+
+
+def _row(call: Call, name: str, value: object) -> dict[str, Any]:
+    """One setting as it stands in the form."""
+    gone = call.form.flag(f"unset:{name}")
+    try:
+        about = setting_of(name)
+    except Invalid:
+        told = {"help": "not known to this version", "unit": "", "secret": True}
+        return {"name": name, "text": _text(value), "was": "", "gone": gone, **told}
+    was = "" if about.secret else _text(value)
+    text = "" if about.secret else _typed(call, f"set:{name}", was)
+    told = {"help": about.help, "unit": about.unit, "secret": about.secret}
+    return {"name": name, "text": text, "was": was, "gone": gone, **told}
+
+
+def _typed(call: Call, field: str, now: str) -> str:
+    """What was typed into a field; what the layer says where nobody has typed anything."""
+    texts = call.form.fields.get(field)
+    return texts[0] if texts and texts[0] != call.form.raw(f"was:{field}") else now
+
+
+def _text(value: object) -> str:
+    """As it can be typed again."""
+    told = plain(value)
+    if isinstance(told, list) and any(isinstance(one, dict) for one in told):
+        return json.dumps(told, ensure_ascii=False)
+    return written(value)
+
+
+def _filled(call: Call, prefix: str) -> list[tuple[str, str]]:
+    """Rows for new entries, with what was typed into them."""
+    names, values = call.form.many(f"{prefix}-name"), call.form.many(f"{prefix}-value")
+    found = [pair for pair in zip(names, values, strict=False) if pair[0].strip()]
+    return [*found, *[("", "")] * max(1, _EMPTY - len(found))]
+
+
+# --- what was meant -------------------------------------------------------------------------------
+
+
+def meant(call: Call, now: ConfigLayer) -> LayerChange:
+    """The difference between the form and the layer; Invalid where there is none, or a value cannot be read."""
+    form = call.form
+    texts = {name: text.strip() for name, text in _touched(call, "set:").items()}
+    texts = {
+        name: text for name, text in texts.items() if name in now.values and _differs(text, now.values[name], name)
+    }
+    texts |= {name.strip(): text.strip() for name, text in _filled(call, "new") if name.strip()}
+    raw = {name: text for name, text in _touched(call, "raw:").items() if text != now.raw.get(name)}
+    raw |= {name.strip(): text for name, text in _filled(call, "rawnew") if name.strip()}
+    gone = frozenset(name for name in form.below("unset:") if name in now.values or name in now.raw)
+    values = {name: parse_value(name, _loose(text)) for name, text in texts.items() if name not in gone}
+    change = LayerChange(now.scope, now.key, values, {name: one for name, one in raw.items() if name not in gone}, gone)
+    if not change.names:
+        raise Invalid("settings", "nothing is different from what the layer says already")
+    return change
+
+
+def _touched(call: Call, prefix: str) -> Mapping[str, str]:
+    """Fields into which something was typed: what somebody else has changed meanwhile is not taken back."""
+    form = call.form
+    return {name: text for name, text in form.below(prefix).items() if text != form.raw(f"was:{prefix}{name}")}
+
+
+def _differs(text: str, value: object, name: str) -> bool:
+    if setting_of(name).secret:
+        return bool(text)  # left empty it stays as it is
+    return text != _text(value)
+
+
+def _loose(text: str) -> object:
+    """Lists of keys and rules are JSON; everything else is text, which each setting reads by itself."""
+    if text[:1] not in {"[", "{"}:
+        return text
+    try:
+        found: object = json.loads(text)
+    except ValueError:
+        return text
+    return found
+
+
+async def _kept(desks: Desks, change: LayerChange) -> None:
+    """As the use-cases of the API and the command line do it."""
+    if change.unset:
+        await desks.fleet.unset_layer(change.scope, change.key, sorted(change.unset))
+    if change.values or change.raw:
+        await desks.fleet.set_layer(change.scope, change.key, change.values, change.raw)
+
+
+# --- looked at before it is so --------------------------------------------------------------------
+
+
+async def _again(call: Call) -> Answer:
+    """The form with what is wrong; where somebody else was there meanwhile, both versions."""
+    scope, key = _place(call)
+    now = await call.desks.fleet.layer(scope, key)
+    values = await _editor(call, now)
+    if not isinstance(call.error, Stale):
+        return View("layer.html.j2", values)
+    return View("layer_conflict.html.j2", {**values, "given": _given(call), "now_says": _said(now)})
+
+
+def _said(layer: ConfigLayer) -> list[tuple[str, str]]:
+    return [(name, _text(value)) for name, value in sorted({**layer.values, **layer.raw}.items())]
+
+
+def _given(call: Call) -> list[tuple[str, str]]:
+    """What was sent, to be shown and to be sent again; secrets are not repeated."""
+    skip = {"csrf", "version", "key"}
+    return [
+        (name, "" if _is_secret(name) else value)
+        for name, values in call.form.fields.items()
+        for value in values
+        if name not in skip
+    ]
+
+
+def _is_secret(field: str) -> bool:
+    kind, _, name = field.partition(":")
+    try:
+        return kind == "set" and setting_of(name).secret
+    except Invalid:
+        return True
+
+
+@layers.post("/layers/{scope}/preview", Right.LAYER_WRITE, again=_again, whole=False)
+async def preview_layer(call: Call) -> Answer:
+    """Which phones it concerns, and what some of them would get."""
+    scope, key = _place(call)
+    now = await call.desks.fleet.layer(scope, key)
+    _require_version(call, now)
+    change = meant(call, now)
+    try:
+        async with joined(call.store) as whole:
+            await _kept(replace(call, store=whole).desks, change)
+            raise _Rehearsed
+    except _Rehearsed:
+        pass
+    concerned, more = await _concerned(call, now)
+    looked = [one async for one in _looked(call, change, concerned)]
+    values = {
+        "layer": now, "version": version_of(now), "title": (await _editor(call, now))["title"],
+        "changes": _changes(change, now), "count": len(concerned), "more": more, "looked": len(looked),
+        "different": [one for one in looked if one["diffs"] or one["fault"]], "shown": _SHOWN,
+        "given": [(name, value) for name, values in call.form.fields.items() for value in values
+                  if name not in {"csrf", "version", "key"}],
+    }  # fmt: skip
+    return View("layer_preview.html.j2", values)
+
+
+def _require_version(call: Call, now: ConfigLayer) -> None:
+    if call.form.raw("version") != version_of(now):
+        raise Stale("somebody has changed this layer since you opened it")
+
+
+def _changes(change: LayerChange, now: ConfigLayer) -> list[dict[str, str]]:
+    before = {**now.values, **now.raw}
+    after: dict[str, object] = {**change.values, **change.raw}
+    masked = Masked()
+    return [
+        {"name": name, "before": _text(masked.value(name, before[name])) if name in before else "",
+         "after": "" if name in change.unset else _text(masked.value(name, after[name]))}
+        for name in change.names
+    ]  # fmt: skip
+
+
+async def _concerned(call: Call, layer: ConfigLayer) -> tuple[Sequence[Found], bool]:
+    """Phones that the layer is one of, and whether there are more than were counted."""
+    search, found, after = call.desks.search, list[Found](), ""
+    for _ in range(_COUNTED):
+        page = await search.device_page(_query(layer), after=after, limit=500)
+        found += page.items
+        if page.next is None:
+            return [one for one in found if layer.scope is not Scope.DEVICE or one.device.mac == layer.key], False
+        after = str(page.next[0])
+    return found, True
+
+
+def _query(layer: ConfigLayer) -> DeviceQuery:
+    match layer.scope:
+        case Scope.VENDOR:
+            return DeviceQuery(vendor=layer.key)
+        case Scope.MODEL:
+            vendor, _, model = layer.key.partition("/")
+            return DeviceQuery(vendor=vendor, model=model)
+        case Scope.ACCOUNT:
+            return DeviceQuery(account=layer.key)
+        case Scope.SITE:
+            return DeviceQuery(site=layer.key)
+        case Scope.DEVICE:
+            return DeviceQuery(text=layer.key)
+        case _:
+            return DeviceQuery()
+
+
+async def _looked(call: Call, change: LayerChange, concerned: Sequence[Found]) -> AsyncIterator[dict[str, Any]]:
+    """Some phones, each model before any model again, with what would be different."""
+    seen: dict[str, int] = {}
+    order = []
+    for one in concerned:
+        seen[one.device.model] = seen.get(one.device.model, 0) + 1
+        order.append((seen[one.device.model], one))
+    for _, one in sorted(order, key=lambda pair: pair[0])[:_LOOKED]:
+        yield await _compared(call, change, one)
+        await asyncio.sleep(0)  # other people's requests go between
+
+
+async def _compared(call: Call, change: LayerChange, one: Found) -> dict[str, Any]:
+    before = await call.means.renders.of(one.device.mac)
+    after = Preview(before.driver, rehearsed(before.config, change))
+    masked, shown = Masked(), Masked(reveal=True)
+    diffs: list[tuple[str, str]] = []
+    fault = ""
+    try:
+        was = {file.name: file.text for file in before.render_all(shown)}
+        now = {file.name: file.text for file in after.render_all(shown)}
+        changed = [(name, was.get(name, ""), text) for name, text in now.items() if text != was.get(name, "")]
+        diffs += [(name, difference(name, old, text, masked)) for name, old, text in changed]
+    except RenderFailed as error:
+        fault = error.cause
+    return {"device": one.device, "diffs": diffs, "fault": fault}
+
+
+@layers.post("/layers/{scope}/change", Right.LAYER_WRITE, whole=False)
+async def change_further(call: Call) -> Answer:
+    """Back to the form, with all that was typed."""
+    return await _again(call)
+
+
+@layers.post("/layers/{scope}/save", Right.LAYER_WRITE, again=_again)
+async def save_layer(call: Call) -> Answer:
+    """It is so from now on; phones get it when they next ask."""
+    scope, key = _place(call)
+    now = await call.desks.fleet.layer(scope, key)
+    _require_version(call, now)
+    await _kept(call.desks, meant(call, now))
+    return See(address(scope, now.key), "Saved. Phones get it with their next fetch.")
