@@ -11,11 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
-from operator import itemgetter
 from typing import Final, NamedTuple, Protocol
 
 from provisioner.errors import Busy, Deferred, Unusable
-from provisioner.gcra import Gcra
+from provisioner.gcra import Ceilings, Gcra
 from provisioner.model import BootView, Count, Device, FileKind, Mac, Model
 from provisioner.settings import Settings
 
@@ -105,41 +104,6 @@ class _Over(NamedTuple):
     """A device's own limit, by more than a whole burst: one request after another, each of them held, owe no more."""
 
 
-class Ceilings(Gcra):
-    """Ceilings of sites or accounts: rate and burst follow from the number of devices there."""
-
-    __slots__ = ("_files", "_floor", "_paces", "_sizes")
-
-    def __init__(self, files: int, floor: float, keys: int) -> None:
-        super().__init__(floor, 1.0, keys)
-        self._files, self._floor = files, floor
-        self._sizes: Mapping[str, int] = {}
-        self._paces: dict[str, tuple[float, float]] = {}
-
-    def learn(self, sizes: Mapping[str, int]) -> None:
-        """Known devices of each; there is no ceiling for one whose size is not known yet."""
-        self._sizes, self._paces = sizes, {}
-
-    def take(self, key: str, now: float, cost: float = 1.0) -> float:
-        """As Gcra, at the pace of this key."""
-        interval, ahead = self._paces.get(key) or self._pace(key)
-        return self._take(key, now, cost * interval, ahead)
-
-    def charge(self, key: str, now: float, cost: float = 1.0) -> None:
-        """As Gcra, at the pace of this key."""
-        interval, ahead = self._paces.get(key) or self._pace(key)
-        self._remember(key, min(self._turn(key, now) + cost * interval, now + 2.0 * ahead), now)
-
-    def _pace(self, key: str) -> tuple[float, float]:
-        """Interval and burst, in s: all devices boot within a minute, and twice at once."""
-        size = self._sizes.get(key)
-        if size is None:
-            return 0.0, 0.0
-        interval = 1.0 / max(self._floor, size * self._files / 60.0)
-        pace = self._paces[key] = interval, max(2.0 * size * self._files, 1.0) * interval
-        return pace
-
-
 class _Begun(NamedTuple):
     """An image that a device has begun to fetch."""
 
@@ -184,8 +148,8 @@ class Admission:
         self._handshakes = Gcra(settings.admission_handshakes / minute, settings.admission_handshakes_burst, many)
         self._uploads = Gcra(settings.admission_uploads / minute, settings.admission_uploads_burst, few)
         self._firmware = Gcra(settings.admission_firmware / hour, settings.admission_firmware_burst, few)
-        self._sites = Ceilings(settings.admission_files, settings.admission_floor, few)
-        self._accounts = Ceilings(settings.admission_files, settings.admission_floor, few)
+        ceiling = settings.admission_files, settings.admission_floor, settings.admission_requests_burst, few
+        self._sites, self._accounts = Ceilings(*ceiling), Ceilings(*ceiling)
         self._offers = Gcra(settings.activation_offers / minute, settings.activation_offers_burst, few)
         self._offer_places = Gcra(
             settings.activation_offers_address / minute, settings.activation_offers_address_burst, few
@@ -204,7 +168,7 @@ class Admission:
 
     @property
     def back(self) -> int:
-        """Devices that have come back to this worker in the storm that is on."""
+        """Devices of which this worker has served a boot in the storm that is on."""
         return len(self._back) if self._storm.on and self._storm_seen == self._storm.since else 0
 
     def __len__(self) -> int:
@@ -230,44 +194,52 @@ class Admission:
         nothing that only this server has, so a 404 loses nothing.
         """
         rank, device = rank_of(view, kind), view.device
-        if self._storm.on:
-            self._note_back(device.mac)
-            if rank is _P3 and self._settings.storm_pause and (errand is not _REQUEST or kind != "firmware"):
-                return self._answer(device, kind, rank, _Over(_UNKNOWABLE, errand, "storm"), spare=spare)
         over = self._over_request(device, now)
+        if rank is _P3 and self._pauses(kind, errand):
+            pause = _Over(_UNKNOWABLE, errand, "storm")
+            over = [*over, pause]
+            if self._verdict(device, kind, rank, pause, spare=spare).status:
+                errand = _REQUEST  # what does not begin takes nothing of what beginnings may
         if full or errand is not _REQUEST:
             over = [*over, *self._over_rest(device, now, errand, full=full)]
         if not over:
             self._count("admissions", _WENT_ON[errand._value_][rank._value_])
             return GO
-        decision = self._answer(device, kind, rank, max(over, key=itemgetter(0)), spare=spare)
-        if not decision.status:
-            for one in over:
-                if one.meter is not None:
-                    one.meter.charge(one.key, now)
-        return decision if self._enforced else GO
+        worst = _worst(over, enforced=self._enforced)
+        decision = self._answer(device, kind, rank, worst, spare=spare)
+        _charge(over, decision, now)
+        return decision if self._enforced or worst.reason == "storm" else GO
 
     def offer(self, device: Device, kind: FileKind, place: str, now: float) -> Decision:
         """Decide on one file of the activation configuration, in either mode; ``place`` is the address it came from.
 
-        Such phones ring for nobody, so they take nothing from the limits of others and come last in a storm.
+        Such phones ring for nobody, so they take nothing from the limits of others and come last in a storm. One that
+        has been added may never have had a configuration, so it waits and gets no status.
         """
-        if self._storm.on:
-            if device.account:  # others are not among those that a storm is over without
-                self._note_back(device.mac)
-            if self._settings.storm_pause:
-                return self._answer(device, kind, _P3, _Over(_UNKNOWABLE, "offer", "storm"), spare=False)
+        over: list[_Over] = []
         if own := self._offers.take(device.mac, now):
-            over = self._own(own, "offer", self._offers, device.mac)
+            over.append(self._own(own, "offer", self._offers, device.mac))
         elif there := self._offer_places.take(place, now):
-            over = _Over(there, "offer", "address", self._offer_places, place)
-        else:
+            over.append(_Over(there, "offer", "address", self._offer_places, place))
+        if self._storm.on and self._settings.storm_pause:
+            over.append(_Over(_UNKNOWABLE, "offer", "storm"))
+        if not over:
             self._count("admissions", "offer_ok_p3_admitted")
             return GO
-        decision = self._answer(device, kind, _P3, over, spare=False, firm=True)
-        if not decision.status and over.meter is not None:
-            over.meter.charge(over.key, now)
+        worst = _worst(over, enforced=True)
+        decision = self._answer(device, kind, _P3, worst, spare=False, firm=True, patient=bool(device.account))
+        _charge(over, decision, now)
         return decision
+
+    def came_back(self, mac: Mac) -> None:
+        """A boot of this device has been served; it is counted once a storm."""
+        if not self._storm.on:
+            return
+        if self._storm_seen != self._storm.since:
+            self._storm_seen = self._storm.since
+            self._back = set()
+        if len(self._back) < self._settings.admission_keys:
+            self._back.add(mac)
 
     def lease(self, site: str, now: float) -> Lease | None:
         """A transfer of firmware begins; none is kept for a device that stands at no site, whose uplink is unknown."""
@@ -316,6 +288,10 @@ class Admission:
                 del self._sending[mac]
 
     # --- limits -----------------------------------------------------------------------------------
+
+    def _pauses(self, kind: FileKind, errand: Errand) -> bool:
+        """Whether a P3 request has to wait for the end of a storm; what has begun of an image goes on."""
+        return self._storm.on and self._settings.storm_pause and (errand is not _REQUEST or kind != "firmware")
 
     def _over_request(self, device: Device, now: float) -> Sequence[_Over]:
         """Who is over its own limit takes nothing from its site and account: the neighbours do not suffer for it."""
@@ -366,19 +342,23 @@ class Admission:
     # --- answers ----------------------------------------------------------------------------------
 
     def _answer(
-        self, device: Device, kind: FileKind, rank: Rank, over: _Over, *, spare: bool, firm: bool = False
-    ) -> Decision:
+        self, device: Device, kind: FileKind, rank: Rank, over: _Over, *, spare: bool, firm: bool = False,
+        patient: bool = False,
+    ) -> Decision:  # fmt: skip
         """What enforcing the limit means for it, counted; a storm's pause and what is ``firm`` hold in either mode."""
-        decision = self._verdict(device, kind, rank, over, spare=spare)
+        decision = self._verdict(device, kind, rank, over, spare=spare, patient=patient)
         enforced = self._enforced or firm or over.reason == "storm"
         outcome = ("refused" if decision.status else "held") if enforced else "observed"
         self._count("admissions", f"{over.stage}_{over.reason}_{rank}_{outcome}")
         return decision
 
-    def _verdict(self, device: Device, kind: FileKind, rank: Rank, over: _Over, *, spare: bool) -> Decision:
+    def _verdict(
+        self, device: Device, kind: FileKind, rank: Rank, over: _Over, *, spare: bool, patient: bool = False
+    ) -> Decision:
+        """A wait, or a status where that does good; never for P0, nor for who is ``patient``."""
         longest = self._settings.admission_hold
         held = Decision(min(over.wait, longest))
-        if over.wait <= longest or rank is Rank.P0:
+        if over.wait <= longest or rank is Rank.P0 or patient:
             return held
         words = self._answers.get(f"{device.vendor}/{device.model}", frozenset())
         cause = f"{device.mac}: {over.stage} limit of the {over.reason}, class {rank}"
@@ -389,21 +369,29 @@ class Admission:
         return held
 
     def _retry_after(self, wait: float) -> int:
-        """Whole seconds: when those who are still out can all have been served, give or take a half."""
+        """Whole seconds: its own wait; in a storm when those who are still out can all have been served. Give or take
+        a half.
+        """
         settings, base = self._settings, 0.0 if wait == _UNKNOWABLE else wait
-        if self._storm.capacity > 0:
-            outstanding = self._fleet / settings.worker_count - len(self._back)
+        if self._storm.on and self._storm.capacity > 0:
+            outstanding = self._fleet / settings.worker_count - self.back
             base = max(base, outstanding / self._storm.capacity)
         base = min(max(base, settings.admission_retry_least), settings.admission_retry_most)
         return max(round(base * self._draw(0.5, 1.5)), 1)
 
-    def _note_back(self, mac: Mac) -> None:
-        """Who has come back in this storm."""
-        if self._storm_seen != self._storm.since:
-            self._storm_seen = self._storm.since
-            self._back = set()
-        if len(self._back) < self._settings.admission_keys:
-            self._back.add(mac)
+
+def _worst(over: Iterable[_Over], *, enforced: bool) -> _Over:
+    """What is answered: a flood before everything where it may be refused, otherwise the longest wait."""
+    return max(over, key=lambda one: (one.flood and enforced, one.wait))
+
+
+def _charge(over: Iterable[_Over], decision: Decision, now: float) -> None:
+    """Who is served all the same owes it."""
+    if decision.status:
+        return
+    for one in over:
+        if one.meter is not None:
+            one.meter.charge(one.key, now)
 
 
 def answers_of(models: Iterable[Model], overrides: Iterable[str]) -> Mapping[str, frozenset[str]]:

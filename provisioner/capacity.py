@@ -100,8 +100,8 @@ def measured(cores: Cores, totals: Totals) -> Capacity | None:
 
 
 def is_recent(found: Capacity, now: float) -> bool:
-    """Whether a measurement is to be preferred to an estimate."""
-    return now - found.at <= RECENT
+    """Whether a measurement is to be preferred to an estimate; one of the future is of a clock that was wrong."""
+    return 0 <= now - found.at <= RECENT
 
 
 def why_not_measured(totals: Totals | None, old: Capacity | None) -> str:
@@ -109,7 +109,8 @@ def why_not_measured(totals: Totals | None, old: Capacity | None) -> str:
     if totals is None:
         return "no server runs here that could have measured it"
     if old is not None:
-        return f"what the running workers measured, {old.boots:,.0f} boots/s, is from {moment(old.at)}, over 7 days ago"
+        told = f"what the running workers measured, {old.boots:,.0f} boots/s, is from {moment(old.at)}"
+        return f"{told}, which is not within the last 7 days"
     boots = totals.get(("busy_boots_total", ""), 0.0)
     return f"the running workers have served {boots:,.0f} boots at speed, and it takes {ENOUGH} to measure one"
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 from click.core import ParameterSource
@@ -35,6 +35,21 @@ from provisioner.storm_options import Asked
 
 FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 MORE: Final = click.FloatRange(0, 1e6, min_open=True)
+
+
+class _Delay(click.ParamType[float | None]):
+    """Seconds, or ``own``: None, for what each model does by itself."""
+
+    name = "delay"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | None:
+        """Of what was typed; the default is a number already."""
+        if value == "own":
+            return None
+        try:
+            return float(str(value))
+        except ValueError:
+            self.fail(f"{value!r} is neither a number of seconds nor the word own", param, ctx)
 
 
 @click.group(cls=Nouns)
@@ -83,10 +98,17 @@ simulate.add_command(simulate_call_command)
 @click.option("--sites", type=int, metavar="N", help="Shared addresses they come from.  [default: 30]")
 @click.option("--nat", type=int, metavar="N", help="Phones behind one of them.  [default: 500, or a quarter]")
 @click.option("--patience", default=10.0, metavar="S", help="Connect to first byte, then it gives up.  [default: 10]")
-@click.option("--retry", default=60.0, metavar="S", help="From giving up to the next attempt.  [default: 60]")
+@click.option(
+    "--retry",
+    type=_Delay(),
+    default=60.0,
+    metavar="S|own",
+    help="From giving up to the next attempt; own: what each model waits by itself.  [default: 60]",
+)
 @click.option("--jitter", default=0.1, metavar="SHARE", help="The same, more or less by this share.  [default: 0.1]")
 @click.option("--no-retry", is_flag=True, help="One attempt a boot.")
 @click.option("--greedy", is_flag=True, help="Phones of the last site retry ten times as often.")
+@click.option("--connection-per-file", is_flag=True, help="A new TLS connection for each file.")
 @click.option("--heed", multiple=True, metavar="VENDOR", help="Its phones wait for Retry-After; can be repeated.")
 @click.option("--rate", type=MORE, metavar="R", help="No power cut: R fresh boots begin each second.")
 @click.option("--together", type=click.IntRange(1), metavar="K", help="No power cut: always K boots at a time.")

@@ -7,6 +7,7 @@ nothing expires by itself: a key whose TAT has passed is worth as much as one th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import islice
 from typing import Final
 
@@ -80,3 +81,46 @@ class Gcra:
         spent = [key for key in oldest if self._tat[key] <= now]
         for key in spent or oldest[:1]:
             del self._tat[key]
+
+
+class Ceilings(Gcra):
+    """Ceilings of sites or accounts: rate and burst follow from the number of devices there.
+
+    ``files`` of one boot, at least ``floor`` requests a second, ``own``: what one device may ask at once.
+    """
+
+    __slots__ = ("_files", "_floor", "_own", "_paces", "_sizes")
+
+    def __init__(self, files: int, floor: float, own: int, keys: int) -> None:
+        super().__init__(floor, 1.0, keys)
+        self._files, self._floor, self._own = files, floor, own
+        self._sizes: Mapping[str, int] = {}
+        self._paces: dict[str, tuple[float, float]] = {}
+
+    def learn(self, sizes: Mapping[str, int]) -> None:
+        """Known devices of each; there is no ceiling for one whose size is not known yet."""
+        self._sizes, self._paces = sizes, {}
+
+    def take(self, key: str, now: float, cost: float = 1.0) -> float:
+        """As Gcra, at the pace of this key."""
+        interval, ahead = self._paces.get(key) or self._pace(key)
+        return self._take(key, now, cost * interval, ahead)
+
+    def charge(self, key: str, now: float, cost: float = 1.0) -> None:
+        """As Gcra, at the pace of this key."""
+        interval, ahead = self._paces.get(key) or self._pace(key)
+        self._remember(key, min(self._turn(key, now) + cost * interval, now + 2.0 * ahead), now)
+
+    def _pace(self, key: str) -> tuple[float, float]:
+        """Interval and burst, in s: all devices boot within a minute, and twice at once.
+
+        At once is also what each device may have for itself, and once more: at a small site that is the larger one,
+        and the ceiling shall not bind a device before its own limit does, nor the others for its sake.
+        """
+        size = self._sizes.get(key)
+        if size is None:
+            return 0.0, 0.0
+        interval = 1.0 / max(self._floor, size * self._files / 60.0)
+        burst = max(2.0 * size * self._files, (size + 1.0) * self._own)
+        pace = self._paces[key] = interval, burst * interval
+        return pace

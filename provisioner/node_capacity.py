@@ -22,7 +22,7 @@ def capacity_here(configured: Settings, given: float | None = None, boot_cost: f
         return capacity.given(given)
     if boot_cost is not None:
         return capacity.given_cost(cores, boot_cost)
-    now, counted = time.time(), _counted(configured)
+    counted, now = _counted(configured), time.time()  # in this order: what was counted is not of the future
     found = None if counted is None else capacity.measured(cores, counted)
     if found is not None and capacity.is_recent(found, now):
         return found

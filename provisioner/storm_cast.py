@@ -7,9 +7,10 @@ making two thousand RSA keys would take minutes, and no server looks whether two
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from provisioner.errors import Invalid, Unusable
 from provisioner.fleet import Fleet
+from provisioner.fleet_people import generated_secret
 from provisioner.installation import ca_file
 from provisioner.model import Device, DeviceState, ListenerKind, Mac, Scope
 from provisioner.pki import Factory, make_factory
@@ -82,6 +84,14 @@ class Stage:
     trust: Path
 
 
+@dataclass(frozen=True, slots=True)
+class _Own:
+    """What a phone must find on its line."""
+
+    auth_user: str
+    secret: str = field(repr=False)
+
+
 def vendors_of(count: int) -> frozenset[str]:
     """Whose phones are among the first ``count``."""
     return frozenset(vendor for vendor, _, _ in _MODELS[:count])
@@ -124,7 +134,7 @@ async def prepare(configured: Settings, call: Call, say: Say) -> Stage:
     host, port = _server(configured)
     factories = _factories(configured.data, sorted({one.vendor for one in wanted}))
     pins = _burn_in(configured.data, factories, wanted, say)
-    users = await _enlist(configured, wanted, pins, say)
+    own = await _enlist(configured, wanted, pins, say)
     made = [
         StormPhone(
             one.mac,
@@ -133,7 +143,8 @@ async def prepare(configured: Settings, call: Call, say: Say) -> Stage:
             _leaf_file(configured.data, one),
             _key_file(configured.data, one.number),
             site,
-            users[one.mac],
+            own[one.mac].auth_user,
+            own[one.mac].secret,
         )
         for one, site in zip(wanted, stands, strict=True)
     ]
@@ -232,15 +243,31 @@ def _fingerprint(key: rsa.RSAPrivateKey) -> str:
 # --- the administrator's part ---------------------------------------------------------------------------
 
 
-async def _enlist(configured: Settings, wanted: Sequence[Extra], pins: Sequence[str], say: Say) -> Mapping[Mac, str]:
+def _secrets_file(data: Path) -> Path:
+    return _directory(data) / "secrets.json"
+
+
+def _known_secrets(data: Path) -> dict[str, str]:
+    """SIP passwords by Mac, as an earlier storm has set them: reading each from the store would be an event each."""
+    try:
+        found = json.loads(_secrets_file(data).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+async def _enlist(configured: Settings, wanted: Sequence[Extra], pins: Sequence[str], say: Say) -> Mapping[Mac, _Own]:
     """Account, devices, extensions and bindings, by the use-cases an administrator has; who each must register as."""
+    passwords = _known_secrets(configured.data)
     known = {one.manifest.name: one for one in drivers(configured.data / "templates")}
     async with Store.of(configured) as store:
         fleet = Fleet(store, known, actor="storm")
         account = await _account(fleet)
         devices = {one.mac: one for one in await fleet.devices(account=account, limit=MOST + 1)}
         extensions = {one.number: one for one in await fleet.extensions(account)}
-        lacking = [one for one in wanted if _lacks(one, devices.get(one.mac), extensions, pins)]
+        lacking = [
+            one for one in wanted if one.mac not in passwords or _lacks(one, devices.get(one.mac), extensions, pins)
+        ]
         if lacking:
             say(f"adding {len(lacking)} phones to account {ACCOUNT} ...")
         for first in range(0, len(lacking), _BATCH):
@@ -249,9 +276,12 @@ async def _enlist(configured: Settings, wanted: Sequence[Extra], pins: Sequence[
             async with together(store, "storm", time.time()) as transaction:
                 desk = Fleet(transaction, known, actor="storm")
                 for one in lacking[first : first + _BATCH]:
-                    await _add(desk, account, one, devices.get(one.mac), extensions, pins)
+                    await _add(desk, account, one, devices.get(one.mac), pins)
+                    await _credit(desk, account, one, extensions, passwords)
+                    await _connect(desk, one, devices.get(one.mac))
+            _write(_secrets_file(configured.data), json.dumps(passwords).encode())
         told = {one.number: one.auth_user for one in await fleet.extensions(account)}
-    return {one.mac: told[one.extension] for one in wanted}
+    return {one.mac: _Own(told[one.extension], passwords[one.mac]) for one in wanted}
 
 
 async def _account(fleet: Fleet) -> str:
@@ -280,17 +310,31 @@ async def _add(
     account: str,
     one: Extra,
     device: Device | None,
-    extensions: Mapping[str, Extension],
     pins: Sequence[str],
 ) -> None:
-    """What this phone lacks."""
+    """The device, and whatever keeps its certificate from counting."""
     if device is None:
         await fleet.add_device(one.mac, vendor=one.vendor, model=one.model, account=account)
     elif device.state is DeviceState.REVOKED:
         await fleet.restore_device(one.mac)
     if device is not None and _outdated(one, device, pins):
         await fleet.forget_pin(one.mac)
+
+
+async def _credit(
+    fleet: Fleet, account: str, one: Extra, extensions: Mapping[str, Extension], passwords: dict[str, str]
+) -> None:
+    """The extension with a password that the simulator knows, so that it sees another phone's."""
+    known = one.mac in passwords
+    secret = passwords.setdefault(one.mac, generated_secret())
     if one.extension not in extensions:
-        await fleet.add_extension(one.extension, account=account, user=PERSON, display_name=f"Storm {one.number}")
+        name = f"Storm {one.number}"
+        await fleet.add_extension(one.extension, account=account, user=PERSON, display_name=name, secret=secret)
+    elif not known:
+        await fleet.set_secret(one.extension, account=account, secret=secret)
+
+
+async def _connect(fleet: Fleet, one: Extra, device: Device | None) -> None:
+    """The extension on the first line."""
     if device is None or not await fleet.bindings(one.mac, active=True):
         await fleet.bind(one.mac, 1, extension=one.extension)

@@ -48,10 +48,12 @@ class Asked:
     sites: int | None
     nat: int | None
     patience: float
-    retry: float
+    retry: float | None
+    """None is each model's own delay."""
     jitter: float
     no_retry: bool
     greedy: bool
+    connection_per_file: bool
     heed: tuple[str, ...]
     rate: float | None
     together: int | None
@@ -85,6 +87,7 @@ class Asked:
             retry=self.retry,
             jitter=self.jitter,
             retries=not self.no_retry,
+            connection_per_file=self.connection_per_file,
             heeding=frozenset(one.lower() for one in self.heed),
             processes=min(_PROCESSES, cores) if self.processes is None else self.processes,
             capacity=self.capacity or 0.0,

@@ -9,15 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from test_admission import Desk, view
 
 from provisioner.activation_offer import Moment, Offers, label_of, networks_of
 from provisioner.activation_secret import credential
-from provisioner.admission import GO
 from provisioner.contradictions import contradictions
 from provisioner.errors import NoSuchFile, Unusable
 from provisioner.layers import merge, resolve
-from provisioner.model import ConfigLayer, Device, DeviceState, FileKind, Line, Mac, Model, ResolvedConfig, Scope
+from provisioner.model import ConfigLayer, Line, Mac, Model, ResolvedConfig, Scope
 from provisioner.neutral import SETTINGS, parse_value
 from provisioner.settings import Settings
 from provisioner.vendor import VendorDriver
@@ -406,54 +404,7 @@ def test_what_it_remembers_of_events_is_bounded() -> None:
     assert len(made._told) == 4096
 
 
-# --- rates ----------------------------------------------------------------------------------------
-
-
-def desk(mode: str = "observe", **chosen: object) -> Desk:
-    named = {f"activation_{name}": one for name, one in chosen.items()}
-    return Desk(Settings(data=Path("nowhere"), admission_mode=mode, server_workers=1, **named))  # type: ignore[arg-type]  # the tests'
-
-
-def waiting(number: int = 1) -> Device:
-    return Device(Mac(f"0004f2{number:06x}"), "poly", "VVX 411", DeviceState.UNASSIGNED, "acme")
-
-
-@pytest.mark.parametrize("mode", ["observe", "enforce"])
-def test_one_device_has_a_bounded_number_of_offers_in_either_mode(mode: str) -> None:
-    one = desk(mode, offers_burst=10, offers=6.0)
-    made = [one.admission.offer(waiting(), FileKind.DEVICE, "192.0.2.1", 100.0) for _ in range(40)]
-    assert made[:10] == [GO] * 10
-    assert all(decision.hold > 0 or decision.status == 503 for decision in made[10:])
-    assert any(decision.status == 503 for decision in made)
-    assert one.admission.offer(waiting(2), FileKind.DEVICE, "192.0.2.1", 100.0) is GO
-    assert one.counts["offer_ok_p3_admitted"] == 11
-    assert not any(label.endswith("_observed") for label in one.counts)
-
-
-def test_one_address_has_a_bounded_number_of_offers() -> None:
-    one = desk(offers_address_burst=10)
-    made = [one.admission.offer(waiting(n), FileKind.DEVICE, "192.0.2.1", 100.0) for n in range(1, 21)]
-    assert made[:10] == [GO] * 10
-    assert all(decision.hold > 0 for decision in made[10:])
-    assert one.admission.offer(waiting(99), FileKind.DEVICE, "192.0.2.2", 100.0) is GO
-
-
-def test_offers_take_nothing_from_phones_that_ring() -> None:
-    one = desk("enforce", offers_burst=1, offers_address_burst=1)
-    for number in range(1, 30):
-        one.admission.offer(waiting(number), FileKind.DEVICE, "192.0.2.1", 100.0)
-    assert one.admission.admit(view(1), FileKind.DEVICE, 100.0) is GO
-
-
-def test_in_a_storm_an_offer_comes_last() -> None:
-    one = desk()
-    one.storm.on = True
-    decision = one.admission.offer(waiting(), FileKind.DEVICE, "192.0.2.1", 100.0)
-    assert (decision.hold, decision.status) == (5.0, 0)
-    assert one.counts["offer_storm_p3_held"] == 1
-    one.admission.offer(replace(waiting(7), account=""), FileKind.DEVICE, "192.0.2.1", 100.0)
-    assert one.admission.back == 1, "it has come back; whom nobody has added is nobody to wait for"
-    assert one.admission.admit(view(1), FileKind.DEVICE, 100.0) is GO
+# --- settings --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from provisioner.admission import GO, LATER_KINDS, Admission, Ceilings, Errand, Rank, answers_of, rank_of
+from provisioner.admission import GO, Admission, Errand, Rank, answers_of, rank_of
 from provisioner.counters import _MOST_LABELS
 from provisioner.errors import Unusable
-from provisioner.gcra import Gcra
+from provisioner.gcra import Ceilings, Gcra
 from provisioner.model import BootView, Device, DeviceState, FileKind, Mac, Model
 from provisioner.settings import Settings
 from provisioner.vendors import drivers
@@ -112,11 +112,11 @@ def test_no_sequence_gets_more_than_burst_and_rate(
 
 
 @settings(deadline=None)
-@given(st.integers(1, 200), st.floats(0.1, 20), gaps)
-def test_a_ceiling_follows_the_number_of_devices(size: int, floor: float, waits: list[float]) -> None:
-    crowds, files, now = Ceilings(8, floor, 10), 8, 1000.0
+@given(st.integers(1, 60), st.floats(0.1, 20), st.integers(1, 60), gaps)
+def test_a_ceiling_follows_the_number_of_devices(size: int, floor: float, own: int, waits: list[float]) -> None:
+    crowds, files, now = Ceilings(8, floor, own, 10), 8, 1000.0
     crowds.learn({"berlin": size})
-    rate, burst = max(floor, size * files / 60), 2 * size * files
+    rate, burst = max(floor, size * files / 60), max(2 * size * files, (size + 1) * own)
     granted, start = 0, now
     for gap in waits:
         now += gap
@@ -260,20 +260,30 @@ def test_no_device_suffers_for_another_behind_the_same_address(neighbours: int, 
     one.admission.learn({"berlin": neighbours + 1}, {"acme": neighbours + 1})
     for _ in range(greed):
         one.admission.admit(view(0), FileKind.DEVICE, 100.0, full=True)
-    granted = min(greed, one.settings.admission_requests_burst)
-    room = 2 * 8 * (neighbours + 1) - granted
-    for number in range(1, neighbours + 1):
-        for _ in range(min(8, max(room, 0) // neighbours)):
-            assert one.admission.admit(view(number), FileKind.DEVICE, 100.0) is GO
+    boots = 2 * one.settings.admission_files
+    said = [
+        one.admission.admit(view(number), FileKind.DEVICE, 100.0)
+        for number in range(1, neighbours + 1)
+        for _ in range(boots)
+    ]
+    assert said == [GO] * boots * neighbours
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 10])
+def test_at_a_small_site_every_device_may_ask_as_often_as_its_own_limit_lets_it(size: int) -> None:
+    one = desk()
+    one.admission.learn({"berlin": size}, {"acme": size})
+    said = [one.admission.admit(view(number), FileKind.DEVICE, 100.0) for number in range(size) for _ in range(40)]
+    assert said == [GO] * 40 * size
 
 
 def test_the_ceiling_of_a_site_holds_and_does_not_refuse_who_is_pending() -> None:
     one = desk()
     one.admission.learn({"berlin": 2}, {"acme": 1000})
-    said = [one.admission.admit(view(number, served=1), FileKind.DEVICE, 100.0) for number in range(100)]
-    assert said[:32] == [GO] * 32
-    assert all(decision.hold > 0 and not decision.status for decision in said[32:])
-    assert one.counts["request_site_p1_held"] == 68
+    said = [one.admission.admit(view(number, served=1), FileKind.DEVICE, 100.0) for number in range(200)]
+    assert said[:120] == [GO] * 120, "three times what one device may ask at once: it has two"
+    assert all(decision.hold > 0 and not decision.status for decision in said[120:])
+    assert one.counts["request_site_p1_held"] == 80
     assert one.admission.admit(view(200, site="paris"), FileKind.DEVICE, 100.0) is GO
 
 
@@ -317,60 +327,6 @@ def test_only_so_many_images_go_to_one_site_at_once() -> None:
     one.admission.lease("berlin", 101.0)
     assert one.admission.admit(view(6), kind, 102.0, Errand.FIRMWARE).status == 404
     assert one.admission.admit(view(7), kind, 100.0 + 901, Errand.FIRMWARE) is GO, "no transfer lasts for ever"
-
-
-# --- storm ------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("mode", ["observe", "enforce"])
-def test_a_storm_puts_off_what_can_wait_and_nothing_else(mode: str) -> None:
-    one = desk(mode)
-    one.storm.on = True
-    assert one.admission.admit(view(), FileKind.FIRMWARE, 100.0, Errand.FIRMWARE).status == 404
-    assert one.admission.admit(view(), FileKind.FIRMWARE, 100.0) is GO
-    assert one.admission.admit(view(), FileKind.LOG, 100.0, Errand.UPLOAD).status == 404
-    assert one.admission.admit(view(), FileKind.LOG, 100.0, spare=False).hold == 5.0, "the only copy is here"
-    assert one.admission.admit(view(), FileKind.DIRECTORY, 100.0).hold == 5.0
-    assert one.counts["firmware_storm_p3_refused"] == 1
-    assert one.admission.admit(FRESH, FileKind.FIRMWARE, 100.0, Errand.FIRMWARE) is GO
-    for kind in set(FileKind) - set(LATER_KINDS):
-        assert one.admission.admit(view(2, site=""), kind, 100.0) is GO
-    one.storm.on = False
-    assert one.admission.admit(view(3), FileKind.FIRMWARE, 100.0, Errand.FIRMWARE) is GO
-
-
-def test_the_pause_can_be_switched_off() -> None:
-    one = Desk(Settings(data=Path("nowhere"), storm_pause=False), Calm(on=True))
-    assert one.admission.admit(view(), FileKind.FIRMWARE, 100.0, Errand.FIRMWARE) is GO
-
-
-def test_retry_after_is_when_all_who_are_out_can_be_back() -> None:
-    one = desk(answers=("poly/*=p3",))
-    one.storm.on, one.storm.since, one.storm.capacity = True, 50.0, 10.0
-    one.admission.learn({}, {"acme": 3000, "other": 2000})
-    for number in range(1, 2001):
-        one.admission.admit(view(number, site=""), FileKind.DEVICE, 100.0)
-    said = [one.admission.admit(view(), FileKind.LOG, 100.0).retry_after for _ in range(200)]
-    assert 150 <= min(said) < 200 < 400 < max(said) <= 450, "(5000 - 2000) / 10 a second, give or take a half"
-    one.storm.capacity = 0.001
-    assert max(one.admission.admit(view(), FileKind.LOG, 100.0).retry_after for _ in range(50)) <= 1350
-    one.storm.since = 900.0  # another storm: nobody is back yet
-    one.storm.capacity = 10.0
-    assert one.admission.admit(view(), FileKind.LOG, 1000.0).retry_after >= 250
-
-
-def test_who_is_back_is_counted_once_a_storm() -> None:
-    one = desk()
-    one.admission.admit(view(1), FileKind.DEVICE, 90.0)
-    assert one.admission.back == 0, "calm"
-    one.storm.on, one.storm.since = True, 95.0
-    for number in (1, 2, 1, 1, 2):
-        one.admission.admit(view(number), FileKind.DEVICE, 100.0)
-    assert one.admission.back == 2
-    one.storm.on = False
-    assert one.admission.back == 0
-    one.storm.on, one.storm.since = True, 200.0
-    assert one.admission.back == 0, "another storm"
 
 
 # --- bounds -----------------------------------------------------------------------------------------

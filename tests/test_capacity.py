@@ -48,6 +48,8 @@ def test_a_measurement_grows_old() -> None:
     assert found is not None
     assert is_recent(found, AT + RECENT)
     assert not is_recent(found, AT + RECENT + 1)
+    assert is_recent(found, AT)
+    assert not is_recent(found, AT - 1), "a clock that was ten years ahead does not make it recent for ten years"
     assert not is_recent(Capacity(1.0, Source.MEASURED, ""), AT), "nobody knows of when it is"
 
 
@@ -57,7 +59,8 @@ def test_why_there_is_none_is_told() -> None:
     assert "have served 12 boots at speed, and it takes 200" in capacities.why_not_measured(
         {("busy_boots_total", ""): 12.0}, None
     )
-    assert "392 boots/s, is from 2027-01-15" in capacities.why_not_measured(TOTALS, old)
+    told = capacities.why_not_measured(TOTALS, old)
+    assert "392 boots/s, is from 2027-01-15 08:00:00 UTC, which is not within the last 7 days" in told
 
 
 def test_cores_are_no_more_than_the_workers_that_use_them() -> None:

@@ -31,6 +31,7 @@ from provisioner.http.images import image_answer, later_part, names
 from provisioner.http.paths import clean
 from provisioner.http.server import QuietHandler
 from provisioner.http.tally import tally
+from provisioner.http.transport import SocketTransport
 from provisioner.http.wire import Transfer, Wire, as_response
 from provisioner.identity import Identifier
 from provisioner.model import Count, ListenerKind, Peer, TlsFacts
@@ -63,10 +64,19 @@ class DeviceEdge:
             visit = self._visit(request, listener)
             wire = await self._outermost(request, visit)
             self._count("answers", str(wire.status))
-            tally(self._count, visit, wire.status)
+            if tally(self._count, visit, wire.status):
+                self._booted(request, visit)
             return as_response(wire)
 
         return handle
+
+    def _booted(self, request: web.BaseRequest, visit: Visit) -> None:
+        """A boot was served: who is nobody's device is not among those that a storm is over without."""
+        if visit.view is None:
+            return
+        self._delivery.admission.came_back(visit.view.device.mac)
+        if isinstance(request.transport, SocketTransport):
+            request.transport.booted()
 
     async def _outermost(self, request: web.BaseRequest, visit: Visit) -> Wire:
         """One of the two places that catch everything: this request fails, no other."""

@@ -62,7 +62,7 @@ class Sample(NamedTuple):
     waiting: int
     storm: bool
     back: int
-    """Devices back since the storm began; 0 while calm."""
+    """Devices back since the storm began, about: see StormView; 0 while calm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +85,9 @@ class StormView:
     fleet: int | None
     """Devices that may come back; None before they were counted."""
     back: int
+    """Of which a boot was served, about: each worker counts for itself, so one that booted in two counts twice."""
     left: float
-    """s until everybody is back, at most; 0 while calm, infinite while no pace is known."""
+    """s until everybody is back, about; 0 while calm, infinite while no pace is known."""
 
 
 class StormWatch(Collector):
@@ -184,7 +185,7 @@ class StormWatch(Collector):
             log.warning("storm mode: %s", told(view))
             self._events.began(now, self._turned_at, dict(self._beginning(view)), met=self._before is None)
         else:
-            log.warning("storm mode ended after %.0f s; %d devices came back meanwhile", lasted, self._back)
+            log.warning("storm mode ended after %.0f s; about %d devices came back meanwhile", lasted, self._back)
             self._events.ended(self._turned_at, dict(self._ending(lasted)))
 
     def _just_before(self) -> float:
@@ -244,11 +245,11 @@ class StormWatch(Collector):
 
 def told(view: StormView) -> str:
     """A storm in one line."""
-    left = f"at most {view.left:.0f} s" if math.isfinite(view.left) else "not known before a pace is measured"
+    left = f"about {view.left:.0f} s" if math.isfinite(view.left) else "not known before a pace is measured"
     fleet = "uncounted" if view.fleet is None else view.fleet
     return (
         f"{view.waiting} waiting, the longest for {view.delay:.1f} s; {view.connections:.0f} connections/s can be "
-        f"begun; {fleet} devices, {view.back} back; time until all are back: {left}, were all of them out"
+        f"begun; {fleet} devices, about {view.back} back; time until all are back: {left}, were all of them out"
     )
 
 

@@ -11,14 +11,16 @@ from provisioner.visit import Visit
 _ARRIVED: Final = frozenset({200, 304})
 
 
-def tally(count: Count, visit: Visit, status: int) -> None:
-    """Count the file of the request just answered, if it got as far as being a known one.
+def tally(count: Count, visit: Visit, status: int) -> bool:
+    """Count the file of the request just answered, if it got as far as being a known one; whether that was a boot.
 
     A device asks once a boot for the file that is its own configuration, so that one stands for the boot.
     """
     file, visit.file = visit.file, None
     if file is None:
-        return
+        return False
     count("files", f"{file.vendor}_{file.kind}_{status}")
-    if file.kind is FileKind.DEVICE and status in _ARRIVED:
+    boots = file.kind is FileKind.DEVICE and status in _ARRIVED
+    if boots:
         count(BOOTS, file.vendor)
+    return boots

@@ -28,6 +28,7 @@ async def walk_obi(walk: Walk) -> Result:
     else:
         result.refused_because = f"{shown} answered {answer.status}{f' with {answer.fault}' * bool(answer.fault)}"
     result.lines, why = lines_of(walk.flash.parameters, walk.phone.persona.lines)
+    walk.lines_read = lambda: result.lines
     result.no_line_because = "" if result.lines else "; ".join(why)
     walk.notes += why if result.lines else []
     if walk.phone.check_firmware and (image := result.parameters.get(_FIRMWARE, "")):

@@ -54,6 +54,7 @@ async def _files(walk: Walk) -> tuple[Master | None, list[dict[str, str]], str]:
     if master is None:
         return None, [], refused
     files: list[dict[str, str]] = []
+    walk.lines_read = lambda: lines_of(settle(first_wins(files))[0], walk.phone.persona.lines)[0]
     for name in master.config_files:
         config, why = await _config(walk, name, "in CONFIG_FILES")
         files += [config] if config is not None else []

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from provisioner.errors import Unusable
-from provisioner.simulator.storm_boot import BACK, WRONG_BODY, try_once
+from provisioner.simulator.storm_boot import BACK, WRONG_BODY, Bodies, try_once
 from provisioner.simulator.storm_cards import KEPT, Cards, persona_of
 from provisioner.simulator.storm_plan import Mode, StormPlan, back_off, due, switch_on
 
@@ -82,6 +82,7 @@ class Crowd:
         self._plan = task.plan
         self._tell = tell
         self._cards = Cards(task.plan.trust)
+        self._bodies = Bodies()
         self._chance = random.Random(f"{task.plan.seed}/{task.part}")  # noqa: S311  # a simulation, no secret
         self._records: list[Record] = []
         self._running: set[asyncio.Task[None]] = set()
@@ -198,7 +199,7 @@ class Crowd:
 
     async def _attempt(self, place: int, planned: float, tries: int) -> tuple[str, float]:
         began = self._now()
-        tried = await try_once(self._plan.phones[place], self._plan, self._cards)
+        tried = await try_once(self._plan.phones[place], self._plan, self._cards, self._bodies)
         self._records.append(
             Record(place, began, self._now(), tried.outcome, tried.statuses, max(0.0, began - planned), tries)
         )

@@ -50,7 +50,9 @@ class StormPhone:
     site: str = ""
     """Address that it comes from; empty: whichever the system takes."""
     auth_user: str = ""
-    """Whom its first line must register as; another one in its files is a wrong body."""
+    """Whom its one line must register as; another one in its files, on whatever line, is a wrong body."""
+    secret: str = field(default="", repr=False)
+    """The password of that line; another one is a wrong body. Empty: it is not compared."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,8 @@ class Walk:
         self.agent = ""
         self.steps: list[Step] = []
         self.notes: list[str] = []
+        self.lines_read: Callable[[], tuple[RegisteredLine, ...]] = tuple
+        """What the files that have been read so far would register, should the phone give up before it has all."""
         self._connect = connect or (lambda origin: Wire(origin, phone, flash, seen))
         self._links: dict[Origin, Link] = {}
         self._credentials = Credentials(

@@ -36,6 +36,7 @@ async def walk_yealink(walk: Walk) -> Result:
     walk.agent = _agent(walk, release)
     boot = await _boot_file(walk) if release > 80 else None
     fetched = _Fetched()
+    walk.lines_read = lambda: lines_of(_told(fetched, release), walk.phone.persona.lines)[0]
     names = [_fill(walk, name) for name in boot.includes] if boot else _own_names(walk)
     for name in names:
         await _config(walk, name, fetched)
@@ -105,6 +106,11 @@ async def _config(walk: Walk, name: str, fetched: _Fetched) -> None:
     # A common file may be missing; the device's own may not.
     if str(walk.phone.asks_as) in name or answer.status not in MISSING:
         fetched.refused = fetched.refused or why
+
+
+def _told(fetched: _Fetched, release: int) -> dict[str, str]:
+    """What the files say, whatever the phone has in its flash."""
+    return settle(heeded(last_wins(fetched.files), release)[0], {}, overwrite=True)
 
 
 def _apply(walk: Walk, fetched: _Fetched, boot: Boot | None, release: int, result: Result) -> None:

@@ -187,7 +187,7 @@ def test_a_storm_puts_off_firmware_logs_and_phone_books_until_it_is_over(built, 
     vvx = house.certificate("poly", VVX)
 
     async def scenario():
-        async with worker(house) as (storm, fetch, recorder):
+        async with worker(house) as (storm, fetch, recorder, _):
             assert (await fetch(f"/{IMAGE}", vvx))[0] == 200, "calm: to a device without configuration"
             assert (await fetch(VVX_FILE, vvx))[0] == 200
             await recorder.flush()
@@ -202,6 +202,28 @@ def test_a_storm_puts_off_firmware_logs_and_phone_books_until_it_is_over(built, 
             storm.on = False
             assert (await fetch(f"/{IMAGE}", vvx))[0] == 200
             assert (await fetch(f"/{VVX}-app.log", vvx, method="PUT", body=b"log"))[0] == 201
+
+    asyncio.run(scenario())
+
+
+def test_a_device_is_back_when_a_boot_of_it_was_served(built, tmp_path):
+    house = built.copy(tmp_path)
+    vvx, t46s = house.certificate("poly", VVX), house.certificate("yealink", T46S)
+
+    async def scenario():
+        async with worker(house) as (storm, fetch, _, admission):
+            assert (await fetch(VVX_FILE, vvx))[0] == 200
+            storm.on, storm.since = True, time.monotonic()
+            assert (await fetch("/000000000000.cfg", vvx))[0] == 200
+            assert (await fetch(f"/{VVX}-license.cfg", vvx))[0] == 404
+            assert (await fetch(OTHER_FILE, vvx))[0] in (403, 404)
+            assert admission.back == 0, "it has only begun"
+            for _ in range(2):
+                assert (await fetch(VVX_FILE, vvx))[0] == 200
+            assert admission.back == 1
+            etag = (await fetch(T46S_FILE, t46s))[1]["etag"]
+            assert (await fetch(T46S_FILE, t46s, If_None_Match=etag))[0] == 304
+            assert admission.back == 2
 
     asyncio.run(scenario())
 
@@ -293,7 +315,7 @@ async def worker(house):
         async def fetch(path, certificate, **options):
             return await asyncio.to_thread(house.get, path, certificate, **options)
 
-        yield storm, fetch, recorder
+        yield storm, fetch, recorder, delivery.admission
         await listener.drain(0.2)
         await views.close()
         sock.close()

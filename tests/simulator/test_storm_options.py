@@ -17,12 +17,13 @@ from provisioner.storm_options import Asked
 NOTHING: dict[str, Any] = {
     **dict.fromkeys(("phones", "sites", "nat", "rate", "together", "seconds", "capacity", "processes")),
     **{"spread": 60.0, "patience": 10.0, "retry": 60.0, "jitter": 0.1},
-    **{"no_retry": False, "greedy": False, "heed": ()},
+    **{"no_retry": False, "greedy": False, "heed": (), "connection_per_file": False},
 }
 SENSIBLE: dict[str, Any] = {
     **{"phones": 40, "sites": 5, "nat": 8, "seconds": 100.0, "capacity": 50.0, "processes": 2},
     **{"spread": 5.0, "patience": 4.0, "retry": 7.0, "jitter": 0.2},
     **{"greedy": True, "heed": ("Yealink",), "no_retry": True, "rate": 3.0, "together": 6},
+    "connection_per_file": True,
 }
 """A value for each option that makes sense by itself."""
 
@@ -48,12 +49,13 @@ def test_every_option_reaches_the_plan() -> None:
     said = {name: SENSIBLE[name] for name in SENSIBLE.keys() - {"no_retry", "rate", "together"}}
     plan, call = asked(**said)
     assert call == Call(40, 5, 8)
-    for name in ("spread", "patience", "retry", "jitter", "seconds", "capacity", "processes"):
+    for name in ("spread", "patience", "retry", "jitter", "seconds", "capacity", "processes", "connection_per_file"):
         assert getattr(plan, name) == SENSIBLE[name]
     assert plan.heeding == {"yealink"}
     assert asked(rate=3.0)[0].rate == 3.0
     assert asked(together=6)[0].together == 6
     assert not asked(no_retry=True)[0].retries
+    assert asked(retry=None)[0].retry is None, "each model's own"
 
 
 IN_VAIN = [
