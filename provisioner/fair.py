@@ -159,19 +159,22 @@ class Lane(Generic[T]):
         else:
             self._remember(flow)
 
+    def excess(self, flow: Flow[T]) -> float:
+        """Places that a site holds beyond its share. Only while somebody waits."""
+        return flow.size - flow.weight * (self.size / self._weight)
+
     def fullest(self, newcomer: Flow[T] | None) -> Flow[T]:
         """The site that holds most places beyond its share: of the newcomer's and the next few. Only while one waits.
 
         Looking at all of them would cost more than the handshake that is saved; a greedy one is soon come upon, and
         most newcomers are its own.
         """
-        each = self.size / self._weight
         best = self.turn() if newcomer is None else newcomer
-        most = best.size - best.weight * each
+        most = self.excess(best)
         for _ in range(min(_LOOKED_AT, len(self._heap))):
             self._at = (self._at + 1) % len(self._heap)
             entry = self._heap[self._at]
-            if self._stands(entry) and (more := entry[2].size - entry[2].weight * each) > most:
+            if self._stands(entry) and (more := self.excess(entry[2])) > most:
                 best, most = entry[2], more
         return best
 

@@ -1,8 +1,8 @@
 """Which waiting caller gets the next handshake: fair over sites, never one that is too late. Pure: ``now`` is given.
 
 A site is an address (IPv4, or IPv6 /64); its weight is the number of known good phones behind it. Addresses without
-known phones share one class, which gets at most its share while known ones wait and everything when none does.
-Nothing here ever refuses an address as such.
+known phones (IPv6: a /48, which is what one customer gets) share one class, which gets at most its share while known
+ones wait and everything when none does. Nothing here ever refuses an address as such.
 
 Within a site the oldest goes first while it is calm. Under pressure the newest does: who has waited long will leave
 soon, and a handshake for someone who leaves is lost twice. A caller who resumes a session is in the midst of a boot
@@ -20,6 +20,7 @@ from typing import Final, Generic, NamedTuple, TypeVar
 
 from provisioner.fair import Lane, Waiting
 from provisioner.gcra import Gcra
+from provisioner.newcomers import Newcomers
 
 T = TypeVar("T")
 
@@ -29,6 +30,10 @@ _NEWEST: Final = 0.2
 """Weight of the newest second in the measured capacity."""
 _ADDRESSES: Final = 20_000
 """Unknown addresses whose callers and failures are remembered."""
+_MANY: Final = 16
+"""Unknown addresses that wait at once before their waiting can be a storm: no single house has so many."""
+_PROVEN_IN_A_ROW: Final = 3
+"""Turns of unknown sites where a phone has booted, before one of the others."""
 _ORDER: Final = 4096
 """Places of callers who wait no longer, before they are cleared away."""
 
@@ -37,6 +42,8 @@ class SiteClass(StrEnum):
     """Classes of sites; a caller's class is settled when it comes."""
 
     KNOWN = "known"
+    PROVEN = "proven"
+    """Not known yet, but a phone has booted there: before the other unknown ones, of their common share."""
     UNKNOWN = "unknown"
     SLOW = "slow"
     """Too many callers, or too many failed handshakes, of one address: served when nobody else waits."""
@@ -60,6 +67,14 @@ def address_key(address: str) -> str:
     return f"{ipaddress.IPv6Address(int(ip) >> 64 << 64)}/64"
 
 
+def network_of(site: str) -> str:
+    """The site as it counts while nobody is known there: an IPv6 /48 (RFC 6177), or anybody would be 65,536 sites."""
+    if ":" not in site:
+        return site
+    ip = ipaddress.IPv6Address(site.partition("/")[0])
+    return f"{ipaddress.IPv6Address(int(ip) >> 80 << 80)}/48"
+
+
 @dataclass(frozen=True, slots=True)
 class GateLimits:
     """What a Gate goes by; seconds, and shares of one. docs/reference/settings.md has the reasons."""
@@ -80,7 +95,7 @@ class GateLimits:
 class Storm:
     """Whether this worker is in a storm: above the target for ``interval``, until below it for ``calm``."""
 
-    __slots__ = ("_calm", "_interval", "_since_other", "_target", "capacity", "delay", "on", "since")
+    __slots__ = ("_calm", "_interval", "_since_other", "_target", "capacity", "on", "since")
 
     def __init__(self, target: float, interval: float, calm: float) -> None:
         self._target, self._interval, self._calm = target, interval, calm
@@ -88,14 +103,11 @@ class Storm:
         self.on = False
         self.since = 0.0
         """Since when it has been on; 0 while it is calm."""
-        self.delay = 0.0
-        """How long the caller has waited who has waited longest, seconds."""
         self.capacity = 0.0
         """Handshakes a second that this worker can begin, as measured; 0 until known."""
 
     def note(self, delay: float, now: float) -> bool:
         """Take in the queue's delay; whether storm mode has changed."""
-        self.delay = delay
         if (delay > self._target) is self.on:
             self._since_other = None
             return False
@@ -110,12 +122,15 @@ class Storm:
 
 
 class Share:
-    """Keeps what is spent within a share of what passes, with a little saved up; of wall time or CPU, as it is fed."""
+    """Keeps what is spent within a share of what passes; of wall time or CPU, as it is fed.
 
-    __slots__ = ("_balance", "_most", "_rate", "_then")
+    ``most`` is what may be saved up and ``owed`` what is ever paid back: debt has an end soon after its cause.
+    """
 
-    def __init__(self, rate: float, most: float) -> None:
-        self._rate, self._most = rate, most
+    __slots__ = ("_balance", "_most", "_owed", "_rate", "_then")
+
+    def __init__(self, rate: float, most: float, owed: float) -> None:
+        self._rate, self._most, self._owed = rate, most, owed
         self._balance = most
         self._then: float | None = None
 
@@ -128,7 +143,7 @@ class Share:
 
     def spend(self, amount: float) -> None:
         """Note what was spent."""
-        self._balance -= amount
+        self._balance = max(self._balance - amount, -self._owed)
 
     def debt(self) -> float:
         """How much must pass until something may be spent again."""
@@ -138,10 +153,9 @@ class Share:
 class GateState(NamedTuple):
     """A gate in numbers."""
 
-    storm: bool
     waiting: int
     delay: float
-    """How long the caller has waited who has waited longest, in the kernel's queue too; seconds."""
+    """How long the caller has waited who has waited longest, in the kernel's queue too; seconds. Not who is slow."""
     capacity: float
     """Handshakes a second that can be begun, as measured; 0 until known."""
     backlog: int
@@ -158,18 +172,22 @@ class Gate(Generic[T]):
         self.capacity = 0.0
         """Handshakes begun a second while somebody waited; 0 until measured."""
         self._lanes: dict[SiteClass, Lane[T]] = {kind: Lane(remembers=kind is SiteClass.KNOWN) for kind in SiteClass}
-        self._kinds = {id(lane): kind for kind, lane in self._lanes.items()}
         self._orders: dict[SiteClass, deque[Waiting[T]]] = {kind: deque() for kind in SiteClass}
         """Each class in the order of coming."""
         self._credit = 0.0
+        self._proven_in_a_row = 0
         self._callers = Gcra(limits.unknown_rate, limits.unknown_burst, _ADDRESSES)
         self._failed = Gcra(limits.failures, limits.failures_burst, _ADDRESSES)
+        self._newcomers = Newcomers(_ADDRESSES)
         self._begun = 0
         self._busy_since: float | None = None
 
     def __len__(self) -> int:
         """Callers that wait."""
-        return sum(lane.size for lane in self._lanes.values())
+        known, proven, unknown, slow = (
+            self._lanes.values()
+        )  # asked several times a turn: a loop takes three times as long
+        return known.size + proven.size + unknown.size + slow.size
 
     @property
     def bound(self) -> int:
@@ -179,11 +197,26 @@ class Gate(Generic[T]):
         return min(self.limits.queue, max(_LEAST_QUEUE, int(self.capacity * self.limits.deadline)))
 
     def delay(self, now: float) -> float:
-        """How long the known caller has waited who has waited longest, seconds; while nobody is known, any caller.
+        """How long the caller has waited who has waited longest of those whose waiting is a storm, seconds."""
+        known = self._longest(SiteClass.KNOWN, now)
+        return max(known, self._strangers_wait(now)) if self.heeds_strangers(now) else known
 
-        Strangers, who wait by design, can so neither begin a storm nor turn the order of known callers.
+    def longest(self, now: float) -> float:
+        """How long the caller has waited who has waited longest, seconds; whoever is slow waits by design."""
+        return max(self._longest(SiteClass.KNOWN, now), self._strangers_wait(now))
+
+    def heeds_strangers(self, now: float) -> bool:
+        """Whether unknown callers can begin a storm: nobody is known, or phones come home from many new addresses.
+
+        Otherwise strangers, who wait by design, can neither begin a storm nor turn the order of known callers.
         """
-        return self._longest(SiteClass.KNOWN if self.weights or not self.limits.fair else SiteClass.UNKNOWN, now)
+        if not self.limits.fair or not self.weights:
+            return True
+        waiting = len(self._lanes[SiteClass.PROVEN]) + len(self._lanes[SiteClass.UNKNOWN])
+        return waiting >= _MANY and self._newcomers.boot(now)
+
+    def _strangers_wait(self, now: float) -> float:
+        return max(self._longest(SiteClass.PROVEN, now), self._longest(SiteClass.UNKNOWN, now))
 
     def pressed(self, kind: SiteClass, now: float) -> bool:
         """Whether the newest of a class goes first."""
@@ -199,9 +232,9 @@ class Gate(Generic[T]):
 
     def offer(self, item: T, site: str, since: float, now: float, *, resumes: bool = False) -> list[tuple[T, Drop]]:
         """Let a caller wait; who has to go for it: somebody of the site that holds the most places by its weight."""
-        kind, weight = self._standing(site, now)
+        kind, site, weight = self._standing(site, now)
         lane = self._lanes[kind]
-        waiting = Waiting(item, since, resumes, lane.flow(site if self.limits.fair else "", weight))
+        waiting = Waiting(item, since, resumes, lane.flow(site, weight))
         if self._busy_since is None:
             self._busy_since, self._begun = now, 0
         lane.put(waiting, self.bound)
@@ -216,7 +249,12 @@ class Gate(Generic[T]):
     def failed(self, site: str, now: float) -> None:
         """A handshake of this site came to nothing."""
         if site not in self.weights:
-            self._failed.charge(site, now)
+            self._failed.charge(network_of(site), now)
+
+    def booted(self, site: str, now: float) -> None:
+        """A known device has got its configuration at this site."""
+        if site not in self.weights:
+            self._newcomers.booted(network_of(site), now)
 
     def next(self, now: float, alive: Callable[[T], bool]) -> tuple[Waiting[T] | None, list[tuple[T, Drop]]]:
         """The caller whose handshake begins now, if any, and those who were found too late or gone on the way."""
@@ -232,7 +270,7 @@ class Gate(Generic[T]):
                 late.append((waiting.item, Drop.GONE))
             else:
                 lane.served(flow)
-                self._spend(kind)
+                self._spend(kind, now)
                 self._begun += 1
                 found = waiting
         self._measure(now)
@@ -245,8 +283,7 @@ class Gate(Generic[T]):
             while order and (not order[0].here or self._too_late(order[0], now)):
                 waiting = order.popleft()
                 if waiting.here:
-                    waiting.flow.lane.leaves(waiting)
-                    waiting.flow.trim()
+                    self._leave(waiting)
                     late.append((waiting.item, Drop.LATE))
         self._measure(now)
         return late
@@ -257,52 +294,87 @@ class Gate(Generic[T]):
 
     def class_of(self, waiting: Waiting[T]) -> SiteClass:
         """The class in which a caller waited."""
-        return self._kinds[id(waiting.flow.lane)]
+        return next(kind for kind, lane in self._lanes.items() if lane is waiting.flow.lane)
 
     def _too_late(self, waiting: Waiting[T], now: float) -> bool:
         return self.limits.dead_check and now - waiting.since > self.limits.deadline
 
     # --- classes ----------------------------------------------------------------------------------
 
-    def _standing(self, site: str, now: float) -> tuple[SiteClass, int]:
+    def _standing(self, site: str, now: float) -> tuple[SiteClass, str, int]:
+        """Class, key and weight of a site."""
         if not self.limits.fair:
-            return SiteClass.KNOWN, 1
+            return SiteClass.KNOWN, "", 1
         weight = self.weights.get(site, 0)
         if weight > 0:
-            return SiteClass.KNOWN, weight
-        if self._failed.wait(site, now) or self._callers.take(site, now):
-            return SiteClass.SLOW, 1
-        return SiteClass.UNKNOWN, 1
+            return SiteClass.KNOWN, site, weight
+        network = network_of(site)
+        if self._failed.wait(network, now) or self._callers.take(network, now):
+            return SiteClass.SLOW, network, 1
+        return SiteClass.PROVEN if network in self._newcomers else SiteClass.UNKNOWN, network, 1
 
     def _next_class(self) -> SiteClass | None:
         """The class whose turn it is; while both wait, unknown sites collect their share of every handshake."""
-        known, unknown = self._lanes[SiteClass.KNOWN].size, self._lanes[SiteClass.UNKNOWN].size
-        if known and unknown:
-            return SiteClass.UNKNOWN if self._credit >= 1.0 else SiteClass.KNOWN
-        return next((kind for kind, lane in self._lanes.items() if lane.size), None)
+        strangers = self._next_of_strangers()
+        if self._lanes[SiteClass.KNOWN].size and (strangers is None or self._credit < 1.0):
+            return SiteClass.KNOWN
+        if strangers is None and self._lanes[SiteClass.SLOW].size:
+            return SiteClass.SLOW
+        return strangers
 
-    def _spend(self, kind: SiteClass) -> None:
+    def _next_of_strangers(self) -> SiteClass | None:
+        """Who has booted goes first, but for every fourth turn: no stolen phone can keep a new office out."""
+        proven, unknown = self._lanes[SiteClass.PROVEN].size, self._lanes[SiteClass.UNKNOWN].size
+        if proven and not (unknown and self._proven_in_a_row >= _PROVEN_IN_A_ROW):
+            return SiteClass.PROVEN
+        return SiteClass.UNKNOWN if unknown else None
+
+    def _spend(self, kind: SiteClass, now: float) -> None:
         """A handshake has gone to this class. What unknown sites have saved up is worth no more than two."""
-        if kind is SiteClass.UNKNOWN:
+        if kind in (SiteClass.PROVEN, SiteClass.UNKNOWN):
             self._credit = max(self._credit - 1.0, 0.0)
-        if self._lanes[SiteClass.UNKNOWN].size:
+            self._proven_in_a_row = self._proven_in_a_row + 1 if kind is SiteClass.PROVEN else 0
+        if kind is SiteClass.UNKNOWN:
+            self._newcomers.begun(now)
+        if self._strangers():
             self._credit = min(self._credit + self.limits.unknown, 2.0)
+
+    def _strangers(self) -> int:
+        return self._lanes[SiteClass.PROVEN].size + self._lanes[SiteClass.UNKNOWN].size
 
     def _evict(self, newcomer: Waiting[T], now: float) -> T:
         """Take a place back: from a class that holds more than its share, there from the site with most by its weight.
 
-        Who goes is who would be served last: the oldest under pressure, otherwise the newest.
+        Who goes is who would be served last: the oldest under pressure, otherwise the newest. Where no site holds more
+        than the others, that is the oldest of the class.
         """
-        known, unknown, slow = self._lanes.values()
-        if slow.size:
-            kind = SiteClass.SLOW
-        elif unknown.size > self.limits.unknown * self.bound or not known.size:
-            kind = SiteClass.UNKNOWN
-        else:
-            kind = SiteClass.KNOWN
+        kind = self._overfull()
         lane, flow = self._lanes[kind], newcomer.flow
         flow = lane.fullest(flow if flow.lane is lane and newcomer.here else None)
-        return flow.give_back(newest=not self.pressed(kind, now)).item
+        pressed = self.pressed(kind, now)
+        if pressed and lane.excess((oldest := self._oldest(kind)).flow) >= lane.excess(flow):
+            self._leave(oldest)
+            return oldest.item
+        return flow.give_back(newest=not pressed).item
+
+    def _overfull(self) -> SiteClass:
+        lanes = self._lanes
+        if lanes[SiteClass.SLOW].size:
+            return SiteClass.SLOW
+        if self._strangers() > self.limits.unknown * self.bound or not lanes[SiteClass.KNOWN].size:
+            return SiteClass.UNKNOWN if lanes[SiteClass.UNKNOWN].size else SiteClass.PROVEN
+        return SiteClass.KNOWN
+
+    def _oldest(self, kind: SiteClass) -> Waiting[T]:
+        """Who has waited longest of a class in which somebody waits."""
+        order = self._orders[kind]
+        while not order[0].here:
+            order.popleft()
+        return order[0]
+
+    def _leave(self, waiting: Waiting[T]) -> None:
+        waiting.flow.lane.leaves(waiting)
+        waiting.flow.trim()
 
     # --- capacity ---------------------------------------------------------------------------------
 

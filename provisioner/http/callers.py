@@ -82,6 +82,8 @@ class Callers:
         self.turned_away = 0
         self.kernel_delay = 0.0
         """The longest that anybody had lain in the kernel's queue who came since the last look, s."""
+        self.kernel_delay_known = 0.0
+        """The same, of those at known addresses."""
         self._shared = shared
         self._count = shared.count
         self._observe = observe
@@ -101,10 +103,14 @@ class Callers:
             self._silent[sock.fileno()] = caller
             self._shared.poll.register(sock.fileno(), EPOLLIN | EPOLLRDHUP | EPOLLET)
 
-    def ready(self, fd: int, events: int) -> None:
-        """A silent one has said something, or left."""
-        caller = self._silent.get(fd)
-        if caller is None:
+    def silent(self, fd: int) -> Caller | None:
+        """The silent one with this descriptor."""
+        return self._silent.get(fd)
+
+    def ready(self, caller: Caller, events: int) -> None:
+        """A silent one has said something, or left; unless it has been let go meanwhile."""
+        fd = caller.sock.fileno()
+        if self._silent.get(fd) is not caller:
             return
         if self._look(caller, monotonic()):
             del self._silent[fd]
@@ -124,6 +130,19 @@ class Callers:
         self._observe("gate_delay", now - waiting.since)
         self._begin(caller.sock, caller.peername)
         return True
+
+    def delay(self, now: float) -> float:
+        """How long they wait whose waiting is a storm, in the kernel's queue too; seconds."""
+        heeded = self.kernel_delay if self.gate.heeds_strangers(now) else self.kernel_delay_known
+        return max(self.gate.delay(now), heeded)
+
+    def longest(self, now: float) -> float:
+        """How long anybody waits, whoever it is; in the kernel's queue all are one."""
+        return max(self.gate.longest(now), self.kernel_delay)
+
+    def looked(self) -> None:
+        """The delays have been looked at."""
+        self.kernel_delay = self.kernel_delay_known = 0.0
 
     def expire(self, now: float) -> None:
         """Let go who has not said enough in time, and who has waited too long."""
@@ -185,8 +204,9 @@ class Callers:
         elif (lain := self._lain(caller, now)) < 0:
             self._drop(caller, Drop.GONE)
         else:
-            if lain > self.kernel_delay and (caller.site in self.gate.weights or not self.gate.weights):
-                self.kernel_delay = lain
+            self.kernel_delay = max(self.kernel_delay, lain)
+            if caller.site in self.gate.weights:
+                self.kernel_delay_known = max(self.kernel_delay_known, lain)
             self._let_go(self.gate.offer(caller, caller.site, now - lain, now, resumes=facts.resumes))
 
     def _lain(self, caller: Caller, now: float) -> float:
@@ -236,4 +256,4 @@ class Callers:
             pass
         sock.close()
         self._count("connections", "closed")
-        self._shared.on_gone()
+        self._shared.told.gone()

@@ -5,6 +5,9 @@ callers are taken in, then ``gate.slots`` handshakes begin; turns go on while so
 begun never waits for another one, and callers wait where they cost nothing. More callers are taken in than can be begun
 only within ``gate.rejections`` of the CPU time; beyond that the kernel's queue fills, and phones repeat their SYN.
 
+All work on open connections, what the kernel has told and records that are still to be decrypted, is done in one place
+and for ``_LONGEST`` a turn. A listener that has a share of the cores only does nothing at all while that is used up.
+
 One epoll set of its own per listener: registering a connection there costs a tenth of loop.add_reader().
 """
 
@@ -14,6 +17,7 @@ import asyncio
 import errno
 import logging
 import socket
+from collections import deque
 from collections.abc import Mapping
 from operator import attrgetter
 from select import EPOLLIN
@@ -23,8 +27,10 @@ from typing import Any, Final
 from OpenSSL import SSL
 
 from provisioner.gate import GateState, Share, Storm
-from provisioner.http.callers import Callers, site_of
-from provisioner.http.shared import Shared, Upper
+from provisioner.http.backlog import Backlog
+from provisioner.http.budget import Rejections
+from provisioner.http.callers import Caller, Callers, site_of
+from provisioner.http.shared import Shared, State, Told, Upper
 from provisioner.http.tls import TlsTransport
 from provisioner.http.transport import SocketTransport
 from provisioner.model import Count, ListenerKind, Observe
@@ -37,13 +43,12 @@ _ACCEPTS: Final = 16
 _EVENTS: Final = 64
 """sockets served per turn, for the same reason."""
 _LONGEST: Final = 0.02
-"""s of serving before others get their turn."""
+"""s of CPU for serving before others get their turn."""
+_AWAY: Final = 0.2
+"""s that the worker may have stood still meanwhile. Where the system grants a small share of a core, 20 ms go by with
+one connection served, and as many handshakes as that would begin and none be finished."""
 _ENOUGH: Final = 4
 """Callers that always may wait, whatever it costs to take them in: with fewer, a handshake slot could stay empty."""
-_SHORTEST: Final = 16
-"""Connections that the kernel may hold at least."""
-_SHORT: Final = 64
-"""Connections that it may hold under pressure, while the capacity is not known."""
 _SCAN: Final = 0.5
 """s between looks at the deadlines: the error of every time-out."""
 _IDLE_AT_LEAST: Final = 1.0
@@ -56,10 +61,8 @@ _MAX_HEADERS: Final = 64
 """header lines in a request; phones send ten."""
 _SAVED_UP: Final = 0.1
 """s that the legacy listener's share may save up while it is not used."""
-_AT_FIRST: Final = 0.003
-"""s of CPU for turning callers away that may be saved up: a hundred of them."""
-_CALLER_COST: Final = 30e-6
-"""s of CPU for taking one caller in and turning it away, until it has been measured."""
+_OWED: Final = 1.0
+"""s of the legacy listener's share that are ever owed."""
 
 
 def http_limits(settings: Settings) -> dict[str, Any]:
@@ -101,7 +104,8 @@ class Listener:
         self._context = context
         self._settings = settings
         self._count = count
-        self._shared = Shared(settings, count, server_factory, self._on_gone, self._on_failed)
+        told = Told(self._on_gone, self._go_on_serving, self._on_failed, self._on_booted)
+        self._shared = Shared(settings, count, server_factory, told)
         self._callers = Callers(self._shared, observe, self._begin)
         self._storm = storm
         self._loop = self._shared.loop
@@ -109,14 +113,15 @@ class Listener:
         self._wanted = False
         self._timer: asyncio.TimerHandle | None = None
         self._next_turn: asyncio.Handle | None = None
-        self._backlog = settings.server_backlog
-        self._rejections = Share(settings.gate_rejections, _AT_FIRST)
-        self._caller_cost = _CALLER_COST
-        self._charged = 0
+        self._serving: asyncio.Handle | None = None
+        self._ready: deque[tuple[SocketTransport | Caller, int]] = deque()
+        """What the kernel has told and nobody has looked at yet; objects, for a descriptor may be another's by then."""
+        self._backlog = Backlog(sock, settings)
+        self._rejections = Rejections(settings.gate_rejections)
         self._shut_until = 0.0
-        self._short_until = 0.0
         legacy = kind is ListenerKind.LEGACY
-        self._cores = Share(settings.gate_legacy, _SAVED_UP * settings.gate_legacy) if legacy else None
+        share = settings.gate_legacy
+        self._cores = Share(share, _SAVED_UP * share, _OWED * share) if legacy else None
         sock.setblocking(False)
         if sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # Linux: accepted sockets inherit it
@@ -133,10 +138,8 @@ class Listener:
     @property
     def state(self) -> GateState:
         """The gate in numbers."""
-        gate, now = self._callers.gate, monotonic()
-        storms = self._storm is not None and self._storm.on
-        delay = max(gate.delay(now), self._callers.kernel_delay)
-        return GateState(storms, len(gate), delay, gate.capacity, self._backlog)
+        gate = self._callers.gate
+        return GateState(len(gate), self._callers.longest(monotonic()), gate.capacity, self._backlog.size)
 
     def know(self, weights: Mapping[str, int]) -> None:
         """The known good phones of each site, from now on."""
@@ -145,7 +148,7 @@ class Listener:
     def start(self) -> None:
         """Begin to accept."""
         self._wanted = True
-        self._sock.listen(self._backlog)  # another worker may have left it short
+        self._backlog.open()
         self._loop.add_reader(self._shared.poll.fileno(), self._heard)
         self._timer = self._loop.call_later(_SCAN, self._scan)
         self._accept_again()
@@ -172,9 +175,10 @@ class Listener:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._next_turn is not None:
-            self._next_turn.cancel()
-            self._next_turn = None
+        for handle in (self._next_turn, self._serving):
+            if handle is not None:
+                handle.cancel()
+        self._next_turn = self._serving = None
         self._callers.close()
         for connection in self.connections:
             connection.abort()
@@ -186,6 +190,8 @@ class Listener:
 
     def _knock(self) -> None:
         """The listening socket is ready, and nobody waits."""
+        if self._rejections.booked != self._callers.turned_away:
+            self._rejections_left()
         self._take_in()
         self._go_on()
 
@@ -193,8 +199,8 @@ class Listener:
         began, taken = thread_time(), 0
         while taken < _ACCEPTS and self._take_one():
             taken += 1
-        if taken > 1:
-            self._caller_cost += ((thread_time() - began) / taken - self._caller_cost) / 16
+        self._rejections.measured(thread_time() - began, taken)
+        self._charge(began)
 
     def _take_one(self) -> bool:
         """Accept one connection; False when there is none, or no room for it."""
@@ -244,40 +250,50 @@ class Listener:
     def _on_failed(self, peername: object) -> None:
         self._callers.gate.failed(site_of(peername), monotonic())
 
+    def _on_booted(self, peername: object) -> None:
+        self._callers.gate.booted(site_of(peername), monotonic())
+
     # --- turns -----------------------------------------------------------------------------------
 
     def _go_on(self, slots: int = 0) -> None:
         """Begin what may be begun; while somebody waits there is another turn, and nobody is taken in but by turns."""
-        pause = 0.0
-        if self._cores is not None and self._cores.left(monotonic()) < 0:
-            pause = self._cores.debt()
-        else:
-            self._begin_some(slots or self._settings.gate_slots)
+        self._begin_some(slots or self._settings.gate_slots)
+        if self._rests():  # not before: who is inside would use up the share of each turn
+            return
         if not len(self._callers.gate):
             self._accept_again()
         else:
             self._pause_accepting()
-            self._next_turn = self._loop.call_later(pause, self._turn) if pause else self._loop.call_soon(self._turn)
+            self._next_turn = self._loop.call_soon(self._turn)
+
+    def _rests(self) -> bool:
+        """Whether the share of the cores is used up; then nothing happens until the next turn, after a while."""
+        if self._cores is None or self._cores.left(monotonic()) >= 0:
+            return False
+        self._pause_accepting()
+        self._loop.remove_reader(self._shared.poll.fileno())
+        self._next_turn = self._loop.call_later(self._cores.debt(), self._turn)
+        return True
 
     def _turn(self) -> None:
         """One turn. However much is under way, one handshake begins: those who are inside cannot shut others out."""
         self._next_turn = None
         full = False
         try:
-            full = self._dispatch() >= _EVENTS
+            if self._cores is not None:  # it may have rested
+                self._loop.add_reader(self._shared.poll.fileno(), self._heard)
+            full = self._dispatch()
             if self._wanted and self._may_take_in():
                 self._take_in()
         finally:  # whatever has failed, there is a next turn
             self._go_on(1 if full else 0)
 
     def _may_take_in(self) -> bool:
-        """Whether there is room, and turning callers away has not used up its share of the CPU time."""
-        if monotonic() < self._shut_until:
-            return False
-        turned_away = self._callers.turned_away
-        self._rejections.spend((turned_away - self._charged) * self._caller_cost)
-        self._charged = turned_away
-        return self._rejections.left(thread_time()) > 0 or len(self._callers.gate) < _ENOUGH
+        """Whether there is room, and turning callers away has not used up its share of the time."""
+        return monotonic() >= self._shut_until and (self._rejections_left() > 0 or len(self._callers.gate) < _ENOUGH)
+
+    def _rejections_left(self) -> float:
+        return self._rejections.left(self._callers.turned_away, contended=len(self._callers.gate) > 0)
 
     def _begin_some(self, slots: int) -> None:
         began, now = self._clock(), monotonic()
@@ -298,44 +314,67 @@ class Listener:
         if self._cores is not None:
             self._cores.spend(thread_time() - began)
 
-    def _dispatch(self) -> int:
-        """Serve what is ready; how many connections that are."""
-        ready = self._shared.poll.poll(0, _EVENTS)
-        self._serve_these(ready)
-        return len(ready)
-
-    def _serve_these(self, ready: list[tuple[int, int]]) -> None:
-        connections, rest, began = self._shared.connections, iter(ready), self._clock()
+    def _dispatch(self) -> bool:
+        """Serve what is ready and, in turn with it, who is behind; whether there is more than could be served."""
+        began, until = thread_time(), monotonic() + _LONGEST
+        ready, behind = self._ready, self._shared.behind
+        full = not ready and self._listen() >= _EVENTS
+        more = len(behind)  # who falls behind now has had his turn
         try:
-            until = monotonic() + _LONGEST
-            for fd, events in rest:
-                connection = connections.get(fd)
-                if connection is None:
-                    self._callers.ready(fd, events)
-                else:
-                    self._serve(connection, events)
-                if monotonic() > until:
+            while ready or more:
+                if ready:
+                    one, events = ready.popleft()
+                    if isinstance(one, Caller):
+                        self._callers.ready(one, events)
+                    else:
+                        self._serve(one, events)
+                if more:
+                    more -= 1
+                    self._serve(behind.popleft(), 0)
+                if (now := monotonic()) > until and (thread_time() - began > _LONGEST or now > until + _AWAY):
                     break
         finally:
             self._charge(began)
-            if left := list(rest):  # it took too long, or one has failed; some of the others are told only once
-                self._loop.call_soon(self._serve_these, left)
+            if ready or behind:
+                self._go_on_serving()
+        return full or bool(ready)
+
+    def _listen(self) -> int:
+        """Ask the kernel what is ready; how many that are. Not before all that it told last are served."""
+        connections, told = self._shared.connections, self._shared.poll.poll(0, _EVENTS)
+        for fd, events in told:
+            one = connections.get(fd) or self._callers.silent(fd)
+            if one is not None:
+                self._ready.append((one, events))
+        return len(told)
+
+    def _go_on_serving(self) -> None:
+        """See to it that what is still to be served gets its turn: the kernel tells some of it only once."""
+        if self._serving is None and (self._ready or self._shared.behind) and not self._shared.poll.closed:
+            self._serving = self._loop.call_soon(self._serve_on)
+
+    def _serve_on(self) -> None:
+        self._serving = None
+        self._heard()
 
     def _heard(self) -> None:
-        """Something is ready; unless a turn serves it anyway. Silent callers may have become waiting ones by it."""
-        if self._next_turn is None:
-            try:
-                self._dispatch()
-            finally:
-                if len(self._callers.gate) and self._next_turn is None:
-                    self._go_on()
-        elif isinstance(self._next_turn, asyncio.TimerHandle):  # new handshakes pause; what is begun goes on
+        """Something is to be served; unless a turn does it anyway. Silent callers may wait in line after it."""
+        if self._next_turn is not None or (self._cores is not None and self._rests()):
+            return
+        try:
             self._dispatch()
+        finally:
+            if len(self._callers.gate) and self._next_turn is None:
+                self._go_on()
 
     def _serve(self, connection: SocketTransport, events: int) -> None:
+        """What has happened to a connection; nothing new: it was behind."""
         healthy = False
         try:
-            connection.ready(events)
+            if events and connection.state is not State.GONE:
+                connection.ready(events)
+            elif not events:
+                connection.catch_up()
             healthy = True
         finally:
             if not healthy:  # a fault of ours: it is logged by the loop, and this connection does not come back
@@ -350,6 +389,7 @@ class Listener:
         for connection in late:
             connection.expire(now)
         self._callers.expire(now)
+        self._rejections_left()  # booked while it is known whether anybody waited
         if len(self) >= self._settings.http_connections:
             self._make_room(now)
         self._accept_again()
@@ -368,21 +408,14 @@ class Listener:
 
     def _note(self, now: float) -> None:
         """Whether it storms, and how long the kernel's own queue may be: what is in it is not looked at in time."""
-        gate, settings, storm = self._callers.gate, self._settings, self._storm
-        delay = max(gate.delay(now), self._callers.kernel_delay)
-        self._callers.kernel_delay = 0.0
+        callers, storm = self._callers, self._storm
         if storm is not None:
-            storm.capacity = gate.capacity
-            if storm.note(delay, now):
-                log.info("storm mode %s: callers wait %.1f s, %.0f handshakes/s", _on(storm.on), delay, gate.capacity)
-        if delay > settings.gate_target:
-            self._short_until = now + settings.gate_calm
-        backlog = settings.server_backlog
-        if now < self._short_until:
-            backlog = min(backlog, max(_SHORTEST, int(gate.capacity * settings.worker_count) or _SHORT))
-        if self._wanted and abs(backlog - self._backlog) > self._backlog // 4:
-            self._backlog = backlog
-            self._sock.listen(backlog)
+            storm.capacity = capacity = callers.gate.capacity
+            if storm.note(delay := callers.delay(now), now):
+                log.info("storm mode %s: callers wait %.1f s, %.0f handshakes/s", _on(storm.on), delay, capacity)
+        if self._wanted:
+            self._backlog.look(callers.longest(now), callers.gate.capacity, now)
+        callers.looked()
 
 
 def _on(on: bool) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import IntEnum
 from select import epoll
 from typing import TYPE_CHECKING
@@ -32,19 +34,25 @@ class State(IntEnum):
     GONE = 4
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a listener is told by its connections."""
+
+    gone: Callable[[], None]
+    behind: Callable[[], None]
+    """Another one has joined those that are behind."""
+    failed: Callable[[object], None]
+    """The peername of a handshake that came to nothing."""
+    booted: Callable[[object], None]
+    """The peername of a known device that has got its configuration."""
+
+
 class Shared:
     """What all connections of a listener use together."""
 
-    __slots__ = ("buffers", "connections", "count", "loop", "on_failed", "on_gone", "poll", "settings", "upper")
+    __slots__ = ("behind", "buffers", "connections", "count", "loop", "poll", "settings", "told", "upper")
 
-    def __init__(
-        self,
-        settings: Settings,
-        count: Count,
-        upper: Upper,
-        on_gone: Callable[[], None],
-        on_failed: Callable[[object], None],
-    ) -> None:
+    def __init__(self, settings: Settings, count: Count, upper: Upper, told: Told) -> None:
         self.settings = settings
         self.count = count
         self.loop = asyncio.get_running_loop()
@@ -52,6 +60,6 @@ class Shared:
         self.buffers = Buffers()
         self.connections: dict[int, SocketTransport] = {}
         self.upper = upper
-        self.on_gone = on_gone
-        self.on_failed = on_failed
-        """Called with the peername of a handshake that came to nothing."""
+        self.told = told
+        self.behind: deque[SocketTransport] = deque()
+        """Connections with more to deliver than one turn allows, each once; the listener serves them in order."""

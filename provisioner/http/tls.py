@@ -58,9 +58,13 @@ class TlsTransport(SocketTransport):
     def resume_reading(self) -> None:
         """Deliver again, first what is already decrypted or waits in OpenSSL."""
         if not self._reading:
-            super().resume_reading()
             if not self._behind:
-                self._shared.loop.call_soon(self._decrypt)
+                self._fall_behind()
+            super().resume_reading()
+
+    def catch_up(self) -> None:
+        """As SocketTransport: one record more."""
+        self._decrypt()
 
     def expire(self, now: float) -> None:
         """As SocketTransport, with the limits of a handshake before it is open."""
@@ -76,10 +80,10 @@ class TlsTransport(SocketTransport):
     def _received(self, size: int) -> None:
         machine = self._machine
         machine.feed_incoming(size)
-        if self.state == State.OPEN:
-            self._decrypt()
-        else:
+        if self.state != State.OPEN:
             self._handshake(machine, size)
+        elif not self._behind:  # else it waits for its turn
+            self._decrypt()
 
     def _handshake(self, machine: Machine, size: int) -> None:
         self._weight += size
@@ -107,16 +111,13 @@ class TlsTransport(SocketTransport):
     def _refuse(self, label: str) -> None:
         """Count it, send the alert OpenSSL may have made, and close."""
         self._shared.count("tls_refused", label)
-        self._shared.on_failed(self._peername)
+        self._shared.told.failed(self._peername)
         self.close()
 
     # --- open ------------------------------------------------------------------------------------
 
     def _decrypt(self) -> None:
-        """Deliver one record, and the next one when all others have had their turn: a peer can send hundreds at once.
-
-        Nothing more is read from the socket meanwhile.
-        """
+        """Deliver one record, the next one when all others have had their turn: a peer can send hundreds at once."""
         machine = self._machine
         if self.state != State.OPEN or not self._reading:
             self._caught_up()
@@ -130,9 +131,15 @@ class TlsTransport(SocketTransport):
         if machine.drained:
             self._caught_up()
         else:
+            self._fall_behind()
+
+    def _fall_behind(self) -> None:
+        """Wait for the next turn among all that are behind; nothing more is read from the socket meanwhile."""
+        if not self._behind:
             self._behind = True
             self._watch()
-            self._shared.loop.call_soon(self._decrypt)
+        self._shared.behind.append(self)
+        self._shared.told.behind()
 
     def _caught_up(self) -> None:
         if self._behind:

@@ -184,6 +184,9 @@ class SocketTransport(asyncio.Transport):
             else:
                 self._receive()
 
+    def catch_up(self) -> None:
+        """It was among those that are behind, and now it is its turn. Only TLS knows of any."""
+
     def expire(self, now: float) -> None:
         """``due`` has passed: close what was too slow, or say when to look again."""
         settings = self._shared.settings
@@ -206,6 +209,10 @@ class SocketTransport(asyncio.Transport):
     def idle(self) -> bool:
         """Between requests: the protocol waits for a head, or has never had a whole one."""
         return self._http is None or self._http.idle
+
+    def booted(self) -> None:
+        """A known device has got its configuration here."""
+        self._shared.told.booted(self._peername)
 
     def retire(self, now: float) -> None:
         """The worker is leaving: close when idle; who has just come gets the time for its first request."""
@@ -370,7 +377,7 @@ class SocketTransport(asyncio.Transport):
     def _broken(self, error: OSError) -> None:
         if self.state == State.OPENING:
             self._shared.count("tls_refused", "reset")
-            self._shared.on_failed(self._peername)
+            self._shared.told.failed(self._peername)
         elif self.state < State.LINGERING:
             self._shared.count("connections", "reset")
         self._lose(error)
@@ -396,4 +403,4 @@ class SocketTransport(asyncio.Transport):
         self._shared.connections.pop(self._fd, None)
         self._sock.close()  # which also takes it out of the epoll set
         self._shared.count("connections", "closed")
-        self._shared.on_gone()
+        self._shared.told.gone()

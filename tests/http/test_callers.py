@@ -140,7 +140,9 @@ async def test_handshakes_go_to_sites_by_their_known_phones(pki: Pki, crowd: Cro
         # The greedy small site comes first, and with as many callers.
         crowd.come(server, hello, "127.0.0.3", 40)
         crowd.come(server, hello, "127.0.0.2", 40)
-        await server.until(lambda: server.counts["gate_begun known"] >= 40)
+        async with asyncio.timeout(8):
+            while server.counts["gate_begun known"] < 40:  # noqa: ASYNC110  # a turn of the loop is what is waited for
+                await asyncio.sleep(0)
         await asyncio.sleep(0)
         begun = server.counts["gate_begun known"]
         answered = _answered(crowd.all)
@@ -255,7 +257,6 @@ async def test_storm_mode_begins_when_callers_wait_and_ends_when_none_does(pki: 
             await asyncio.sleep(0)
             _stand_still(0.06)
         assert storm.on
-        assert server.listener.state.storm
         crowd.leave()
         await server.until(lambda: not storm.on)
         await server.empty()
