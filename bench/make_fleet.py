@@ -44,7 +44,8 @@ def make_fleet(data: Path, count: int, vendor: str, model: str, *, lines: int = 
     connection.execute("BEGIN IMMEDIATE")
     now = time.time()
     connection.executemany(
-        "INSERT INTO account VALUES (?, ?, ?)", ((f"account{n}", f"Account {n}", now) for n in range(ACCOUNTS))
+        "INSERT INTO account (id, name, created) VALUES (?, ?, ?)",
+        ((f"account{n}", f"Account {n}", now) for n in range(ACCOUNTS)),
     )
     connection.executemany(
         "INSERT INTO \"user\" VALUES (?, ?, ?, '')",

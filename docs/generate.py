@@ -5,18 +5,24 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
 from provisioner.cli import cli
 from provisioner.counters import BUCKETS, GAUGES, HELP, SUMS, TIMES
 from provisioner.events import KINDS
+from provisioner.hook_events import OUTWARD
+from provisioner.http.api.application import openapi
+from provisioner.http.api.browse import kind_of
+from provisioner.http.api.problems import CURES, titles
 from provisioner.http.fleet_state import FLEET
 from provisioner.http.storm_page import MINUTES, MOST
 from provisioner.http.storm_watch import STORM
 from provisioner.model import Model
 from provisioner.neutral import SETTINGS
 from provisioner.preview import written
+from provisioner.roles import HOUSE, MATRIX, RIGHT_WORDS, Right, Role
 from provisioner.settings import knobs
 from provisioner.vendor import Manifest
 from provisioner.vendors import drivers
@@ -127,6 +133,21 @@ def _model_row(model: Model, reasons: dict[tuple[str, str], int]) -> tuple[str, 
     )
 
 
+def rights_page() -> Iterator[str]:
+    """Every right, and how far each role carries it."""
+    yield "# Rights and roles\n"
+    yield "What one may do, and how far each role carries it: `all` of the account that it is held in, only one's"
+    yield "`own site`, only one's `own` line, phone, orders or deeds, or only while somebody `grant`s it for a time."
+    yield "Where nothing stands it is not carried; [why](../rights.md). Owners have every right; those over the whole"
+    house = ", ".join(f"`{one.value}`" for one in sorted(HOUSE))
+    yield f"installation ({house}) need a role in all accounts.\n"
+    roles = [role for role in Role if role is not Role.OWNER]
+    rows = (
+        (f"`{right.value}`", RIGHT_WORDS[right], *(MATRIX[role].get(right, "") for role in roles)) for right in Right
+    )
+    yield from table(("right", "what one may do", *(role.value for role in roles)), rows)
+
+
 def files_page() -> Iterator[str]:
     """What devices ask for, by dialect."""
     yield "# File names\n"
@@ -157,6 +178,19 @@ def events_page() -> Iterator[str]:
     yield "`untold_before` counts storms that followed another too soon to be told. A server that is stopped in a storm"
     yield "may tell no end.\n"
     yield from table(("kind", "says"), ((f"`{kind}`", says) for kind, says in KINDS.items()))
+    yield from _told_outside()
+
+
+def _told_outside() -> Iterator[str]:
+    """The same for webhooks: type by type, and the kinds behind it."""
+    yield "\n## Told to other systems\n"
+    yield "What `provisioner hook add --event TYPE` takes: a type, a family (`device.*`) or `*`. A type never changes"
+    yield "its meaning. `data` in the message holds what the event carries. `ping` is a test, sent to who is tested.\n"
+    kinds: dict[str, list[str]] = {}
+    for kind, outside in OUTWARD.items():
+        kinds.setdefault(outside, []).append(kind)
+    rows = ((f"`{one}`", ", ".join(f"`{kind}`" for kind in kinds[one]), KINDS[kinds[one][0]]) for one in sorted(kinds))
+    yield from table(("type", "of kind", "says"), rows)
 
 
 def metrics_page() -> Iterator[str]:
@@ -197,11 +231,61 @@ _QUESTIONS = (
 )  # fmt: skip
 
 
+def api_page() -> Iterator[str]:
+    """Every route of the API, from the document that the server itself answers with."""
+    document = openapi()
+    yield "# The API\n"
+    yield "What a running server answers at `/api/v1/openapi.json` (OpenAPI 3.1), and shows at `/api/v1/docs`.\n"
+    yield document["info"]["description"] + "\n"
+    yield "## Problems\n"
+    rows = ((f"`{kind}`", str(status), title, CURES[kind]) for kind, (title, status) in sorted(titles().items()))
+    yield from table(("type", "status", "what", "what to do"), rows)
+    for noun in document["tags"]:
+        yield f"\n## {noun['name']}\n\n{noun['description']}\n"
+        found = [
+            (method, path, one)
+            for path, methods in document["paths"].items()
+            for method, one in methods.items()
+            if noun["name"] in one["tags"]
+        ]
+        yield from table(("call", "right", "what it does", "takes"), (_api_row(*one) for one in found))
+    yield "\n## Documents\n"
+    for name, schema in document["components"]["schemas"].items():
+        if not name.endswith("Sparse") and not name.startswith("Paged_"):
+            yield from _api_schema(name, schema)
+
+
+def _api_row(method: str, path: str, one: dict[str, Any]) -> tuple[str, ...]:
+    asked = [f"`{it['name']}`" for it in one["parameters"] if it["in"] == "query" and it["name"] != "fields"]
+    body = one.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
+    takes = [f"`{body['$ref'].rpartition('/')[2]}`"] if body else []
+    says = ". ".join(text for text in (one["summary"], one.get("description", "").rstrip(".")) if text)
+    return f"`{method.upper()} {path}`", f"`{one['x-right']}`", says, ", ".join([*takes, *asked])
+
+
+def _api_schema(name: str, schema: dict[str, Any]) -> Iterator[str]:
+    if "properties" not in schema:
+        if "enum" in schema:
+            words = ", ".join(f"`{one}`" for one in schema["enum"])
+            yield f"### {name}\n\n{words}\n"
+        return
+    yield f"### {name}\n\n{' '.join(schema.get('description', '').split())}\n"
+    needed = set(schema.get("required", ()))
+    rows = (
+        (f"`{field}`", kind_of(one), "yes" if field in needed else "", one.get("description", ""))
+        for field, one in schema["properties"].items()
+    )
+    yield from table(("field", "type", "always", "what"), rows)
+    yield ""
+
+
 PAGES = {
+    "api.md": api_page,
     "events.md": events_page,
     "settings.md": settings_page,
     "command-line.md": command_page,
     "models.md": models_page,
+    "rights.md": rights_page,
     "file-names.md": files_page,
     "metrics.md": metrics_page,
 }

@@ -188,7 +188,7 @@ class Activation:
 
     async def _accepted(self, entry: Entry) -> Redemption | Cause:
         """A fresh code wipes the device's slate; one keyed in again does not, or it would pay for guesses."""
-        found = await accept(entry, self._store.box)
+        found = await accept(entry, self._store.box, self._drivers)
         if isinstance(found, Redemption):
             limits, attempt = self._limits, entry.attempt
             mine = budgets(limits, attempt.mac, attempt.source, "", proven=attempt.authenticated)

@@ -21,18 +21,15 @@ from time import monotonic
 from typing import Final
 
 from OpenSSL import SSL
-from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from provisioner.activation_offer import Offers
 from provisioner.activation_secret import PURPOSE
 from provisioner.activation_sweep import sweep
 from provisioner.admission import Admission
 from provisioner.background import contained, every
-from provisioner.capacity import Cores
 from provisioner.children import REFUSED, Lifeline
 from provisioner.contradictions import files_wanted, fitted, require_consistent
-from provisioner.counters import Counters, bury, totals
+from provisioner.counters import Counters, bury
 from provisioner.delivery import Delivery
 from provisioner.digest import Digest
 from provisioner.errors import ProvisionerError, StoreFailed, Unusable
@@ -47,12 +44,10 @@ from provisioner.http.tls import make_context
 from provisioner.identity import Identifier
 from provisioner.metered import Metered
 from provisioner.model import Count, ListenerKind, Model, Observe
+from provisioner.outside import require_outside
 from provisioner.ports import bind, shown, with_ivr_port
 from provisioner.run_directory import RunDirectory
 from provisioner.settings import Settings
-from provisioner.store import engine as engines
-from provisioner.store import schema
-from provisioner.store.census import Group, take_census
 from provisioner.store.database import Store, key_path
 from provisioner.store.migrations import require_current
 from provisioner.store.records import Recorder
@@ -117,6 +112,7 @@ def run(settings: Settings) -> int:
             worker_main=worker_main,
             admin_main=partial(admin_main, settings),
             ivr_main=partial(ivr_main, settings),
+            outbox_main=partial(outbox_main, settings) if settings.mail_host or settings.webhook_on else None,
             watched=partial(_watched, settings),
             buried=partial(bury, run_directory.metrics),
             withdrawn=lambda before, after: withdrawn(before.trust, after.trust),
@@ -132,7 +128,7 @@ def prepare(settings: Settings) -> Equipment:
     except StoreFailed as error:
         raise Unusable(f"{error.cause}; is store.url right, and the database up?") from error
     _require_prompts(settings)
-    _require_manager(settings)
+    require_outside(settings)
     digest = _digest(settings)
     trust = load_trust(settings.data)
     certificates = certificate_files(settings)
@@ -147,24 +143,18 @@ def prepare(settings: Settings) -> Equipment:
 
 
 def _require_prompts(settings: Settings) -> None:
-    """Where calls are answered there is something to say."""
-    if max(settings.ivr_port, settings.ivr_tls_port) >= 0:
+    """Where calls are answered there is something to say, and to whom."""
+    if max(settings.ivr_port, settings.ivr_tls_port, settings.agi_port, settings.hooks_port) >= 0:
         from ivr.prompts import IDS, PromptError, Prompts  # device workers load no IVR code
+        from provisioner.ivr_adapters import require_adapters
 
+        require_adapters(settings)
         try:
             said = Prompts(Path(settings.ivr_prompts) if settings.ivr_prompts else None, settings.ivr_language)
             for one in IDS:
                 said.load(one)
         except PromptError as error:
             raise Unusable(str(error)) from error
-
-
-def _require_manager(settings: Settings) -> None:
-    """Where phones are told through the PBX, its secret can be read and endpoints are named by what is known."""
-    if settings.resync_ami_host:
-        from provisioner.resync_pbx import ami_of  # device workers tell no phones
-
-        ami_of(settings)
 
 
 def _digest(settings: Settings) -> Digest:
@@ -378,57 +368,10 @@ async def _all_gone(listeners: Sequence[Listener]) -> None:
 
 def admin_main(settings: Settings, sock: socket.socket, line: Lifeline) -> int:
     """The admin process's life; its exit code."""
-    return _told(lambda: serve_admin(settings, sock, line))
+    from provisioner.admin_app import serve_admin  # device workers load no administrator's code
 
-
-async def serve_admin(settings: Settings, sock: socket.socket, line: Lifeline) -> None:
-    """Health, metrics and the storm view until told to leave."""
-    from provisioner.http.admin import AdminEdge, Health  # device workers load no admin code
-    from provisioner.http.fleet_state import FleetState
-    from provisioner.http.storm_events import StormEvents
-    from provisioner.http.storm_watch import StormWatch
-    from provisioner.store.storms import StormJournal
-
-    url = engines.parse_url(settings.database_url)
-    metrics = RunDirectory(settings.data).metrics
-    async with AsyncExitStack() as stack:
-        engine = engines.make_engine(url)
-        stack.push_async_callback(engine.dispose)
-        fleet = FleetState(partial(_census, engine))
-        events = StormEvents(StormJournal(engine, socket.gethostname()))
-        stack.push_async_callback(contained, "storm events", events.deliver, _uncounted)
-        watch = StormWatch(partial(totals, metrics), fleet, Cores.of(settings), events)
-        every(stack, 1.0, "storm view", watch.look, _uncounted)
-        every(stack, 1.0, "census", watch.count_fleet, _uncounted)
-        every(stack, 1.0, "storm events", events.deliver, _uncounted)
-        edge = AdminEdge(Health(certificate_files(settings), partial(_ping, engine)), metrics, fleet, watch)
-        server = QuietServer(edge.handle, _uncounted, **http_limits(settings))
-        _started(stack, Listener(ListenerKind.ADMIN, sock, None, server, settings, _uncounted), server)
-        tenure = await stack.enter_async_context(Tenure(line, _unmeasured, edge.health.told))
-        await tenure.until_told_to_leave()
-
-
-async def _census(engine: AsyncEngine, since: float) -> Sequence[Group]:
-    async with engines.reading(engine) as connection:
-        return await take_census(connection, since)
-
-
-async def _ping(engine: AsyncEngine) -> str:
-    try:
-        async with engines.reading(engine) as connection:
-            await connection.execute(select(schema.revision.c.value))
-    except StoreFailed as error:
-        return error.cause
-    return ""
-
-
-def _uncounted(metric: str, label: str) -> None:
-    """The admin process writes no metrics: what it counts would be about whoever reads them."""
-    del metric, label
-
-
-def _unmeasured(lag: float) -> None:
-    del lag
+    known = {driver.manifest.name: driver for driver in drivers(settings.data / "templates")}
+    return _told(lambda: serve_admin(settings, known, sock, line))
 
 
 # --- the IVR's process ------------------------------------------------------------------------------
@@ -440,3 +383,11 @@ def ivr_main(settings: Settings, sockets: Sockets, line: Lifeline) -> int:
 
     known = {driver.manifest.name: driver for driver in drivers(settings.data / "templates")}
     return _told(lambda: serve_ivr(settings, known, sockets, line))
+
+
+def outbox_main(settings: Settings, line: Lifeline) -> int:
+    """The life of the process that sends mails; its exit code."""
+    from provisioner.outbox_app import serve_outbox  # device workers send no mail
+
+    known = {driver.manifest.name: driver for driver in drivers(settings.data / "templates")}
+    return _told(lambda: serve_outbox(settings, known, line))

@@ -33,6 +33,7 @@ class Role(StrEnum):
     WORKER = "worker"
     ADMIN = "admin"
     IVR = "ivr"
+    OUTBOX = "outbox"
 
 
 class Word:

@@ -11,10 +11,19 @@ from typing import Any, Final
 import click
 
 from provisioner import __version__
+from provisioner.cli_admin import admin
+from provisioner.cli_assign import ASSIGNING
+from provisioner.cli_audit import audit
 from provisioner.cli_certs import certs
 from provisioner.cli_codes import code
 from provisioner.cli_devices import device, token
+from provisioner.cli_hooks import hook
+from provisioner.cli_import import import_
+from provisioner.cli_keys import apikey
 from provisioner.cli_layers import diff, layer, render
+from provisioner.cli_licenses import license, policy
+from provisioner.cli_numbers import number
+from provisioner.cli_outbox import outbox
 from provisioner.cli_people import account, extension, site, user
 from provisioner.cli_records import db, events, firmware
 from provisioner.cli_resync import resync
@@ -26,9 +35,10 @@ from provisioner.cli_storm import storm
 SCRIPT_READS: Final = "provisioner.script_reads"
 SECTIONS = {
     "Server": (init, serve, doctor, db, certs, firmware),
-    "Inventory": (account, site, user, extension, device, token, code),
+    "Inventory": (account, site, user, extension, policy, license, number, device, token, code, import_),
     "Configuration": (layer, render, diff, resync),
-    "What happened": (events,),
+    "Administration": (admin, apikey),
+    "What happened": (events, audit, outbox, hook),
     "Overload": (storm,),
     "Trying it out": (demo, simulate),
 }
@@ -74,6 +84,8 @@ def cli() -> None:
     """
 
 
+for _word in ASSIGNING:
+    device.add_command(_word)
 for _commands in SECTIONS.values():
     for _command in _commands:
         cli.add_command(_command)

@@ -116,10 +116,11 @@ async def device_restore(fleet: Fleet, mac: Mac) -> object:
 @click.argument("line", type=click.IntRange(1, 999))
 @click.option("--extension", required=True, metavar="EXTENSION", help="Number or id of the extension.")
 @click.option("--label", default="", metavar="TEXT", help="What stands beside the key, where it is not the number.")
+@click.option("--replace", is_flag=True, help="Take it away from the phone that has had it longest.")
 @with_fleet
-async def device_bind(fleet: Fleet, mac: Mac, line: int, extension: str, label: str) -> object:
+async def device_bind(fleet: Fleet, mac: Mac, line: int, extension: str, label: str, replace: bool) -> object:
     """Bind an extension to the device's line key or port LINE."""
-    return await fleet.bind(mac, line, extension=extension, label=label)
+    return await fleet.bind(mac, line, extension=extension, label=label, replace=replace)
 
 
 @device.command("unbind")
@@ -194,8 +195,9 @@ async def device_fetches(fleet: Fleet, mac: Mac) -> object:
 @THE_MAC
 @with_fleet
 async def device_uploads(fleet: Fleet, mac: Mac) -> object:
-    """The files it has sent."""
-    return await fleet.uploads(mac)
+    """The files it has sent, and for whom; those of former users are kept for them and not served."""
+    columns = ("name", "kind", "size", "at", "owner", "served")
+    return Shown(await fleet.uploads(mac), columns=columns)
 
 
 @device.command("seen")

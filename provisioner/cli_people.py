@@ -9,6 +9,7 @@ import click
 from provisioner.cli_output import Shown
 from provisioner.cli_session import Nouns, place_names, with_fleet
 from provisioner.fleet import Fleet
+from provisioner.fleet_numbers import HOLD
 
 ACCOUNT = click.option("--account", required=True, metavar="ACCOUNT", help="Name or id of the account.")
 IN_ACCOUNT = click.option("--account", default="", metavar="ACCOUNT", help="Where several accounts have that number.")
@@ -22,10 +23,11 @@ def account() -> None:
 
 @account.command("add")
 @click.argument("name")
+@click.option("--partner", default="", metavar="ACCOUNT", help="The partner whose customer it is.")
 @with_fleet
-async def account_add(fleet: Fleet, name: str) -> object:
+async def account_add(fleet: Fleet, name: str, partner: str) -> object:
     """Add an account called NAME."""
-    return await fleet.add_account(name)
+    return await (fleet.add_customer(name, parent=partner) if partner else fleet.add_account(name))
 
 
 @account.command("list")
@@ -33,6 +35,23 @@ async def account_add(fleet: Fleet, name: str) -> object:
 async def account_list(fleet: Fleet) -> object:
     """All accounts."""
     return await fleet.accounts()
+
+
+@account.command("set-partner")
+@click.argument("account")
+@click.argument("partner", default="")
+@with_fleet
+async def account_set_partner(fleet: Fleet, account: str, partner: str) -> object:
+    """Make ACCOUNT a customer of PARTNER, or nobody's: those with the partner role there then act on it."""
+    return await fleet.set_parent(account, parent=partner)
+
+
+@account.command("customers")
+@click.argument("account")
+@with_fleet
+async def account_customers(fleet: Fleet, account: str) -> object:
+    """The accounts below ACCOUNT, however deep."""
+    return await fleet.customers(account)
 
 
 @account.command("rename")
@@ -108,6 +127,15 @@ async def user_list(fleet: Fleet, account: str) -> object:
     return Shown(await fleet.users(account), names=await place_names(fleet))
 
 
+@user.command("set-email")
+@click.argument("user")
+@click.argument("address")
+@with_fleet
+async def user_set_email(fleet: Fleet, user: str, address: str) -> object:
+    """Write to USER at ADDRESS from now on; "" takes the address away."""
+    return await fleet.set_email(user, email=address)
+
+
 @user.command("remove")
 @click.argument("user")
 @with_fleet
@@ -148,6 +176,58 @@ async def extension_list(fleet: Fleet, account: str) -> object:
     """The extensions, without their secrets."""
     users = {one.id: one.name for one in await fleet.users(account)}
     return Shown(await fleet.extensions(account), names={**users, **await place_names(fleet)})
+
+
+@extension.command("suggest")
+@ACCOUNT
+@click.option("--site", default="", metavar="SITE", help="Look in the range of this site, where it has one.")
+@click.option(
+    "--hold", type=float, default=HOLD, metavar="SECONDS", help="How long it is kept for you.  [default: 600]"
+)
+@with_fleet
+async def extension_suggest(fleet: Fleet, account: str, site: str, hold: float) -> object:
+    """Print the lowest free number of the range and keep it for you until you add it."""
+    found = await fleet.suggest_extension(account=account, site=site, seconds=hold)
+    return Shown(found, found.number)
+
+
+@extension.command("release")
+@click.argument("number")
+@ACCOUNT
+@with_fleet
+async def extension_release(fleet: Fleet, number: str, account: str) -> object:
+    """Keep the suggested NUMBER no longer."""
+    await fleet.release_extension(number, account=account)
+    return Shown({"released": number}, f"{number} is free")
+
+
+@extension.command("held")
+@OF_ACCOUNT
+@with_fleet
+async def extension_held(fleet: Fleet, account: str) -> object:
+    """Numbers that are kept for somebody."""
+    return Shown(await fleet.extension_holds(account), names=await place_names(fleet))
+
+
+@extension.command("range")
+@click.argument("span", metavar="LOW-HIGH")
+@ACCOUNT
+@click.option("--site", default="", metavar="SITE", help="For this site; it goes before the account's.")
+@with_fleet
+async def extension_range(fleet: Fleet, span: str, account: str, site: str) -> object:
+    """Suggest extensions from LOW-HIGH, such as 1000-1999; `none` suggests none any more."""
+    if span == "none":
+        await fleet.clear_range(account=account, site=site)
+        return Shown({"cleared": site or account}, f"no range for {site or account} any more")
+    return await fleet.set_range(span, account=account, site=site)
+
+
+@extension.command("ranges")
+@OF_ACCOUNT
+@with_fleet
+async def extension_ranges(fleet: Fleet, account: str) -> object:
+    """Where extensions are suggested from."""
+    return Shown(await fleet.ranges(account), names=await place_names(fleet))
 
 
 @extension.command("set-secret")

@@ -15,6 +15,7 @@ from typing import Final
 
 from provisioner.activation_offer import networks_of
 from provisioner.admission import answers_of
+from provisioner.contradictions_pbx import adapters
 from provisioner.errors import Unusable
 from provisioner.model import Model
 from provisioner.neutral import parse_host
@@ -162,6 +163,8 @@ def _ports(settings: Settings) -> Iterator[str]:
         ("admin.port", settings.admin_host, settings.admin_port),
         ("ivr.port", settings.ivr_host or settings.server_host, settings.ivr_port),
         ("ivr.tls_port", settings.ivr_host or settings.server_host, settings.ivr_tls_port),
+        ("agi.port", settings.agi_host or settings.ivr_host or settings.server_host, settings.agi_port),
+        ("hooks.port", settings.hooks_host or settings.ivr_host or settings.server_host, settings.hooks_port),
     )
     for (one, host, port), (other, other_host, other_port) in combinations(rows, 2):
         if port > 0 and port == other_port and host == other_host:
@@ -284,5 +287,5 @@ def _codes(settings: Settings) -> Iterator[str]:
 _RULES: Final[tuple[Callable[[Settings], Iterator[str]], ...]] = (
     _workers, _ports, _queue, _deadline, _hold, _names, _retries, _bursts, _uploads, _answers, _codes,
     _activation,
-    _voice,
+    _voice, adapters,
 )  # fmt: skip

@@ -73,6 +73,9 @@ HELP: Final[Mapping[str, Told]] = {
     "ivr_calls": Told("Calls to the activation prompts that are over, by how they ended", ("outcome",)),
     "ivr_registered": Told("Registrations of phones that wait for activation: made or renewed, and ended", ("how",)),
     "ivr_dropped": Told("SIP messages and connections that got no further, by reason"),
+    "agi_connections": Told("Connections of Asterisks, by what became of them", ("outcome",)),
+    "hook_answers": Told("Answers to other telephone systems, by HTTP status and system", ("status", "system")),
+    "outbox": Told("Messages that leave this server, by kind and what came of an attempt", ("kind", "outcome")),
     "background": Told("Background tasks that failed once and went on, by task"),
 }
 """Counters that people look at first; any other is described by its own name."""
@@ -88,7 +91,9 @@ GAUGES: Final[Mapping[str, GaugeTold]] = {
     "loop_lag_seconds": GaugeTold("Delay of the slowest worker's event loop at its last beat", "livemax"),
     "storm_mode": GaugeTold("1 while any worker is in storm mode", "livemax"),
     "storm_seconds": GaugeTold("How long storm mode has lasted, 0 while calm", "livemax"),
-    "storm_back": GaugeTold("Devices back since storm mode began; counted in each worker that has met it", "livesum"),
+    "storm_back": GaugeTold(
+        "Devices served a boot since storm mode began, about: each worker counts for itself", "livesum"
+    ),
     "gate_waiting": GaugeTold("Connections accepted and waiting for their handshake", "livesum", ("listener",)),
     "gate_delay_now_seconds": GaugeTold("Queue delay of the slowest worker at its last beat", "livemax", ("listener",)),
     "gate_capacity": GaugeTold(
@@ -100,6 +105,8 @@ GAUGES: Final[Mapping[str, GaugeTold]] = {
     "ivr_calls_now": GaugeTold("Calls to the activation prompts under way", "livesum"),
     "ivr_registrations": GaugeTold("Phones registered to wait for activation", "livesum"),
     "ivr_connections": GaugeTold("TCP and TLS connections of phones to the activation prompts", "livesum"),
+    "outbox_waiting": GaugeTold("Messages that wait to leave this server", "livesum"),
+    "outbox_dead": GaugeTold("Messages that were given up and not dropped", "livesum"),
     "busy_timestamp_seconds": GaugeTold("Unix time of the last half second that busy_boots holds; 0 before", "max"),
 }
 

@@ -244,6 +244,131 @@ class IvrUnsupportedModel(Conflict):
     kind = "ivr_unsupported_model"
 
 
+class MailOff(Conflict):
+    """No mail server is set, so nobody can be written to."""
+
+    kind = "mail_off"
+
+
+class NoAddress(Conflict):
+    """The user has no mail address, or one that no mail server takes."""
+
+    kind = "no_address"
+
+
+class NotSignedIn(ProvisionerError):
+    """Nobody has proven who asks: no session, no key, or one that is over."""
+
+    status = 401
+    kind = "not_signed_in"
+
+
+class LoginRefused(NotSignedIn):
+    """Login, password or code are not right; which of them is told to nobody."""
+
+    kind = "login_refused"
+
+
+class Throttled(ProvisionerError):
+    """Too many attempts of one account or from one place; ``retry_after`` in s."""
+
+    status = 429
+    kind = "throttled"
+
+    def __init__(self, cause: str, *, retry_after: int) -> None:
+        super().__init__(cause)
+        self.retry_after = retry_after
+
+
+class Forbidden(ProvisionerError):
+    """Who asks is known and lacks the ``right`` to do this."""
+
+    status = 403
+    kind = "forbidden"
+
+    def __init__(self, cause: str, *, right: str = "") -> None:
+        super().__init__(cause)
+        self.right = right
+
+
+class Malformed(ProvisionerError):
+    """A request that is not what it says it is: JSON that is none, a field twice, a number that is no number."""
+
+    status = 400
+    kind = "malformed"
+
+
+class WrongMedia(ProvisionerError):
+    """A body of another kind than this call takes."""
+
+    status = 415
+    kind = "wrong_media"
+
+
+class BodyTooLarge(ProvisionerError):
+    """A body over the limit of the administration's calls."""
+
+    status = 413
+    kind = "body_too_large"
+
+
+class Stale(ProvisionerError):
+    """What is to be changed is not as the caller has seen it: somebody was there meanwhile."""
+
+    status = 412
+    kind = "stale"
+
+
+class Unconditional(ProvisionerError):
+    """A change of what is there already must say which version of it is meant."""
+
+    status = 428
+    kind = "unconditional"
+
+
+class KeyReused(ProvisionerError):
+    """An idempotency key that came with another request before."""
+
+    status = 422
+    kind = "key_reused"
+
+
+class Crowded(ProvisionerError):
+    """More at once than this server gives to one caller or to all of them."""
+
+    status = 503
+    kind = "crowded"
+
+
+# --- what leaves this server and does not arrive ----------------------------------------------
+
+
+class NotNow(ProvisionerError):
+    """The other side is not there, or asks to come again; ``everybody``: no other message would fare better now.
+
+    ``after``: s for which it asks not to be asked.
+    """
+
+    kind = "not_now"
+
+    def __init__(self, cause: str, *, everybody: bool = False, after: float = 0.0) -> None:
+        super().__init__(cause)
+        self.everybody = everybody
+        self.after = after
+
+
+class Undeliverable(ProvisionerError):
+    """The other side has said no for good, or this message cannot be made."""
+
+    kind = "undeliverable"
+
+
+class NotWanted(ProvisionerError):
+    """What the message would tell is not so any more."""
+
+    kind = "not_wanted"
+
+
 # --- what keeps the server from starting ------------------------------------------------------
 
 

@@ -9,17 +9,22 @@ from __future__ import annotations
 from provisioner.errors import NotFound
 from provisioner.fleet_desk import device_of
 from provisioner.fleet_devices import Access, Lines
+from provisioner.fleet_licenses import Licenses
+from provisioner.fleet_numbers import Numbers, Ranges
+from provisioner.fleet_partners import Partners
 from provisioner.fleet_people import Accounts, People
+from provisioner.fleet_policies import Policies
 from provisioner.fleet_progress import Arrivals
 from provisioner.fleet_shaping import Shaping
 from provisioner.model import Mac
+from provisioner.rights import Right
 from provisioner.store import journal, uploads
 from provisioner.store.census import Group, take_census
 from provisioner.store.rotation import Rotated, Rotation
-from provisioner.store.rows import Fetch, Seen, StoredEvent, Upload
+from provisioner.store.rows import Fetch, HeldUpload, Seen, StoredEvent
 
 
-class Fleet(Accounts, People, Lines, Access, Shaping, Arrivals):
+class Fleet(Accounts, Partners, People, Policies, Licenses, Numbers, Ranges, Lines, Access, Shaping, Arrivals):
     """All of them; each group stands in its own module."""
 
     async def events(
@@ -48,14 +53,15 @@ class Fleet(Accounts, People, Lines, Access, Shaping, Arrivals):
         async with self._store.reading() as connection:
             return await journal.list_seen(connection)
 
-    async def uploads(self, mac: Mac) -> list[Upload]:
-        """What the device has sent."""
+    async def uploads(self, mac: Mac) -> list[HeldUpload]:
+        """What the device has sent, for its owner of today and for earlier ones."""
         async with self._store.reading() as connection:
             await device_of(connection, mac)
             return await uploads.list_uploads(connection, mac)
 
     async def rotate_key(self, *, revoke_tokens: bool = False) -> Rotated:
         """Seal everything with a new master key; token URLs opened under the old one are closed, or keep it."""
+        self._require_all(Right.SERVER_WRITE)
         return await Rotation(self._store, self._actor).run(revoke_tokens=revoke_tokens)
 
     async def census(self, since: float) -> list[Group]:

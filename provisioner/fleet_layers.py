@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -20,6 +21,8 @@ HIDDEN: Final = Secret("********")
 """What is shown in place of a secret setting."""
 _LINE: Final = re.compile(r"line\.([0-9]+)\.(.+)")
 _LONGEST_RAW: Final = 4096
+_LONGEST_TOLD: Final = 2000
+"""Characters of values in an audit event."""
 
 
 def check_model_fits(model: Model, values: Mapping[str, object]) -> None:
@@ -70,7 +73,7 @@ class Layers(Desk):
             old = await self._read(change.connection, scope, key)
             layer = ConfigLayer(scope, key, {**old.values, **parsed}, {**old.raw, **checked})
             await layer_rows.write_layer(change.connection, self._store.box, layer)
-            _note(change, layer, "layer_set", [*parsed, *checked])
+            _note(change, old, layer, "layer_set", [*parsed, *checked])
         return _masked(layer)
 
     async def unset_layer(self, scope: Scope, key: str, names: Iterable[str]) -> ConfigLayer:
@@ -84,7 +87,7 @@ class Layers(Desk):
             values = {name: value for name, value in old.values.items() if name not in names}
             layer = ConfigLayer(scope, key, values, {name: one for name, one in old.raw.items() if name not in names})
             await layer_rows.write_layer(change.connection, self._store.box, layer)
-            _note(change, layer, "layer_unset", names)
+            _note(change, old, layer, "layer_unset", names)
         return _masked(layer)
 
     async def layer(self, scope: Scope, key: str) -> ConfigLayer:
@@ -166,11 +169,18 @@ class Layers(Desk):
             yield name if owner else given, value
 
 
-def _note(change: Change, layer: ConfigLayer, kind: str, names: Iterable[str]) -> None:
-    """Names only: a value may be a secret."""
+def _note(change: Change, old: ConfigLayer, layer: ConfigLayer, kind: str, names: Sequence[str]) -> None:
+    """What it said before and says now; of a secret, and of a raw parameter, which may be one, only that it is set."""
     change.touch(layer.scope, layer.key)
     mac = layer.key if layer.scope is Scope.DEVICE else ""
-    change.audit(kind, mac=mac, scope=layer.scope.value, key=layer.key, names=", ".join(names))
+    told = {"names": ", ".join(names), "before": _shown(old, names), "after": _shown(layer, names)}
+    change.audit(kind, mac=mac, scope=layer.scope.value, key=layer.key, **told)
+
+
+def _shown(layer: ConfigLayer, names: Sequence[str]) -> str:
+    values = {**_masked(layer).values, **dict.fromkeys(layer.raw, HIDDEN)}
+    told = {name: values[name] for name in names if name in values}
+    return json.dumps(told, default=str, sort_keys=True)[:_LONGEST_TOLD]
 
 
 def _title(scope: Scope, key: str) -> str:

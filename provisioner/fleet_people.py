@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
+from dataclasses import replace
 from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from provisioner.errors import Conflict, Invalid
-from provisioner.fleet_desk import Desk, account_of, counted, extension_of, matching, only, site_of, text_of, user_of
+from provisioner.fleet_desk import Desk, account_of, counted, extension_in, matching, only, site_of, text_of, user_of
+from provisioner.fleet_licenses import free_licenses_of
+from provisioner.fleet_numbers import claim_extension, free_numbers_of
+from provisioner.mail_address import parse_address
 from provisioner.model import ConfigLayer, Scope
 from provisioner.neutral import TIME_ZONE, parse_value
-from provisioner.store import devices, layer_rows, people, schema
+from provisioner.preconditions import phones_of
+from provisioner.store import devices, layer_rows, people, schema, uploads
+from provisioner.store.database import Change
 from provisioner.store.rows import Account, Extension, Site, User
 
 _NUMBER: Final = re.compile(r"[A-Za-z0-9*#+._-]{1,40}")
 _AUTH_USER: Final = re.compile(r"[A-Za-z0-9*#+._@~!$&=%-]{1,64}")
 _SECRET: Final = re.compile(r"[!-~]{6,64}")
-_EMAIL: Final = re.compile(r"[^@\s]{1,64}@[^@\s]{1,190}")
 _LETTERS: Final = "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz23456789"
 _GENERATED: Final = 20
 """Characters of 57: 116 bits, and nobody mistakes an O for a 0 when it is typed into a phone."""
@@ -127,13 +133,8 @@ class People(Desk):
         """A person or a place such as a lobby."""
         async with self._change() as change:
             name = text_of("name", name)
-            email = text_of("email", email, 254, empty=True)
-            if email:
-                matching("email", email, _EMAIL, "an e-mail address")
             owner = await account_of(change.connection, account)
-            if email and await people.find_users(change.connection, email, owner.id):
-                raise Conflict(f"account {owner.name!r} has a user with the address {email} already")
-            user = User(people.new_id(), owner.id, name, email)
+            user = User(people.new_id(), owner.id, name, await _free_address(change, email, owner.id))
             await people.insert_user(change.connection, user)
             change.audit("user_added", user=user.id, account=owner.id, name=name)
         return user
@@ -144,15 +145,27 @@ class People(Desk):
             owner = (await account_of(connection, account)).id if account else ""
             return await people.list_users(connection, owner)
 
+    async def set_email(self, user: str, *, email: str) -> User:
+        """Another mail address; empty: none. Mails that wait to be sent go to the new one."""
+        async with self._change() as change:
+            found = await user_of(change.connection, user)
+            email = await _free_address(change, email, found.account, found.id)
+            await people.write_email(change.connection, found.id, email)
+            change.audit("email_set", user=found.id, account=found.account, address="yes" if email else "none")
+        return replace(found, email=email)
+
     async def remove_user(self, user: str) -> None:
-        """Remove a user who holds no extension."""
+        """Remove a user who holds no extension, with what their phones have sent."""
         async with self._change() as change:
             found = await user_of(change.connection, user)
             if held := await people.list_extensions(change.connection, user=found.id):
                 numbers = ", ".join(one.number for one in held)
                 raise Conflict(f"user {found.name!r} holds extension {numbers}: remove it first")
+            await free_licenses_of(change, found)
+            gone = await uploads.forget_owner(change.connection, found.id)
             await people.delete_row(change.connection, schema.user, found.id)
             change.audit("user_removed", user=found.id, account=found.account, name=found.name)
+        await asyncio.to_thread(uploads.remove_files, self._store.uploads, gone)
 
     async def add_extension(
         self, number: str, *, account: str, user: str, display_name: str = "", auth_user: str = "", secret: str = ""
@@ -166,6 +179,7 @@ class People(Desk):
             holder = await user_of_account(change.connection, user, owner)
             if await people.find_extensions(change.connection, number, owner.id):
                 raise Conflict(f"account {owner.name!r} has an extension {number} already")
+            await claim_extension(change, owner, number)
             one = Extension(people.new_id(), owner.id, number, holder.id, display_name, auth_user or number)
             await people.insert_extension(change.connection, one, self._sealed(one.id, _secret(secret)))
             change.audit("extension_added", extension=one.id, account=owner.id, number=number, user=holder.id)
@@ -183,16 +197,16 @@ class People(Desk):
     async def set_secret(self, extension: str, *, secret: str = "", account: str = "") -> None:
         """Another SIP secret; an empty one is generated."""
         async with self._change() as change:
-            found = await extension_of(change.connection, extension, account)
+            found = await extension_in(change.connection, extension, account)
             await people.write_secret(change.connection, found.id, self._sealed(found.id, _secret(secret)))
-            if (bound := await devices.binding_of_extension(change.connection, found.id)) is not None:
+            for bound in await devices.bindings_of_extension(change.connection, found.id):
                 change.touch(Scope.DEVICE, bound.mac)
             change.audit("secret_changed", extension=found.id, number=found.number)
 
     async def reveal_secret(self, extension: str, *, account: str = "") -> str:
         """The SIP secret; that it was read is an event, written before it is told."""
         async with self._change() as change:
-            found = await extension_of(change.connection, extension, account)
+            found = await extension_in(change.connection, extension, account)
             sealed = await people.read_secret(change.connection, found.id)
             change.audit("secret_revealed", severity="warning", extension=found.id, number=found.number)
         return self._store.box.open(sealed, "extension", found.id, "secret").decode()
@@ -200,13 +214,26 @@ class People(Desk):
     async def remove_extension(self, extension: str, *, account: str = "") -> None:
         """Remove a number that is on no line."""
         async with self._change() as change:
-            found = await extension_of(change.connection, extension, account)
-            if (bound := await devices.binding_of_extension(change.connection, found.id)) is not None:
-                raise Conflict(
-                    f"extension {found.number} is on line {bound.line} of {bound.mac.colons}: unbind it first"
-                )
+            found = await extension_in(change.connection, extension, account)
+            if (phones := await phones_of(change.connection, found.id, found.account)).held:
+                raise Conflict(f"extension {found.number} is on {phones.told}: unbind it first")
+            await free_numbers_of(change, found)
             await people.delete_row(change.connection, schema.extension, found.id)
             change.audit("extension_removed", extension=found.id, account=found.account, number=found.number)
+
+
+async def _free_address(change: Change, email: str, account: str, own: str = "") -> str:
+    """The address, which no other user of the account has; Invalid when it is none."""
+    email = text_of("email", email, 254, empty=True)
+    if not email:
+        return ""
+    try:
+        parse_address(email)
+    except ValueError as error:
+        raise Invalid("email", str(error)) from error
+    if taken := [one for one in await people.find_users(change.connection, email, account) if one.id != own]:
+        raise Conflict(f"user {taken[0].name!r} of this account has the address {email} already")
+    return email
 
 
 async def user_of_account(connection: AsyncConnection, ref: str, owner: Account) -> User:

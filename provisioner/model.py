@@ -80,6 +80,10 @@ class ListenerKind(StrEnum):
     """SIP over UDP."""
     IVR_TCP = "ivr-tcp"
     IVR_TLS = "ivr-tls"
+    AGI = "agi"
+    """FastAGI of Asterisks."""
+    HOOKS = "hooks"
+    """Web hooks of other telephone systems."""
 
 
 class Proof(StrEnum):
@@ -332,13 +336,15 @@ class BootView:
     lines: tuple[Line, ...] = ()
     layer: ConfigLayer | None = None
     uploads: frozenset[str] = frozenset()
-    """Names of the files it has uploaded (``0004f2..-phone.cfg``), served back when it asks."""
+    """Names of the files it has uploaded for its owner (``0004f2..-phone.cfg``), served back when it asks."""
     revision: int = 0
     """Administrators' changes up to this one are in it."""
     served: int = -1
     """Changes up to this one were in the configuration it fetched last; -1 while it has fetched none."""
     changed: int = 0
     """The last change that concerns it: its own, or of a layer below its own."""
+    owner: str = ""
+    """The user on its first line, whose uploads are served to it; empty while it is nobody's."""
 
 
 @dataclass(frozen=True, slots=True)

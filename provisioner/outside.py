@@ -18,3 +18,7 @@ def require_outside(settings: Settings) -> None:
         from provisioner.mail_relay import Relay  # nor do they send mail
 
         Relay(settings)
+    if settings.webhook_allow or settings.webhook_ca:
+        from provisioner.hook_wire import Wire  # nor do they call anybody
+
+        Wire(settings)

@@ -32,8 +32,10 @@ _SETTINGS: Final[Mapping[ListenerKind, str]] = {
     ListenerKind.IVR_TCP: "ivr.port",
     ListenerKind.IVR_TLS: "ivr.tls_port",
 }
-_OWN_HOST: Final = {ListenerKind.BOOTSTRAP: "bootstrap.host", ListenerKind.ADMIN: "admin.host"} | dict.fromkeys(
-    IVR.values(), "ivr.host"
+_OWN_HOST: Final = (
+    {ListenerKind.BOOTSTRAP: "bootstrap.host", ListenerKind.ADMIN: "admin.host"}
+    | dict.fromkeys(IVR.values(), "ivr.host")
+    | {ListenerKind.AGI: "agi.host", ListenerKind.HOOKS: "hooks.host"}
 )
 
 
@@ -70,6 +72,8 @@ def _wanted(settings: Settings) -> Iterator[tuple[ListenerKind, str, int]]:
         (ListenerKind.IVR, settings.ivr_host or settings.server_host, settings.ivr_port),
         (ListenerKind.IVR_TCP, settings.ivr_host or settings.server_host, settings.ivr_port),
         (ListenerKind.IVR_TLS, settings.ivr_host or settings.server_host, settings.ivr_tls_port),
+        (ListenerKind.AGI, settings.agi_host or settings.ivr_host or settings.server_host, settings.agi_port),
+        (ListenerKind.HOOKS, settings.hooks_host or settings.ivr_host or settings.server_host, settings.hooks_port),
     )
     return (row for row in rows if row[2] >= 0)
 

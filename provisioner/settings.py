@@ -8,27 +8,24 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, fields
 from pathlib import Path
 from typing import Any, Final, cast
 
 from provisioner.errors import Unusable
+from provisioner.knobs import knob as _knob
+from provisioner.settings_login import LoginSettings
 
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
 DEFAULT_DATA: Final = Path("data")
 
 
-def _knob(default: Any, unit: str, why: str, low: float | None = None, high: float | None = None) -> Any:
-    """A dataclass field that carries its unit, its reason and its bounds."""
-    return field(default=default, metadata={"unit": unit, "why": why, "low": low, "high": high})
-
-
 @dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(LoginSettings):
     """Every setting of the server; names are ``table.name`` in the file, ``table_name`` here."""
 
-    data: Path = _knob(DEFAULT_DATA, "directory", "everything that must survive lies below it; --data sets it")  # noqa: RUF009  # _knob returns a dataclass field
+    data: Path = _knob(DEFAULT_DATA, "directory", "everything that must survive lies below it; --data sets it")  # noqa: RUF009  # a knob is a dataclass field
 
     server_host: str = _knob("127.0.0.1", "address", "where the device edge listens; 0.0.0.0 or :: to serve a network")
     server_name: str = _knob(
@@ -46,8 +43,11 @@ class Settings:
     legacy_models: tuple[str, ...] = _knob((), "model names", "only these may use the legacy listener")
     bootstrap_port: int = _knob(8080, "port", "plain HTTP, only what holds no secret; -1 is off", -1, 65535)
     bootstrap_host: str = _knob("", "address", "empty: the same as server.host")
-    admin_host: str = _knob("127.0.0.1", "address", "health and metrics are for this machine unless said otherwise")
-    admin_port: int = _knob(8081, "port", "health and metrics; -1 is off", -1, 65535)
+    admin_host: str = _knob("127.0.0.1", "address", "the administration is for this machine unless said otherwise")
+    admin_port: int = _knob(8081, "port", "health, metrics, API and console; -1 is off", -1, 65535)
+    admin_tls: str = _knob(
+        "auto", "auto | on | off", "HTTPS with the server's own certificates; auto: unless admin.host is this machine"
+    )
 
     tls_certificates: tuple[str, ...] = _knob(
         ("tls/server-rsa.pem", "tls/server-ec.pem"),
@@ -101,7 +101,7 @@ class Settings:
         0.03, "share of the time", "spent on callers turned away; beyond it no more are accepted", 0.001, 0.5
     )
     gate_unknown: float = _knob(
-        0.3, "share", "what addresses without known phones get while known ones wait", 0.01, 1.0
+        0.3, "share", "what addresses without known phones get while known ones wait", 0.01, 0.9
     )
     gate_unknown_rate: float = _knob(
         2.0,
@@ -298,6 +298,9 @@ class Settings:
     ivr_rate: float = _knob(20.0, "messages/s", "of one address that has proved nothing, or of one phone", 1, 10_000)
     ivr_trusted: tuple[str, ...] = _knob((), "addresses", "our own SIP proxies, which speak for many phones: no rate")
     ivr_language: str = _knob("en", "language", "of the prompts: en, en-GB, de, or one of ivr.prompts")
+    ivr_confirm_extension: bool = _knob(
+        False, "true | false", "read the extension back and bind on 1: a key more for the user, a mix-up of mails less"
+    )
     ivr_prompts: str = _knob("", "directory", "recordings of your own, a folder a language; the shipped fill the gaps")
 
     resync_wave: float = _knob(
@@ -337,7 +340,7 @@ class Settings:
 
 def knobs() -> Iterator[tuple[str, Field[Any]]]:
     """Name as written in the file, and the field; for the loader, the docs and `provisioner doctor`."""
-    for one in fields(Settings):
+    for one in sorted(fields(Settings), key=lambda one: one.name in LoginSettings.__dataclass_fields__):
         if one.name != "data":
             yield one.name.replace("_", ".", 1), one
 

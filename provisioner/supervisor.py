@@ -38,6 +38,8 @@ _WHOSE: Final[Mapping[ListenerKind, Role]] = {
     ListenerKind.IVR: Role.IVR,
     ListenerKind.IVR_TCP: Role.IVR,
     ListenerKind.IVR_TLS: Role.IVR,
+    ListenerKind.AGI: Role.IVR,
+    ListenerKind.HOOKS: Role.IVR,
 }
 """Whose sockets they are; all others are the workers'."""
 
@@ -108,6 +110,8 @@ class House(Generic[E]):
     buried: Callable[[int], None]
     """The worker of that slot is gone: put away what it left."""
     ivr_main: Callable[[Sockets, Lifeline], int] = _refuse
+    outbox_main: Callable[[Lifeline], int] | None = None
+    """Sends what is to leave this server; None where there is nobody to send it to."""
     withdrawn: Callable[[E, E], bool] = _never
     """Whether the second equipment trusts less than the first, so that nobody may be served by the first any longer."""
 
@@ -226,6 +230,8 @@ class Supervisor(Generic[E]):
             self._fill_one(Role.ADMIN, now, lambda line: self._house.admin_main(admin[ListenerKind.ADMIN], line))
         if ivr := self._of(Role.IVR):
             self._fill_one(Role.IVR, now, lambda line: self._house.ivr_main(ivr, line))
+        if self._house.outbox_main is not None:
+            self._fill_one(Role.OUTBOX, now, self._house.outbox_main)
 
     def _fill_one(self, role: Role, now: float, body: Callable[[Lifeline], int]) -> None:
         there = any(child.role is role for child in self._children)

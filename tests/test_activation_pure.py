@@ -1,4 +1,4 @@
-"""The rules of activation without a database: budgets, verdicts, and how far a bound phone is."""
+"""The rules of activation without a database: budgets and verdicts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from provisioner.activation_limits import limits_of
 from provisioner.activation_verdict import ANSWERS, Attempt, Case, Cause, Outcome, answer, objection
 from provisioner.codes import ActivationCode, CodeState
 from provisioner.model import Device, DeviceState, Mac, Model
-from provisioner.progress import LOOPS, UNPLUG, Stage, progress_of
 from provisioner.settings import Settings
 
 MAC, OTHER = Mac("0004f2aabb01"), Mac("0004f2aabb02")
@@ -181,45 +180,3 @@ def test_every_cause_has_an_answer_and_a_stranger_hears_one_for_all() -> None:
 
 def test_the_digits_are_in_no_repr() -> None:
     assert "canary" not in repr(case(code(), device()))
-
-
-# --- how far a phone is -------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("fetched", "now", "stage", "hint"),
-    [
-        (None, 0, Stage.WAITING, ""),
-        (None, 119, Stage.WAITING, ""),
-        (None, 120, Stage.WAITING, UNPLUG),
-        (-5, 200, Stage.WAITING, UNPLUG),  # that fetch was before it was bound
-        (None, 1800, Stage.WAITING, UNPLUG),
-        (None, 1801, Stage.STUCK, UNPLUG),
-        (130, 131, Stage.ACTIVATING, ""),  # the hint has gone by itself
-        (400, 450, Stage.ACTIVATING, ""),  # a second restart is normal
-        (400, 519, Stage.ACTIVATING, ""),
-        (400, 520, Stage.ONLINE, ""),
-        (1799, 1850, Stage.ACTIVATING, ""),
-        (1900, 1950, Stage.STUCK, LOOPS),
-        (1900, 2020, Stage.ONLINE, ""),
-        (90_000, 90_001, Stage.ONLINE, ""),
-    ],
-)
-def test_stages_of_a_bound_phone(fetched: float | None, now: float, stage: Stage, hint: str) -> None:
-    at = None if fetched is None else NOW + fetched
-    found = progress_of(NOW, at, NOW + now, window=1800, patience=120)
-    assert (found.stage, found.hint) == (stage, hint)
-
-
-def test_what_is_not_bound_is_on_no_way() -> None:
-    assert progress_of(None, NOW, NOW, window=1800, patience=120).stage is Stage.UNBOUND
-
-
-@given(st.none() | st.floats(-1e5, 1e6), st.floats(0, 1e6))
-def test_there_is_a_stage_for_everything_and_a_hint_only_where_something_is_to_be_done(
-    fetched: float | None, now: float
-) -> None:
-    at = None if fetched is None else NOW + min(fetched, now)
-    found = progress_of(NOW, at, NOW + now, window=1800, patience=120)
-    assert found.stage is not Stage.UNBOUND
-    assert found.hint == "" or found.stage in {Stage.WAITING, Stage.STUCK}

@@ -32,10 +32,14 @@ BANNED = {
 }
 EDGES = {
     "provisioner/http/device.py": {"DeviceEdge._outermost"},
+    "provisioner/http/api/edge.py": {"ApiEdge.answer"},
+    "provisioner/http/console/edge.py": {"ConsoleEdge.answer"},
     "provisioner/app.py": {"_told"},
     "provisioner/background.py": {"contained"},
+    "ivr/server.py": {"Server.contained"},
 }
-"""The only functions that may catch everything: one request's end, one process's end, one turn of a background task."""
+"""The only functions that may catch everything: one request's end, one process's end, one turn of a background task,
+one call to the prompts."""
 
 IVR_SHELLS = re.compile(r"ivr/(server(_[a-z]+)?\.py|adapters/.*|prompts/make\.py)")
 """What may wait, send and ask the time; all else in ivr/ is given the time and its entropy."""

@@ -65,6 +65,8 @@ def test_the_state_of_a_mail_stands_beside_its_code(run: Run, asked: Asked, pers
     assert "it was asked for again" in shown
     run("outbox", "drop", str(again["message"]))
     assert "dropped: replay is not possible" in run("outbox", "replay", str(again["message"]), code=1).stderr
+    assert "0 messages will be sent" in run("outbox", "replay-all", "--kind", "mail.code").stdout
+    assert asked("outbox", "replay-all", "--kind", "mail.code", "--account", "Example Ltd") == {"messages": 0}
     assert "no message 99" in run("outbox", "show", "99", code=1).stderr
     assert [one["mail"] for one in asked("code", "list")] == ["dropped"]
 
@@ -110,6 +112,28 @@ def test_a_sheet_overwrites_nothing_unless_told_to(run: Run, asked: Asked, perso
     assert "Aktivierungscode" in out.read_text("utf-8") and stat.S_IMODE(out.stat().st_mode) == 0o600
     assert "cannot be written" in run("code", "sheet", "1002", "--out", str(tmp_path / "no" / "x.html"), code=1).stderr
     assert sorted(one.name for one in tmp_path.iterdir()) == ["data", "sheet.html"], "nothing half made is left"
+
+
+def test_doctor_says_what_is_wrong_with_telephone_systems(
+    run: Run, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "no other telephone system may ask" in run("doctor").stdout
+    chosen = {"HOOKS_PORT": "0", "HOOKS_ON": "rest", "AGI_PORT": "0", "AGI_PEERS": "127.0.0.1/32"}
+    for name, value in chosen.items():
+        monkeypatch.setenv(f"PROVISIONER_{name}", value)
+    assert "rest.tokens (hooks.rest) cannot be read" in run("doctor", code=1).stdout
+    (data / "rest.tokens").write_text("a-token-of-some-length")
+    (data / "rest.tokens").chmod(0o644)
+    assert "rest.tokens (hooks.rest) can be read by others (0644)" in run("doctor", code=1).stdout
+    (data / "rest.tokens").chmod(0o600)
+    assert "asterisk, rest may ask" in run("doctor").stdout
+    monkeypatch.setenv("PROVISIONER_RESYNC_AMI_HOST", "127.0.0.1")
+    assert "(resync.ami_secret) cannot be read" in run("doctor", code=1).stdout
+    (data / "ami.secret").write_text("an-ami-secret")
+    (data / "ami.secret").chmod(0o600)
+    assert "through the manager interface of 127.0.0.1" in run("doctor").stdout
+    monkeypatch.setenv("PROVISIONER_AGI_PEERS", "asterisk")
+    assert "agi.peers has 'asterisk'" in run("doctor", code=1).stdout
 
 
 def test_doctor_says_what_is_wrong_with_mail(run: Run, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -116,3 +116,11 @@ def test_no_page_names_a_path_of_one_machine() -> None:
     paths = re.compile(r"(?<![\w.])/(?:home|root|tmp|work)/")
     told = [f"{name(page)}: {found[0]}" for page in PAGES if (found := paths.search(page.read_text("utf-8")))]
     assert told == []
+
+
+def test_what_a_person_is_told_to_hear_is_what_the_voice_says() -> None:
+    text = (DOCS / "how-to" / "activate-your-phone.md").read_text("utf-8")
+    spoken = tomllib.loads((ROOT / "ivr" / "prompts" / "en" / "catalogue.toml").read_text("utf-8"))["prompts"].values()
+    said = re.findall(r'"([^"]+)"', text)
+    assert len(said) >= 10
+    assert [one for one in said if one != "activated" and not any(one.rstrip(".") in full for full in spoken)] == []

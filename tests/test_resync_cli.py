@@ -73,6 +73,7 @@ def pbx(data: Path, monkeypatch: pytest.MonkeyPatch, **states: str) -> Iterator[
     thread.start()
     assert ready.wait(10)
     (data / "ami.secret").write_text(SECRET)
+    (data / "ami.secret").chmod(0o600)
     monkeypatch.setenv("PROVISIONER_RESYNC_AMI_HOST", "127.0.0.1")
     monkeypatch.setenv("PROVISIONER_RESYNC_AMI_PORT", str(fake.port))
     try:

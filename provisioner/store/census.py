@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from provisioner.model import DeviceState
 from provisioner.store import schema
 from provisioner.store.devices import state_of
+from provisioner.store.reach import within
 
 _D = schema.device.c
 _B = schema.binding.c
@@ -35,7 +36,7 @@ async def take_census(connection: AsyncConnection, since: float) -> list[Group]:
     bound = exists().where(_B.mac == _D.mac, _B.until.is_(None))
     active = exists().where(_F.mac == _D.mac, _F.at >= since)
     columns = (_D.vendor, _D.revoked, bound.label("bound"))
-    inner = select(*columns, cast(active, Integer).label("active")).subquery()
+    inner = within(connection, select(*columns, cast(active, Integer).label("active"))).subquery()
     keys = (inner.c.vendor, inner.c.revoked, inner.c.bound)
     query = select(*keys, func.count().label("devices"), func.sum(inner.c.active).label("active")).group_by(*keys)
     groups: dict[tuple[str, DeviceState], Group] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,11 +14,12 @@ from sqlalchemy import delete, insert, update
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from provisioner.audit_chain import Head
 from provisioner.errors import Unusable
 from provisioner.model import Event, Scope
 from provisioner.settings import Settings
+from provisioner.store import audit, schema
 from provisioner.store import engine as engines
-from provisioner.store import schema
 from provisioner.store.naming import macs_named
 from provisioner.store.secretbox import SecretBox
 
@@ -78,8 +79,10 @@ class Store:
 
         Counting up the revision first makes such transactions queue, so what one has looked up stays true.
         """
-        async with self.writing() as connection, change_on(connection, actor, at) as change:
+        async with self.writing() as connection, change_on(connection, actor, at, self.box) as change:
             yield change
+        if change.head is not None:
+            audit.write_file(self.uploads.with_name(audit.FILE), change.head)
 
 
 @dataclass(slots=True)
@@ -90,6 +93,12 @@ class Change:
     revision: int
     actor: str
     at: float
+    box: SecretBox | None = None
+    """What the end of the audit log is sealed with."""
+    partner: Callable[[str], str] = audit.nobody
+    """In whose name ``actor`` acts on an account; empty where it is their own."""
+    head: Head | None = None
+    """Where the audit log ends after this change."""
     _touched: dict[tuple[str, str], None] = field(default_factory=dict)
     _events: list[Event] = field(default_factory=list)
 
@@ -101,6 +110,16 @@ class Change:
         """Say who did what; never a secret."""
         self._events.append(Event(kind, self.at, mac, severity, self.actor, details))
 
+    def mark(self) -> tuple[int, int]:
+        """How much it has collected so far."""
+        return len(self._touched), len(self._events)
+
+    def back_to(self, mark: tuple[int, int]) -> None:
+        """Forget what was collected since: it was taken back."""
+        for key in list(self._touched)[mark[0] :]:
+            del self._touched[key]
+        del self._events[mark[1] :]
+
     async def finish(self) -> None:
         """Write the notices; part of the transaction."""
         touched = self._touched or {(Scope.DEVICE.value, ""): None}
@@ -110,7 +129,8 @@ class Change:
         await self.connection.execute(delete(schema.change).where(old))
         await self._date(touched)
         if self._events:
-            await self.connection.execute(insert(schema.event), [event_row(one, audit=True) for one in self._events])
+            told = [event_row(one, audit=True) for one in self._events]
+            self.head = await audit.append(self.connection, told, self.box, self.partner)
 
     async def _date(self, touched: Iterable[tuple[str, str]]) -> None:
         """Note when each device and each shared layer was changed last: who was served before is not up to date."""
@@ -128,11 +148,13 @@ class Change:
 
 
 @asynccontextmanager
-async def change_on(connection: AsyncConnection, actor: str, at: float) -> AsyncIterator[Change]:
+async def change_on(
+    connection: AsyncConnection, actor: str, at: float, box: SecretBox | None = None
+) -> AsyncIterator[Change]:
     """The same as part of a transaction that is under way; what was looked up before may have changed meanwhile."""
     count = update(schema.revision).values(value=schema.revision.c.value + 1)
     number = (await connection.execute(count.returning(schema.revision.c.value))).scalar_one()
-    change = Change(connection, number, actor, at)
+    change = Change(connection, number, actor, at, box)
     yield change
     await change.finish()
 
@@ -150,4 +172,5 @@ def event_row(event: Event, *, audit: bool) -> Mapping[str, object]:
         "details": json.dumps(dict(event.details), sort_keys=True),
         "named": named,
         "claimed": claimed,
+        "account": event.details.get("account", "") if audit else "",
     }

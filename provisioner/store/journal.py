@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from provisioner.errors import StoreFailed
 from provisioner.model import Event, ListenerKind, Mac, Proof
 from provisioner.store import schema
+from provisioner.store.audit import append
 from provisioner.store.database import event_row
 from provisioner.store.rows import Fetch, Seen, StoredEvent
 from provisioner.store.secretbox import SecretBox
@@ -49,8 +50,11 @@ def _whose(mac: str, named: bool) -> Iterator[tuple[ColumnElement[bool], ...]]:
 
 
 async def write_events(connection: AsyncConnection, events: Iterable[Event], *, audit: bool = False) -> None:
-    """What happened, as part of a transaction; those that are no audit go when they are too many."""
-    if rows := [event_row(one, audit=audit) for one in events]:
+    """What happened, as part of a transaction; audit events are chained and stay, the others go when they are many."""
+    rows = [event_row(one, audit=audit) for one in events]
+    if rows and audit:
+        await append(connection, rows)
+    elif rows:
         await connection.execute(insert(schema.event), rows)
 
 

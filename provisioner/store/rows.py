@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from provisioner.licensing import LicenseKind, LicenseState
 from provisioner.model import Event, ListenerKind, Mac, Proof
+from provisioner.numbering import NumberOrigin, NumberState
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +17,8 @@ class Account:
     id: str
     name: str
     created: float
+    parent: str = ""
+    """The partner's account that it is a customer of; empty: nobody's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,72 @@ class Binding:
     until: float | None
     actor: str
     cause: str
+    slot: int = 1
+    """Which of the phones it is that its extension may have at the same time; 1 where it may have one."""
+
+
+@dataclass(frozen=True, slots=True)
+class License:
+    """One that was bought; ``since`` is when it came to be as it is."""
+
+    id: str
+    account: str
+    kind: LicenseKind
+    state: LicenseState
+    user: str
+    """The id of the user who has it, also while it is suspended; empty for nobody."""
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class LicenseTotal:
+    """How many an account has bought of a kind, and what became of them."""
+
+    account: str
+    kind: LicenseKind
+    total: int
+    available: int
+    assigned: int
+    suspended: int
+
+
+@dataclass(frozen=True, slots=True)
+class PhoneNumber:
+    """A number of an account's pool, as it is at the time it was asked for."""
+
+    id: str
+    number: str
+    account: str
+    site: str
+    state: NumberState
+    origin: NumberOrigin
+    extension: str
+    """The id of the extension that has it, or will have it when it is ported; empty for none."""
+    held_by: str
+    until: float
+    """When the hold ends; 0 while nobody holds it."""
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class ExtensionRange:
+    """Where new extensions of an account, or of one of its sites, are looked for."""
+
+    account: str
+    site: str
+    """Empty for the account as a whole."""
+    low: str
+    high: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExtensionHold:
+    """A free number that is kept for whoever asked for it."""
+
+    account: str
+    number: str
+    actor: str
+    until: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +184,23 @@ class Upload:
     size: int
     digest: str
     at: float
+    owner: str
+    """The user whose phone it was; empty for nobody's."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldUpload:
+    """The same as an administrator sees it."""
+
+    name: str
+    kind: str
+    size: int
+    at: float
+    digest: str
+    owner: str
+    """The user's name; their id when they are gone; empty for what nobody's phone has sent."""
+    served: bool
+    """Whether the device gets it when it asks: its first line is this user's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,67 +17,27 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     PrimaryKeyConstraint,
     Table,
     Text,
-    UniqueConstraint,
     false,
     text,
     true,
 )
 
-metadata: Final = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
+from provisioner.store import schema_api, schema_hooks, schema_rights
+from provisioner.store import schema_people as who
 
-COUNTER: Final = BigInteger().with_variant(Integer(), "sqlite")
-"""SQLite numbers rows by itself only when the type is INTEGER."""
-
-account = Table(
-    "account",
-    metadata,
-    Column("id", Text, primary_key=True),
-    Column("name", Text, nullable=False, unique=True),
-    Column("created", Float, nullable=False),
-)
-
-site = Table(
-    "site",
-    metadata,
-    Column("id", Text, primary_key=True),
-    Column("account", Text, ForeignKey("account.id"), nullable=False),
-    Column("name", Text, nullable=False),
-    UniqueConstraint("account", "name"),
-)
-
-user = Table(
-    "user",
-    metadata,
-    Column("id", Text, primary_key=True),
-    Column("account", Text, ForeignKey("account.id"), nullable=False, index=True),
-    Column("name", Text, nullable=False),
-    Column("email", Text, nullable=False, server_default=""),
-)
-
-extension = Table(
-    "extension",
-    metadata,
-    Column("id", Text, primary_key=True),
-    Column("account", Text, ForeignKey("account.id"), nullable=False),
-    Column("number", Text, nullable=False),
-    Column("user", Text, ForeignKey("user.id"), nullable=False, index=True),
-    Column("display_name", Text, nullable=False, server_default=""),
-    Column("auth_user", Text, nullable=False),
-    Column("secret", LargeBinary, nullable=False),
-    UniqueConstraint("account", "number"),
-    sqlite_with_rowid=False,
-)
+metadata: Final = who.metadata
+COUNTER: Final = who.COUNTER
+account, site, user, extension = who.account, who.site, who.user, who.extension
+policy, license, phone_number = who.policy, who.license, who.phone_number
+extension_range, extension_hold = who.extension_range, who.extension_hold
+repeat, job, job_row = schema_api.repeat, schema_api.job, schema_api.job_row
+hook, hook_clock, hook_event = schema_hooks.hook, schema_hooks.hook_clock, schema_hooks.hook_event
+hook_delivery, hook_latest = schema_hooks.hook_delivery, schema_hooks.hook_latest
+hook_source, hook_inbox = schema_hooks.hook_source, schema_hooks.hook_inbox
+administrator, audit_head = schema_rights.administrator, schema_rights.audit_head
 
 device = Table(
     "device",
@@ -97,6 +57,7 @@ device = Table(
     Column("created", Float, nullable=False),
     Column("served", BigInteger),  # NULL until it has fetched a configuration
     Column("changed", BigInteger, nullable=False, server_default="0"),
+    Column("served_at", Float),  # when one was sent to it that had all changes of its own, as far as it has
     sqlite_with_rowid=False,  # one B-tree descent instead of two on the boot path
 )
 
@@ -111,6 +72,7 @@ binding = Table(
     Column("until", Float),
     Column("actor", Text, nullable=False),
     Column("cause", Text, nullable=False),
+    Column("slot", Integer, nullable=False, server_default="1"),  # which of the phones its extension may have
     PrimaryKeyConstraint("mac", "line", "since"),
     Index("ix_binding_extension", "extension"),
     sqlite_with_rowid=False,  # a device's bindings lie side by side, in the order of its lines
@@ -125,7 +87,15 @@ Index(
     sqlite_where=_ACTIVE,
     postgresql_where=_ACTIVE,
 )
-Index("uq_binding_active_extension", binding.c.extension, unique=True, sqlite_where=_ACTIVE, postgresql_where=_ACTIVE)
+Index(
+    "uq_binding_active_extension",
+    binding.c.extension,
+    binding.c.slot,
+    unique=True,
+    sqlite_where=_ACTIVE,
+    postgresql_where=_ACTIVE,
+)
+"""An account that lets its extensions have one phone knows slot 1 alone, so the database holds it to that."""
 
 activation_code = Table(
     "activation_code",
@@ -149,6 +119,7 @@ activation_code = Table(
     Column("ended", Float),
     Index("ix_activation_code_state_expires", "state", "expires"),
     Index("ix_activation_code_extension", "extension"),
+    Index("ix_activation_code_mac", "mac"),
 )
 """``finder`` is ``key id:keyed hash``. A code goes with its site: nobody gets one that is tied to less than before."""
 
@@ -196,6 +167,32 @@ resync = Table(
 """Devices that shall fetch again, each once: ``upto`` is how new a configuration they need, ``lease`` until when
 somebody is telling them; ``force`` tells them even where they have it."""
 
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", COUNTER, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("account", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("about", Text, nullable=False, server_default=""),
+    Column("title", Text, nullable=False, server_default=""),
+    Column("payload", LargeBinary),
+    Column("state", Text, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("created", Float, nullable=False),
+    Column("next_at", Float, nullable=False),
+    Column("until", Float, nullable=False),
+    Column("ended", Float),
+    Column("last_error", Text, nullable=False, server_default=""),
+    Index("ix_outbox_state_next_at", "state", "next_at"),
+    Index("ix_outbox_subject_id", "subject", "id"),
+    Index("ix_outbox_about_id", "about", "id"),
+)
+"""What is to be told to others; messages of one ``subject`` leave in the order of their ids. ``version`` is the
+revision of the change that a message tells of, ``about`` the row it is about; ``next_at`` is when it is due, or until
+when whoever sends it has it."""
+
 layer = Table(
     "layer",
     metadata,
@@ -233,13 +230,14 @@ upload = Table(
     "upload",
     metadata,
     Column("mac", Text, ForeignKey("device.mac", ondelete="CASCADE"), nullable=False),
+    Column("owner", Text, nullable=False),  # a user's id; empty for nobody's
     Column("name", Text, nullable=False),
     Column("kind", Text, nullable=False),
     Column("size", Integer, nullable=False),
     Column("digest", Text, nullable=False),
     Column("file", Text, nullable=False),
     Column("at", Float, nullable=False),
-    PrimaryKeyConstraint("mac", "name"),
+    PrimaryKeyConstraint("mac", "owner", "name"),
 )
 
 last_fetch = Table(
@@ -282,11 +280,18 @@ event = Table(
     Column("details", Text, nullable=False),
     Column("named", Text, nullable=False, server_default=""),
     Column("claimed", Text, nullable=False, server_default=""),
+    Column("account", Text, nullable=False, server_default=""),
+    Column("seq", BigInteger),
+    Column("hash", Text),
     Index("ix_event_audit_id", "audit", "id"),
     Index("ix_event_mac_id", "mac", "id"),
     Index("ix_event_kind_id", "kind", "id"),
 )
-"""``named`` and ``claimed``: of an event of nobody proven, the Mac in the path and another one in the subject."""
+"""``named`` and ``claimed``: of an event of nobody proven, the Mac in the path and another one in the subject.
+``account``, ``seq`` and ``hash``: of an audit event, whose account it is about and its place in the chain."""
+
+_CHAINED: Final = text("seq IS NOT NULL")
+Index("uq_event_seq", event.c.seq, unique=True, sqlite_where=_CHAINED, postgresql_where=_CHAINED)
 
 for _name in ("named", "claimed"):
     _TOLD = text(f"{_name} <> ''")

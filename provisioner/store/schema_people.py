@@ -76,6 +76,7 @@ extension = Table(
     Column("auth_user", Text, nullable=False),
     Column("secret", LargeBinary, nullable=False),
     UniqueConstraint("account", "number"),
+    Index("ix_extension_number", "number"),
     sqlite_with_rowid=False,
 )
 

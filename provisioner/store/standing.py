@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Float, bindparam, case, delete, func, select, tuple_, update
+from sqlalchemy import Float, bindparam, case, cast, delete, func, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from provisioner.model import FetchRecord, Mac
@@ -53,11 +53,8 @@ async def write_served(connection: AsyncConnection, served: Mapping[str, Served]
     device = schema.device.c
     older = device.served.is_(None) | (device.served < bindparam("upto"))
     stale = func.coalesce(device.served_at, 0.0)
-    at = case(
-        (bindparam("sent", type_=Float).is_(None), device.served_at),
-        (device.changed > bindparam("upto"), stale),
-        else_=bindparam("sent", type_=Float),
-    )
+    sent = cast(bindparam("sent"), Float)  # PostgreSQL asks what type a parameter is that may be NULL
+    at = case((sent.is_(None), device.served_at), (device.changed > bindparam("upto"), stale), else_=sent)
     query = update(schema.device).where(device.mac == bindparam("the_mac"), older)
     query = query.values(served=bindparam("upto"), served_at=at)
     rows = [{"the_mac": mac, "upto": one.upto, "sent": one.at} for mac, one in sorted(served.items())]

@@ -35,7 +35,9 @@ MERGED_KEPT: Final = 10_000
 """Merged layers that are kept: one for each model at each site with a layer of its own."""
 _NO_LAYER: Final = ConfigLayer(Scope.BUILT_IN, "")
 _SEPARATOR: Final = "/"
-"""Between names of uploads; a DeviceFile's name may hold it, so names are joined by it twice."""
+"""Between uploads; a DeviceFile's name may hold it, so they are joined by it twice."""
+_OWNED: Final = ":"
+"""Between an upload's owner, an id of letters and digits, and its name."""
 
 Rows = Sequence[Sequence[Any]]
 _Layers = dict[tuple[str, str], ConfigLayer | StoreFailed]
@@ -51,14 +53,15 @@ def _boot_select() -> Select[Any]:
     device, pin, layer, upload = schema.device, schema.pin, schema.layer, schema.upload
     binding, extension = schema.binding, schema.extension
     separator: ColumnElement[str] = literal_column(f"'{_SEPARATOR * 2}'")
-    names = func.aggregate_strings(upload.c.name, separator)  # type: ignore[arg-type]  # a literal: no second parameter
+    owned = upload.c.owner.concat(literal_column(f"'{_OWNED}'")).concat(upload.c.name)
+    names = func.aggregate_strings(owned, separator)  # type: ignore[arg-type]  # a literal: no second parameter
     uploads = select(names).where(upload.c.mac == _D.mac).correlate(device).scalar_subquery()
     columns = (
         _D.vendor, _D.model, _D.account, _D.site, _D.revoked, pin.c.spki, _D.firmware, _D.seen_modern,
         _D.allow_token, _D.allow_digest, _D.allow_expired, _D.digest_secret, layer.c.entries, layer.c.raw, uploads,
         _D.served, _D.changed,
         binding.c.line, binding.c.label, _E.id, _E.number, _E.auth_user, _E.secret, _E.display_name,
-        select(schema.revision.c.value).scalar_subquery(),
+        select(schema.revision.c.value).scalar_subquery(), _E.user,
     )  # fmt: skip
     own_layer = (layer.c.scope == literal_column(f"'{Scope.DEVICE.value}'")) & (layer.c.key == _D.mac)
     joined = (
@@ -74,6 +77,8 @@ _DEVICE: Final = slice(0, 17)
 _LINE: Final = slice(17, 24)
 _AT: Final = 24
 """Column of the revision that the rows were read at."""
+_USER: Final = 25
+"""Column of the user whose line it is."""
 
 
 def boot_view_of(mac: Mac, rows: Rows, box: SecretBox, dated: _Dated) -> BootView | None:
@@ -81,9 +86,9 @@ def boot_view_of(mac: Mac, rows: Rows, box: SecretBox, dated: _Dated) -> BootVie
     if not rows:
         return None
     try:
-        bound = sorted((row[_LINE] for row in rows if row[17] is not None), key=itemgetter(0))
-        lines = tuple([_line(row, box) for row in bound])
-        return _view(mac, rows[0], lines, box, dated)
+        bound = sorted((row for row in rows if row[17] is not None), key=itemgetter(17))
+        lines = tuple([_line(row[_LINE], box) for row in bound])
+        return _view(mac, bound[0] if bound else rows[0], lines, box, dated)
     except (TypeError, ValueError, AttributeError) as error:
         raise StoreFailed(f"the row of device {mac} is damaged: {type(error).__name__}") from error
 
@@ -102,26 +107,26 @@ def _checked(kind: type[int], value: Any) -> int:
 
 
 def _view(mac: Mac, row: Sequence[Any], lines: tuple[Line, ...], box: SecretBox, dated: _Dated) -> BootView:
-    (
-        vendor,
-        model,
-        account,
-        site,
-        revoked,
-        spki,
-        firmware,
-        modern,
-        token,
-        digest,
-        expired,
-        sealed,
-        entries,
-        raw,
-        names,
-        served,
-        changed,
-    ) = row[_DEVICE]
-    device = Device(
+    entries, raw, names, served, changed = row[_DEVICE][12:]
+    device = _device(mac, row[_DEVICE][:12], lines, box)
+    layer = None if entries is None else unpack_layer(Scope.DEVICE, mac, entries, raw, box)
+    owner = row[_USER] or ""
+    last = dated(device)
+    return BootView(
+        device,
+        lines,
+        layer,
+        _uploads(names, owner) if names else frozenset(),
+        row[_AT],
+        -1 if served is None else served,
+        last if last > changed else changed,
+        owner,
+    )
+
+
+def _device(mac: Mac, row: Sequence[Any], lines: tuple[Line, ...], box: SecretBox) -> Device:
+    vendor, model, account, site, revoked, spki, firmware, modern, token, digest, expired, sealed = row
+    return Device(
         mac,
         vendor,
         model,
@@ -136,12 +141,12 @@ def _view(mac: Mac, row: Sequence[Any], lines: tuple[Line, ...], box: SecretBox,
         bool(expired),
         "" if sealed is None else box.open(sealed, "device", mac, "digest_secret").decode(),
     )
-    layer = None if entries is None else unpack_layer(Scope.DEVICE, mac, entries, raw, box)
-    uploads = frozenset(names.split(_SEPARATOR * 2)) if names else frozenset()
-    last = dated(device)
-    return BootView(
-        device, lines, layer, uploads, row[_AT], -1 if served is None else served, last if last > changed else changed
-    )
+
+
+def _uploads(names: str, owner: str) -> frozenset[str]:
+    """The owner's alone; a former owner's lie beside them."""
+    found = (one.partition(_OWNED) for one in names.split(_SEPARATOR * 2))
+    return frozenset(name for whose, _, name in found if whose == owner)
 
 
 def _below(device: Device) -> tuple[tuple[str, str], ...]:

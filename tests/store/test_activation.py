@@ -19,8 +19,11 @@ from provisioner import activation as module
 from provisioner.activation_verdict import Outcome
 from provisioner.codes import CodeState, grouped, masked
 from provisioner.errors import Conflict
+from provisioner.line_errands import LINES
 from provisioner.model import DeviceState, Mac, Scope
 from provisioner.store.database import Store
+from provisioner.store.devices import write_device
+from provisioner.store.resync import standings
 
 pytestmark = pytest.mark.asyncio
 
@@ -94,6 +97,22 @@ async def test_replacing_frees_and_binds_in_one_transaction(office: Office) -> N
     assert await bound(office, HALL) == {} and await bound(office, DESK) == {1: "1001"}
     kinds = await office.kinds("line_")
     assert kinds[-2:] == ["line_unbound", "line_bound"]
+    assert await told(office) == [], "neither has ever been here"
+
+
+async def told(office: Office) -> list[Mac]:
+    """Who is to fetch again because its lines have changed."""
+    async with office.store.reading() as connection:
+        return [one.mac for one in await standings(connection, campaign=LINES)]
+
+
+async def test_the_phone_that_is_replaced_is_to_fetch_what_has_the_extension_no_more(office: Office) -> None:
+    await office.fleet.bind(HALL, 1, extension="1001")
+    async with office.store.writing() as connection:
+        for mac in (HALL, DESK):
+            await write_device(connection, mac, {"served": 1})
+    await office.key_in(await office.issue(replace=True))
+    assert await told(office) == [HALL]
 
 
 async def test_a_replacement_that_fails_half_way_has_not_happened(office: Office, monkeypatch: Any) -> None:

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from activation_office import DEAF, DESK, FOREIGN, HALL, STRANGER, VVX, Office
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from provisioner.activation_codes import Codes, Policy
+from provisioner.activation_codes import Codes
 from provisioner.activation_verdict import Outcome
 from provisioner.codes import CodeState, checks
 from provisioner.errors import (
@@ -25,7 +26,9 @@ from provisioner.errors import (
     NotFound,
 )
 from provisioner.model import FetchRecord, ListenerKind, Mac, Proof
+from provisioner.preconditions import Preconditions
 from provisioner.progress import UNPLUG, Stage
+from provisioner.store import schema
 from provisioner.store.database import Store
 from provisioner.store.rows import Extension
 
@@ -76,7 +79,7 @@ async def _unpaid(_connection: AsyncConnection, extension: Extension) -> str:
 
 
 async def test_without_a_license_there_is_no_code(office: Office, store: Store) -> None:
-    strict = Codes(store, office.drivers, office.settings, clock=office.clock, policy=Policy(license=_unpaid))
+    strict = Codes(store, office.drivers, office.settings, clock=office.clock, wanted=Preconditions(license=_unpaid))
     with pytest.raises(NoLicense, match="0 licenses left"):
         await strict.issue("1001", account="Acme")
     assert (await strict.issue("1002", account="Acme")).code
@@ -224,3 +227,40 @@ async def test_how_far_the_phone_is_shows_by_what_it_fetches(office: Office, mak
     assert await stage() == (Stage.ONLINE, "")
     with pytest.raises(NotFound):
         await office.fleet.progress(STRANGER, office.settings)
+
+
+async def test_a_phone_that_has_come_is_not_stuck_because_it_polls(office: Office, make_recorder: Any) -> None:
+    """Half an hour to an hour after it was bound; a phone that never got its configuration is."""
+
+    async def stages() -> set[Stage]:
+        one = (await office.fleet.progress(DESK, office.settings)).stage
+        many = await office.fleet.stages([DESK, HALL], office.settings)
+        assert many[HALL].stage is Stage.UNBOUND
+        return {one, many[DESK].stage}
+
+    async def fetch(revision: int) -> None:
+        recorder = make_recorder()
+        proof = (Proof.CERTIFICATE, ListenerKind.DEVICE, "TLSv1.3", "")
+        recorder.fetch(FetchRecord(DESK, "a.cfg", office.clock(), 200, 3, "d", *proof, revision))
+        await recorder.flush()
+
+    async def newest() -> int:
+        async with office.store.reading() as connection:
+            return (await connection.execute(select(schema.revision.c.value))).scalar_one()
+
+    await office.fleet.bind(DESK, 1, extension="1001")
+    office.clock.now += 2000
+    await fetch(-1)
+    assert await stages() == {Stage.STUCK}, "a boot file only, again and again"
+    await fetch(await newest())
+    assert await stages() == {Stage.ONLINE}
+    await office.fleet.unbind(DESK, 1)
+    await office.fleet.bind(DESK, 1, extension="1001")
+    office.clock.now += 60
+    await fetch(await newest())
+    assert await stages() == {Stage.ACTIVATING}
+    for _ in range(3):
+        office.clock.now += 1200
+        await fetch(-1)  # it has this already, so nothing more is noted than that it was here
+        assert Stage.STUCK not in await stages()
+    assert await stages() == {Stage.ONLINE}

@@ -18,6 +18,7 @@ from outbox_rows import NOW, SAID, message, payload, queue
 from provisioner.errors import NotNow, NotWanted, ProvisionerError, RenderFailed, StoreFailed, Undeliverable
 from provisioner.fleet import Fleet
 from provisioner.outbox import Channel, Outbox, Told
+from provisioner.outbox_desk import OutboxDesk
 from provisioner.outbox_states import MessageState
 from provisioner.settings import Settings
 from provisioner.store.database import Store
@@ -101,7 +102,7 @@ async def test_one_that_is_not_taken_now_is_tried_again_until_it_is_given_up(wor
     ("error", "state"),
     [
         (Undeliverable("says 550 no such user"), MessageState.DEAD),
-        (RenderFailed("template mail/en/code.txt.j2: UndefinedError"), MessageState.DEAD),
+        (RenderFailed("template mail/en/code.txt.j2: UndefinedError"), MessageState.QUEUED),
         (NotWanted("the code is used"), MessageState.DROPPED),
         (StoreFailed("the database failed: locked"), MessageState.QUEUED),
         (NotNow("says 450 busy"), MessageState.QUEUED),
@@ -115,6 +116,53 @@ async def test_each_answer_means_something_else(world: World, error: Provisioner
     assert (one.state, one.last_error) == (state, error.cause)
     assert (await message(world.store, behind)).state is MessageState.SENT
     assert (await payload(world.store, ident) is None) == (state is MessageState.DROPPED)
+
+
+@pytest.mark.asyncio
+async def test_a_broken_template_is_told_at_once_and_buries_no_mail(world: World, fleet: Fleet) -> None:
+    idents = [await queue(world.store, title=f"a test {number}") for number in range(3)]
+    world.answers = [RenderFailed("template mail/en/code.txt.j2: UndefinedError") for _ in idents]
+    assert await world.outbox.send() == 3
+    told = await fleet.events(kind="message_unmade")
+    assert [(one.severity, one.details["title"], one.details["reason"]) for one in told] == [
+        ("warning", "a test 0", "template mail/en/code.txt.j2: UndefinedError")
+    ], "once for all that it befalls"
+    assert {(await message(world.store, one)).state for one in idents} == {MessageState.QUEUED}
+    world.now += 60  # somebody has mended it
+    assert await world.outbox.send() == 3
+    assert {(await message(world.store, one)).state for one in idents} == {MessageState.SENT}
+
+
+@pytest.mark.asyncio
+async def test_it_is_told_again_after_an_hour_and_given_up_like_any_other(world: World, fleet: Fleet) -> None:
+    for at in (0, 3500, 3700):
+        world.now = NOW + at
+        await queue(world.store, at=world.now)
+        world.answers = [RenderFailed("template x: KeyError") for _ in range(9)]
+        await world.outbox.send()
+    assert len(await fleet.events(kind="message_unmade")) == 2
+    await queue(world.store, at=world.now, until=world.now + 500)
+    world.answers = [RenderFailed("template x: KeyError") for _ in range(9)]
+    for _ in range(3):
+        world.now += 61
+        await world.outbox.send()
+    assert [one.details["reason"] for one in await fleet.events(kind="message_failed")].count("template x: KeyError")
+
+
+@pytest.mark.asyncio
+async def test_all_that_were_given_up_are_sent_again_by_one_deed(world: World, fleet: Fleet) -> None:
+    first = await queue(world.store)
+    gone, second = await queue(world.store, until=NOW + 5), await queue(world.store)
+    world.answers = [Undeliverable("says 550 no") for _ in range(3)]
+    assert await world.outbox.send() == 3
+    desk = OutboxDesk(world.store, {}, actor="ann", clock=lambda: NOW + 10)
+    assert await desk.replay_all("mail.other") == 0 and await fleet.events(kind="message_replayed") == []
+    assert await desk.replay_all("mail.test") == 2, "what is over is left"
+    [told] = await fleet.events(kind="message_replayed")
+    assert told.details == {"what": "mail.test", "messages": "2"} and told.actor == "ann"
+    world.now += 10
+    assert await world.outbox.send() == 2 and world.given[-2:] == [first, second]
+    assert (await message(world.store, gone)).state is MessageState.DEAD
 
 
 @pytest.mark.asyncio

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import os
 import sqlite3
@@ -24,7 +23,7 @@ from provisioner.store import migrations
 from provisioner.store import views as views_module
 from provisioner.store.database import Store
 from provisioner.store.tokens import TokenBook
-from provisioner.store.uploads import UploadShelf
+from provisioner.store.uploads import NOBODY, Place, UploadShelf
 from provisioner.store.views import Views
 
 MAC = Mac("0004f2aabb01")
@@ -336,7 +335,7 @@ async def test_a_put_takes_away_what_a_crash_left_of_the_same_name(acme: Fleet, 
     shelf, directory = UploadShelf(store), tmp_path / "uploads" / MAC
     await shelf.put(MAC, NAME, "overrides", b"first")
     await shelf.put(MAC, "0004f2aabb01-app.log", "log", b"other name")
-    stem = hashlib.sha256(NAME.encode()).hexdigest()[:24]
+    stem = Place(MAC, NOBODY, NAME).stem
     [first] = directory.glob(f"{stem}-*")
     [other] = set(directory.iterdir()) - {first}
     left, under_way = directory / f"{stem}-0123456789abcdef-1", directory / f"{stem}-0123456789abcdef-2"
