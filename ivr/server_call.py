@@ -293,6 +293,8 @@ class Conversation:
     def _listen(self, session: Session, now: float) -> None:
         told: list[Digit] = []
         for data, source in self._port.arrived():
+            if not self._talking and source != session.destination:
+                continue  # until its ACK a phone is where it says: another at its host would be first to be heard
             told += session.receive(data, source, now)
         if told:
             self._heard(told)

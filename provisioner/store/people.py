@@ -70,7 +70,7 @@ async def contents(connection: AsyncConnection, account: str) -> Mapping[str, in
         word: (await connection.execute(_count(table, "account", account))).scalar_one()
         for word, table in tables.items()
     }
-    counts["accounts below it"] = (await connection.execute(_count(schema.account, "parent", account))).scalar_one()
+    counts["child accounts"] = (await connection.execute(_count(schema.account, "parent", account))).scalar_one()
     return {word: count for word, count in counts.items() if count}
 
 

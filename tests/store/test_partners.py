@@ -102,6 +102,6 @@ async def test_nobody_is_their_own_customers_customer(trade: Trade) -> None:
     for parent in ("Partner", "Customer", "Deep"):
         with pytest.raises(Conflict, match="customer of its own customer"):
             await trade.fleet.set_parent("Partner", parent=parent)
-    with pytest.raises(Conflict, match="still has 1 customer"):
+    with pytest.raises(Conflict, match="still has 1 child account"):
         await trade.fleet.remove_account("Partner")
     assert (await trade.fleet.set_parent("Deep", parent="Stranger")).parent
