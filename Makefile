@@ -21,7 +21,7 @@ run: $(VENV)/installed ## install, start the server in ./data, boot simulated ph
 	@$(BIN)/provisioner demo --data $(DATA) --port $(PORT)
 
 test: check packages ## lint, types, import contracts, docs, and every test but those that take long
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 test-slow: $(VENV)/developing packages ## the tests that take long: storms, crashes, a hundred calls (some minutes)
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m slow

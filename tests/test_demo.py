@@ -103,6 +103,7 @@ def test_nothing_is_left_running(rows: list[dict[str, object]], data: Path) -> N
     assert read_addresses(data) == {}
 
 
+@pytest.mark.slow  # a whole demonstration
 def test_the_second_time_says_the_same_on_the_same_inventory(rows: list[dict[str, object]], data: Path) -> None:
     """The phone that was activated is nobody's again, and a code that an earlier demonstration left is no hindrance."""
     left = [*DEMO, str(data), "code", "issue", CAST[6].number, "--replace"]
@@ -121,6 +122,7 @@ def test_the_second_time_says_the_same_on_the_same_inventory(rows: list[dict[str
     ]
 
 
+@pytest.mark.slow  # a whole demonstration
 def test_a_row_that_is_not_as_it_should_is_exit_code_1(rows: list[dict[str, object]], data: Path) -> None:
     """A revoked phone must not come up, and the demonstration must not say that all is well."""
     subprocess.run([*DEMO, str(data), "device", "revoke", CAST[2].mac], check=True, timeout=60, capture_output=True)

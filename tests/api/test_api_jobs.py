@@ -97,6 +97,7 @@ async def test_what_a_row_holds_is_sealed_and_then_erased(house: House) -> None:
     assert told.json["secret"] == "canary-geheim"
 
 
+@pytest.mark.slow  # cut off at each step
 @pytest.mark.asyncio
 async def test_a_job_that_is_cut_off_anywhere_does_each_row_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each step in its own runner, as after a restart, and each second one is cut off within its transaction."""

@@ -63,6 +63,7 @@ async def test_every_page_fits_every_reader_and_a_narrow_screen(house: House, sc
             assert await violations(page) == [], address
 
 
+@pytest.mark.slow  # every page in three sizes and two colours
 @pytest.mark.asyncio
 async def test_the_pages_of_strangers_fit_every_reader(house: House) -> None:
     link = (await house.roster.invite(OWNER)).link.partition("/login")[2]

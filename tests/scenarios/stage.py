@@ -7,6 +7,7 @@ import contextlib
 import os
 import sqlite3
 import ssl
+import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -104,9 +105,13 @@ def workers(house: House) -> list[int]:
     """PIDs of the serving workers, by what the server's health says."""
     import json
 
-    with contextlib.suppress(OSError):
-        return list(json.loads(house.get("/health", None, kind="admin")[2])["workers"]["pids"])
-    return []
+    until = time.monotonic() + 10  # the administration comes up after the phones' listeners
+    while True:
+        with contextlib.suppress(OSError):
+            return list(json.loads(house.get("/health", None, kind="admin")[2])["workers"]["pids"])
+        if house.process.poll() is not None or time.monotonic() > until:
+            return []
+        time.sleep(0.1)
 
 
 def resident(pid: int) -> int:

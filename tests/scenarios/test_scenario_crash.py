@@ -85,6 +85,7 @@ def missing(house: House, told: list[str]) -> list[str]:
 
 @pytest.mark.timeout(240)
 # Python 3.11's ssl leaves a socket to the collector when the server is gone before the handshake begins.
+@pytest.mark.slow  # kill -9 again and again
 @pytest.mark.filterwarnings("ignore:Exception ignored in. <ssl.SSLSocket:pytest.PytestUnraisableExceptionWarning")
 def test_nothing_acknowledged_is_lost_and_it_always_starts_again(blank: House, tmp_path: Path) -> None:
     house = blank.copy(tmp_path, store_flush=0.05)

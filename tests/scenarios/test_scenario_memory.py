@@ -106,6 +106,7 @@ def settled(pid: int) -> int:
     return resident(pid)
 
 
+@pytest.mark.slow  # three thousand handshakes
 def test_three_thousand_strangers_leave_no_memory_behind(house: House, worker: int) -> None:
     owner = certificate(house, "yealink", T46S)
     for kind in ("device", "legacy", "bootstrap"):

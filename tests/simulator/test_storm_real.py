@@ -25,6 +25,8 @@ from provisioner.model import Mac
 
 ARGUMENTS = ("--phones", "60", "--sites", "6", "--spread", "1", "--capacity", "100")
 
+pytestmark = pytest.mark.slow  # storms of real phones at a real server, ended in every way
+
 
 @pytest.fixture(scope="module")
 def staged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
