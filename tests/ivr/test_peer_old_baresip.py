@@ -98,7 +98,7 @@ def test_it_hears_the_prompts_keys_its_code_and_is_its_owners(house: House, tmp_
     after = soon(lambda: found if (found := fetched(house))["account.1.user_name"] == "301" else None)
     assert after, "it is still nobody's"
     assert [one.details["cause"] for one in events(house, "ivr_prompt", MAC)] == ["started", "accepted"]
-    assert [one.details["result"] for one in events(house, "resync_told", MAC)] == ["SIP 481"], (
+    assert [one.details["result"] for one in events(house, "resync_told", MAC)] == ["SIP 481, takes no NOTIFY"], (
         "it takes no NOTIFY that it has not subscribed to, and will fetch by itself"
     )
 
