@@ -69,7 +69,7 @@ def cores() -> tuple[int, int]:
 
 @contextlib.contextmanager
 def ours(data: Path, program: tuple[str, ...] = ("-m", "provisioner"), **environment: str) -> Iterator[Server]:
-    """`provisioner serve` with one worker, everything else as it ships."""
+    """`provisioner serve` with one worker and nothing beside it: no administration, no outbox; the rest as it ships."""
     process = subprocess.Popen(
         [sys.executable, *program, "--data", str(data), "serve"],
         env={
@@ -78,6 +78,7 @@ def ours(data: Path, program: tuple[str, ...] = ("-m", "provisioner"), **environ
             "PROVISIONER_DEVICE_PORT": "0",
             "PROVISIONER_ADMIN_PORT": "-1",
             "PROVISIONER_BOOTSTRAP_PORT": "-1",
+            "PROVISIONER_WEBHOOK_ON": "false",
             "PROVISIONER_LOG_LEVEL": "warning",
             "PYTHONWARNINGS": "ignore",
             **environment,
