@@ -12,7 +12,7 @@ from pathlib import Path
 import make_fleet
 
 from provisioner import installation, pki, settings, trust
-from provisioner.fleet import Fleet
+from provisioner.fleet.fleet import Fleet
 from provisioner.model import Mac, Scope
 from provisioner.store.database import Store
 from provisioner.vendors import drivers

@@ -25,7 +25,7 @@ from call_phone import CallPhone
 from house import House
 
 from provisioner import settings
-from provisioner.activation_codes import Codes
+from provisioner.activation.codes import Codes
 from provisioner.activation_secret import PURPOSE, issue
 from provisioner.model import DeviceState, Mac, Scope
 from provisioner.store.database import Store

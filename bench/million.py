@@ -27,7 +27,7 @@ import servers
 from boot import Meter
 
 from provisioner import settings
-from provisioner.fleet import Fleet
+from provisioner.fleet.fleet import Fleet
 from provisioner.model import Scope
 from provisioner.store.database import Store
 from provisioner.vendors import drivers

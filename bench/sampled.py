@@ -13,7 +13,7 @@ import signal
 from pathlib import Path
 from types import FrameType
 
-from provisioner.cli import main
+from provisioner.cli.main import main
 
 OUTPUT = "BENCH_SAMPLES"
 _DEEPEST = 40

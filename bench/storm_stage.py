@@ -20,7 +20,8 @@ import fleet_of
 import servers
 import storm_share
 
-from provisioner import demo, settings, storm_cast, trust
+from provisioner import settings, storm_cast, trust
+from provisioner.demo import demo
 from provisioner.simulator.phone import Flash, Phone
 from provisioner.simulator.storm_boot import _WALKS
 from provisioner.simulator.storm_cards import Cards, persona_of

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from provisioner.cli import cli
+from provisioner.cli.main import cli
 from provisioner.counters import BUCKETS, GAUGES, HELP, SUMS, TIMES
 from provisioner.events import KINDS
 from provisioner.hook_events import OUTWARD

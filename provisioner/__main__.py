@@ -1,5 +1,5 @@
 """`python -m provisioner` is the same program as the installed `provisioner`."""
 
-from provisioner.cli import main
+from provisioner.cli.main import main
 
 main()

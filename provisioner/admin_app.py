@@ -25,7 +25,7 @@ from provisioner.capacity import Capacity, Cores
 from provisioner.children import Lifeline
 from provisioner.counters import totals
 from provisioner.errors import StoreFailed
-from provisioner.hook_intake import Intake
+from provisioner.hooks.intake import Intake
 from provisioner.http.admin import AdminEdge, Health, Part, application, server_of
 from provisioner.http.api.application import add_api
 from provisioner.http.api.desks import Means
@@ -42,7 +42,7 @@ from provisioner.http.renewed import RenewedListener
 from provisioner.http.storm_events import StormEvents
 from provisioner.http.storm_watch import StormWatch
 from provisioner.model import ListenerKind
-from provisioner.resync import BaseUrls
+from provisioner.resync.resync import BaseUrls
 from provisioner.run_directory import RunDirectory, read_addresses
 from provisioner.settings import Settings
 from provisioner.store import engine as engines

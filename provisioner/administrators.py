@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from provisioner.errors import Conflict, Invalid, LoginRefused, NotFound, NotSignedIn
+from provisioner.mail.reset import queue_reset
 from provisioner.passwords import Passwords
 from provisioner.principals import Principals
-from provisioner.reset_mail import queue_reset
 from provisioner.second_factor import new_recovery_codes, new_seed, recovery_finder, step_of, uri_of
 from provisioner.settings import Settings
 from provisioner.sign_in import SEED, Came, SignIn, csrf_of, is_csrf, new_token

@@ -22,9 +22,9 @@ from typing import Final
 
 from OpenSSL import SSL
 
+from provisioner.activation.sweep import sweep
 from provisioner.activation_offer import Offers
 from provisioner.activation_secret import PURPOSE
-from provisioner.activation_sweep import sweep
 from provisioner.admission import Admission
 from provisioner.background import contained, every
 from provisioner.children import REFUSED, Lifeline

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from provisioner.audit_chain import PURPOSE, Head, Row, Walk, is_sealed
+from provisioner.desk import Desk
 from provisioner.errors import Invalid
-from provisioner.fleet_desk import Desk
 from provisioner.roles import Right
 from provisioner.store import audit
 

@@ -23,13 +23,13 @@ from provisioner.errors import ProvisionerError, RenderFailed, Unusable
 from provisioner.installation import SETTINGS_FILE, vendors
 from provisioner.ivr_adapters import require_adapters
 from provisioner.layers import merge, resolve
-from provisioner.mail_relay import Relay
-from provisioner.mail_text import Texts
+from provisioner.mail.relay import Relay
+from provisioner.mail.text import Texts
 from provisioner.model import Line, Mac
 from provisioner.pki import server_certificates_state
 from provisioner.ports import bind
 from provisioner.preview import Masked, Preview
-from provisioner.resync_pbx import ami_of
+from provisioner.resync.pbx import ami_of
 from provisioner.run_directory import read_addresses, running_pid
 from provisioner.settings import Settings
 from provisioner.shipped import shipped

@@ -20,7 +20,7 @@ from ivr.server import Server, ServerConfig, Sockets
 from ivr.server_media import Voice
 from ivr.sip.config import CoreConfig
 from ivr.sip.effects import Credential
-from provisioner.activation import Activation
+from provisioner.activation.activation import Activation
 from provisioner.activation_secret import PURPOSE, credential
 from provisioner.background import contained, every
 from provisioner.capacity import Cores, estimated, is_recent, measured
@@ -32,8 +32,8 @@ from provisioner.ivr_desk import IvrDesk
 from provisioner.ivr_edge import HookEdge, HookListener
 from provisioner.model import ListenerKind
 from provisioner.ports import Listening
-from provisioner.resync_errands import Errands
-from provisioner.resync_pbx import Pbx, ami_of
+from provisioner.resync.errands import Errands
+from provisioner.resync.pbx import Pbx, ami_of
 from provisioner.run_directory import RunDirectory
 from provisioner.settings import Settings
 from provisioner.shaping import campaign_pace

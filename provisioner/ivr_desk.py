@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Final
 
 from ivr.flow import Caller, Flow, FlowSettings, Note, Result, ResultKind
-from provisioner.activation import Activation
+from provisioner.activation.activation import Activation
 from provisioner.activation_verdict import Attempt, Outcome, Redemption
 from provisioner.codes import SHORTEST, checks
 from provisioner.errors import Invalid, ProvisionerError, StoreFailed

@@ -11,8 +11,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from provisioner.desk import Desk, account_of, text_of
 from provisioner.errors import Conflict, Forbidden, Invalid, NotFound
-from provisioner.fleet_desk import Desk, account_of, text_of
 from provisioner.rights import OPERATOR, Principal
 from provisioner.roles import Right
 from provisioner.settings import Settings

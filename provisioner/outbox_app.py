@@ -14,13 +14,13 @@ from typing import Final
 from provisioner.background import every
 from provisioner.children import Lifeline
 from provisioner.counters import Counters, totals
-from provisioner.hook_post import HookPost
-from provisioner.hook_senders import HookSenders
-from provisioner.hook_wire import Wire
-from provisioner.mail_post import Post
-from provisioner.mail_relay import Relay
+from provisioner.hooks.post import HookPost
+from provisioner.hooks.senders import HookSenders
+from provisioner.hooks.wire import Wire
+from provisioner.mail.post import Post
+from provisioner.mail.relay import Relay
+from provisioner.mail.reset import ResetPost
 from provisioner.outbox import Outbox
-from provisioner.reset_mail import ResetPost
 from provisioner.run_directory import RunDirectory
 from provisioner.settings import Settings
 from provisioner.store import outbox as rows

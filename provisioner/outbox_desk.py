@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from provisioner.desk import Desk, account_of
 from provisioner.errors import Conflict, NotFound
-from provisioner.fleet_desk import Desk, account_of
 from provisioner.outbox_states import TRANSITIONS, MessageEvent, MessageState
 from provisioner.store import outbox
 from provisioner.store.database import Change

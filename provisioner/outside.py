@@ -11,14 +11,14 @@ from provisioner.settings import Settings
 def require_outside(settings: Settings) -> None:
     """Unusable names the secret, name or certificate that is missing."""
     if settings.resync_ami_host:
-        from provisioner.resync_pbx import ami_of  # device workers tell no phones
+        from provisioner.resync.pbx import ami_of  # device workers tell no phones
 
         ami_of(settings)
     if settings.mail_host:
-        from provisioner.mail_relay import Relay  # nor do they send mail
+        from provisioner.mail.relay import Relay  # nor do they send mail
 
         Relay(settings)
     if settings.webhook_allow or settings.webhook_ca:
-        from provisioner.hook_wire import Wire  # nor do they call anybody
+        from provisioner.hooks.wire import Wire  # nor do they call anybody
 
         Wire(settings)

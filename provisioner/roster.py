@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from provisioner.administrators import take_off_totp
+from provisioner.desk import Desk, account_of, site_of, text_of, user_of
 from provisioner.errors import Conflict, Forbidden, Invalid, NotFound
-from provisioner.fleet_desk import Desk, account_of, site_of, text_of, user_of
+from provisioner.mail.reset import link_url
 from provisioner.mail_address import parse_address
-from provisioner.reset_mail import link_url
 from provisioner.rights import OPERATOR, Principal, Reach
 from provisioner.roles import GRANTABLE, MATRIX, Extent, Right, Role
 from provisioner.settings import Settings

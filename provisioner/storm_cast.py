@@ -24,8 +24,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from provisioner.errors import Invalid, Unusable
-from provisioner.fleet import Fleet
-from provisioner.fleet_people import generated_secret
+from provisioner.fleet.fleet import Fleet
+from provisioner.fleet.people import generated_secret
 from provisioner.installation import ca_file
 from provisioner.model import Device, DeviceState, ListenerKind, Mac, Scope
 from provisioner.pki import Factory, make_factory

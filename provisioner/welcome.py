@@ -11,8 +11,8 @@ from typing import Final, NamedTuple
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from provisioner.codes import ActivationCode, CodeState
+from provisioner.desk import user_of
 from provisioner.errors import Conflict, MailOff, NoAddress
-from provisioner.fleet_desk import user_of
 from provisioner.mail_address import parse_address
 from provisioner.model import Device
 from provisioner.outbox_states import MessageState

@@ -23,8 +23,8 @@ from house import House, administer
 
 from ivr.flow import ResultKind
 from provisioner import settings as provisioner_settings
-from provisioner.activation import Activation
-from provisioner.activation_codes import Codes
+from provisioner.activation.activation import Activation
+from provisioner.activation.codes import Codes
 from provisioner.activation_verdict import Attempt
 from provisioner.codes import generate
 from provisioner.model import Mac, Scope

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 from pytest_socket import socket_allow_hosts
 
-from provisioner.cli import cli
+from provisioner.cli.main import cli
 from provisioner.installation import init
 
 Run = Callable[..., Result]

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from provisioner import installation, pki, settings, trust
-from provisioner.fleet import Fleet
+from provisioner.fleet.fleet import Fleet
 from provisioner.model import Mac
 from provisioner.store.database import Store
 from provisioner.vendors import drivers

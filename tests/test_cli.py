@@ -17,7 +17,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from provisioner.cli import SECTIONS, cli
+from provisioner.cli.main import SECTIONS, cli
 from provisioner.doctor import CHECKS
 from provisioner.neutral import SETTINGS
 
@@ -120,7 +120,7 @@ def test_an_unusable_installation_is_exit_code_2(run: Run, data: Path) -> None:
 
 def test_a_fault_of_the_program_is_exit_code_3_without_traceback(data: Path, tmp_path: Path) -> None:
     """A broken part is put in the program's way, in a process of its own."""
-    program = "import provisioner.cli as c, provisioner.fleet as f; f.Fleet.accounts = None; c.main()"
+    program = "import provisioner.cli.main as c, provisioner.fleet.fleet as f; f.Fleet.accounts = None; c.main()"
     command = [sys.executable, "-c", program, "--data", str(data), "account", "list"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 3

@@ -13,7 +13,7 @@ import pytest
 from click.testing import Result
 
 from provisioner import settings
-from provisioner.activation import Activation
+from provisioner.activation.activation import Activation
 from provisioner.activation_verdict import Attempt, Outcome
 from provisioner.codes import checks, normalise
 from provisioner.model import FetchRecord, ListenerKind, Mac, Proof

@@ -19,9 +19,9 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from provisioner import cli_import
-from provisioner.import_own import COLUMNS
-from provisioner.import_rows import MOST_BYTES, MOST_ROWS, Sheet
+from provisioner.cli import imports as cli_import
+from provisioner.imports.own import COLUMNS
+from provisioner.imports.rows import MOST_BYTES, MOST_ROWS, Sheet
 
 Run = Callable[..., Result]
 Asked = Callable[..., Any]

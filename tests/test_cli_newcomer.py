@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from provisioner.cli import cli
+from provisioner.cli.main import cli
 from provisioner.events import KINDS
 from provisioner.model import Event, ListenerKind
 from provisioner.run_directory import RunDirectory

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from provisioner.demo_cast import CAST, NEWCOMERS, SIP_SERVER
-from provisioner.demo_table import Scene, show_scenes
+from provisioner.demo.cast import CAST, NEWCOMERS, SIP_SERVER
+from provisioner.demo.table import Scene, show_scenes
 from provisioner.model import ListenerKind
 from provisioner.run_directory import read_addresses
 from provisioner.simulator import BootReport, RegisteredLine, Step
@@ -126,7 +126,9 @@ def test_the_second_time_says_the_same_on_the_same_inventory(rows: list[dict[str
 def test_a_row_that_is_not_as_it_should_is_exit_code_1(rows: list[dict[str, object]], data: Path) -> None:
     """A revoked phone must not come up, and the demonstration must not say that all is well."""
     subprocess.run([*DEMO, str(data), "device", "revoke", CAST[2].mac], check=True, timeout=60, capture_output=True)
-    program = "import provisioner.demo as d; d.RECORD_PATIENCE = 1.0\nfrom provisioner.cli import main; main()"
+    program = (
+        "import provisioner.demo.demo as d; d.RECORD_PATIENCE = 1.0\nfrom provisioner.cli.main import main; main()"
+    )
     command = [sys.executable, "-c", program, "--data", str(data), "demo", "--once", "--port", "0", "--json"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
@@ -274,7 +276,7 @@ def test_an_activation_is_as_it_should_only_with_all_its_parts() -> None:
 def test_each_status_stands_beside_its_file_in_any_terminal(
     columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("provisioner.demo_table.console", lambda: Console(width=columns))
+    monkeypatch.setattr("provisioner.demo.table.console", lambda: Console(width=columns))
     show_scenes(scenes(), as_json=False)
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= columns

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 import pytest
 
-from provisioner.cli import cli
+from provisioner.cli.main import cli
 from provisioner.neutral import SETTINGS
 from provisioner.settings import knobs
 

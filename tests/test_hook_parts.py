@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from provisioner.errors import Invalid, NotSignedIn, Unusable
 from provisioner.events import KINDS
 from provisioner.hook_events import OUTWARD, TYPES, checked, subject_of, wants
-from provisioner.hook_mapping import FIELDS, Action, MappingError, load_rules, moment_of
-from provisioner.hook_paths import PathError, parse_path
-from provisioner.hook_signing import Scheme, check_secret, key_of, new_secret, prove, signature, signed
-from provisioner.hook_target import allowed, networks, parse_target, refusal
+from provisioner.hooks.mapping import FIELDS, Action, MappingError, load_rules, moment_of
+from provisioner.hooks.paths import PathError, parse_path
+from provisioner.hooks.signing import Scheme, check_secret, key_of, new_secret, prove, signature, signed
+from provisioner.hooks.target import allowed, networks, parse_target, refusal
 
 NOW = 1_800_000_000.0
 SECRET = new_secret(bytes(range(32)))

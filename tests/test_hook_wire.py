@@ -15,7 +15,7 @@ from aiohttp import web
 from hook_receiver import receiving
 
 from provisioner.errors import Unusable
-from provisioner.hook_wire import FORBIDDEN, Names, Wire, _socket, resolved
+from provisioner.hooks.wire import FORBIDDEN, Names, Wire, _socket, resolved
 from provisioner.settings import Settings
 
 NOW = 1_800_000_000.0

@@ -16,10 +16,10 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from provisioner import settings
-from provisioner.fleet import Fleet
-from provisioner.hook_intake import Intake
-from provisioner.hook_signing import Scheme, signed
-from provisioner.hook_sources import Sources
+from provisioner.fleet.fleet import Fleet
+from provisioner.hooks.intake import Intake
+from provisioner.hooks.signing import Scheme, signed
+from provisioner.hooks.sources import Sources
 from provisioner.http.hooks_in import add_hooks
 from provisioner.store.database import Store
 from provisioner.vendors import drivers

@@ -20,8 +20,8 @@ from typing import Any
 import pytest
 from house import VVX, House, soon
 
-from provisioner.hook_mapping import Action, load_rules
-from provisioner.hook_signing import new_secret, signed
+from provisioner.hooks.mapping import Action, load_rules
+from provisioner.hooks.signing import new_secret, signed
 from provisioner.model import Mac
 
 PAGE = (Path(__file__).resolve().parent.parent / "docs" / "how-to" / "hooks.md").read_text("utf-8")

@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from provisioner import fleet_people, import_rows
 from provisioner.errors import Invalid
-from provisioner.import_formats import read_sheet
-from provisioner.import_own import COLUMNS
-from provisioner.import_rows import LONGEST, MOST_BYTES, MOST_COLUMNS, MOST_ROWS, Format, Row, Sheet
+from provisioner.fleet import people as fleet_people
+from provisioner.imports import rows as import_rows
+from provisioner.imports.formats import read_sheet
+from provisioner.imports.own import COLUMNS
+from provisioner.imports.rows import LONGEST, MOST_BYTES, MOST_COLUMNS, MOST_ROWS, Format, Row, Sheet
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples" / "import"
 HEADER = "account,user,extension,secret,mac,vendor,model,line"

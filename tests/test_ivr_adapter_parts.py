@@ -21,7 +21,7 @@ from ivr.adapters import Hooks, Recordings
 from ivr.adapters.callers import Peers
 from ivr.flow import FlowSettings
 from provisioner import settings as provisioner_settings
-from provisioner.activation import Activation
+from provisioner.activation.activation import Activation
 from provisioner.app import prepare
 from provisioner.contradictions import contradictions
 from provisioner.errors import Unusable

@@ -16,12 +16,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from house import House, administer, events, soon
 
 from provisioner import settings as provisioner_settings
-from provisioner.activation_codes import Codes
+from provisioner.activation.codes import Codes
 from provisioner.activation_secret import PURPOSE, issue
 from provisioner.app import prepare
 from provisioner.errors import Unusable
 from provisioner.model import Mac, Scope
-from provisioner.resync import Resync
+from provisioner.resync.resync import Resync
 from provisioner.resync_states import State
 from provisioner.store.database import Store, key_path
 from provisioner.store.secretbox import SecretBox

@@ -23,7 +23,7 @@ from provisioner.ivr_app import config_of, secrets_of
 from provisioner.ivr_desk import RESULTS
 from provisioner.model import ListenerKind, Mac
 from provisioner.ports import bind, with_ivr_port
-from provisioner.resync import Resync, Whom
+from provisioner.resync.resync import Resync, Whom
 from provisioner.settings import Settings
 from provisioner.store.database import Store, key_path
 from provisioner.store.secretbox import drop_old_keys, rotate_key

@@ -19,7 +19,7 @@ from house import House, administer, ask, events, soon
 from test_ivr_app import CURVE, NUMBER, a_code, calling, causes, file_of, ivr_pid, until
 
 from provisioner import settings as provisioner_settings
-from provisioner.activation_codes import Codes
+from provisioner.activation.codes import Codes
 from provisioner.codes import CodeState
 from provisioner.model import Mac, Scope
 from provisioner.store.database import Store

@@ -8,8 +8,8 @@ import zlib
 import pytest
 import zxingcpp
 
+from provisioner.mail.text import Letter, Texts, Writer, png
 from provisioner.mail_address import Mailbox
-from provisioner.mail_text import Letter, Texts, Writer, png
 
 LINK = "https://help.example.com/phones/poly/vvx-411?l=de"
 

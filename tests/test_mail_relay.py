@@ -12,7 +12,7 @@ import trustme
 from mail_server import PASSWORD, USER, serving, tls_of
 
 from provisioner.errors import NotNow, Undeliverable, Unusable
-from provisioner.mail_relay import Relay
+from provisioner.mail.relay import Relay
 from provisioner.settings import Settings
 
 TO = "ann@example.net"

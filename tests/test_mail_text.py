@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from lxml import html
 
 from provisioner.errors import RenderFailed
+from provisioner.mail.text import Letter, Texts, Writer, local_time, png, quick_start, svg
 from provisioner.mail_address import Mailbox
-from provisioner.mail_text import Letter, Texts, Writer, local_time, png, quick_start, svg
 from provisioner.shipped import shipped
 
 TEXTS = Texts()

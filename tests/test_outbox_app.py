@@ -12,11 +12,11 @@ from house import House, administer, events, soon
 from mail_server import MailServer, in_a_thread
 from prometheus_client import values
 
-from provisioner.activation_letters import CodeLetters
+from provisioner.activation.letters import CodeLetters
 from provisioner.app import prepare
 from provisioner.counters import Counters
 from provisioner.errors import Unusable
-from provisioner.fleet import Fleet
+from provisioner.fleet.fleet import Fleet
 from provisioner.outbox_app import is_calm
 from provisioner.settings import load
 from provisioner.store.database import Store

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from provisioner.errors import Invalid
 from provisioner.model import Mac
-from provisioner.resync_plan import Pace, Phone, lasting, waves
+from provisioner.resync.plan import Pace, Phone, lasting, waves
 
 START = 1_800_000_000.0
 PLACES = st.sampled_from(["", "berlin", "madrid", "paris", "acme"])

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from provisioner.errors import BodyTooLarge, NotSignedIn, ProvisionerError, Throttled
 from provisioner.events import printable
-from provisioner.hook_intake import Intake
+from provisioner.hooks.intake import Intake
 from provisioner.http.api.rates import Rates
 
 log: Final = logging.getLogger("provisioner.server")

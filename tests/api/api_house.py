@@ -18,7 +18,7 @@ from aiohttp import web
 from provisioner import settings
 from provisioner.capacity import given
 from provisioner.errors import NotSignedIn
-from provisioner.fleet import Fleet
+from provisioner.fleet.fleet import Fleet
 from provisioner.http.admin import application, server_of
 from provisioner.http.api.application import add_api
 from provisioner.http.api.desks import Means

@@ -16,7 +16,7 @@ from cryptography import x509
 from house import House, soon
 
 from provisioner.admin_app import base_urls, is_here, tls_files
-from provisioner.cli import cli
+from provisioner.cli.main import cli
 from provisioner.model import ListenerKind
 from provisioner.settings import Settings
 

@@ -13,23 +13,23 @@ import pytest
 from api_house import House
 from samples import BODIES
 
-from provisioner.activation_letters import CodeLetters
+from provisioner.activation.letters import CodeLetters
 from provisioner.audit_log import AuditLog
 from provisioner.events import KINDS
-from provisioner.fleet import Fleet
-from provisioner.fleet_assign import Assignment
-from provisioner.fleet_jobs import Jobs
-from provisioner.fleet_search import Search
-from provisioner.hook_inbox import Inbox
-from provisioner.hook_sources import Sources
-from provisioner.hooks import Hooks
+from provisioner.fleet.assign import Assignment
+from provisioner.fleet.fleet import Fleet
+from provisioner.fleet.jobs import Jobs
+from provisioner.fleet.search import Search
+from provisioner.hooks.hooks import Hooks
+from provisioner.hooks.inbox import Inbox
+from provisioner.hooks.sources import Sources
 from provisioner.http.api import browse
 from provisioner.http.api.application import openapi, table
 from provisioner.http.api.problems import CURES, titles
 from provisioner.http.api.routes import AnyCall, Routes, Table
 from provisioner.keys_desk import ApiKeys
 from provisioner.outbox_desk import OutboxDesk
-from provisioner.resync import Resync
+from provisioner.resync.resync import Resync
 from provisioner.rights import Right
 from provisioner.roster import Roster
 

@@ -20,7 +20,7 @@ from lxml import html
 from provisioner import settings
 from provisioner.administrators import Administrators
 from provisioner.capacity import Cores, given
-from provisioner.fleet import Fleet
+from provisioner.fleet.fleet import Fleet
 from provisioner.http.admin import application, server_of
 from provisioner.http.api.desks import Means
 from provisioner.http.api.gatekeeper import Keeper

@@ -29,7 +29,7 @@ def addresses(house: House) -> list[str]:
 
 async def full(house: House) -> None:
     """Something of everything, so that no page is empty."""
-    from provisioner.activation_codes import Codes
+    from provisioner.activation.codes import Codes
     from provisioner.model import Scope
 
     fleet, means = house.fleet, house.means

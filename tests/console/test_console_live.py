@@ -11,7 +11,7 @@ from house import VVX, House
 from playwright.async_api import expect
 
 from provisioner import settings
-from provisioner.demo_owner import owner_link
+from provisioner.demo.owner import owner_link
 from provisioner.model import Mac, Scope
 from provisioner.simulator import Phone, boot, load_persona
 

@@ -14,7 +14,7 @@ import pytest
 from house import House, administer
 
 from provisioner import settings
-from provisioner.activation_codes import Codes
+from provisioner.activation.codes import Codes
 from provisioner.activation_secret import PURPOSE, issue
 from provisioner.model import Mac, Scope
 from provisioner.store.database import Store, key_path

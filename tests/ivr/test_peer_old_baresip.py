@@ -14,7 +14,7 @@ from house import House, administer, events, soon
 from ivr.media.g711 import Codec
 from ivr.prompts import Prompts
 from provisioner import settings
-from provisioner.activation_codes import Codes
+from provisioner.activation.codes import Codes
 from provisioner.model import Scope
 from provisioner.store.database import Store
 from provisioner.vendors import drivers

@@ -11,7 +11,7 @@ from itertools import count
 from pathlib import Path
 
 from provisioner import settings
-from provisioner.fleet import Fleet
+from provisioner.fleet.fleet import Fleet
 from provisioner.model import Mac, Scope
 from provisioner.store.database import Store
 from provisioner.vendors import drivers

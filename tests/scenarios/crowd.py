@@ -17,7 +17,8 @@ import pytest
 from house import House
 from stage import resident, soon, workers
 
-from provisioner import demo, settings, storm_cast
+from provisioner import settings, storm_cast
+from provisioner.demo import demo
 from provisioner.simulator.storm import run_storm
 from provisioner.simulator.storm_plan import Mode, StormPlan
 from provisioner.simulator.storm_report import StormReport

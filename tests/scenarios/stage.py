@@ -16,7 +16,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import ec
 from house import SECRET, House, administer, soon
 
-from provisioner.fleet import Fleet
+from provisioner.fleet.fleet import Fleet
 from provisioner.model import Mac, Scope
 from provisioner.simulator import Flash, Phone, boot, load_persona
 from provisioner.simulator.persona import Persona

@@ -16,7 +16,7 @@ from house import SECRET, House
 from stage import add, administer, certificate, kill_all, no_canary, no_traceback
 
 from provisioner.errors import NotFound
-from provisioner.fleet import Fleet
+from provisioner.fleet.fleet import Fleet
 from provisioner.model import Mac, Scope
 from provisioner.store.uploads import UploadShelf, owner_of
 

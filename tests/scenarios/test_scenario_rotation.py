@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from house import House, administer
 from stage import add, certificate, no_canary, no_traceback, secret_of, soon, workers
 
-from provisioner.cli import cli
+from provisioner.cli.main import cli
 
 PHONES = {"0004f2000001": "100", "0004f2000004": "101", "0004f2000007": "102"}
 

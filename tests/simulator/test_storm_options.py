@@ -146,7 +146,7 @@ def test_whatever_is_taken_leaves_no_site_without_a_phone(phones: int, sites: in
 
 
 def test_the_fields_are_the_options() -> None:
-    from provisioner.cli_simulate import simulate_storm_command
+    from provisioner.cli.simulate import simulate_storm_command
 
     options = {one.name for one in simulate_storm_command.params} - {"data", "as_json", "json", "known", "plots"}
     assert options == {one.name for one in fields(Asked)} == set(SENSIBLE) == set(NOTHING)

@@ -17,9 +17,10 @@ import pytest
 from click.testing import CliRunner, Result
 from house import House, administer, soon
 
-from provisioner import demo, settings, storm_cast, storm_server
-from provisioner.cli import cli
+from provisioner import settings, storm_cast, storm_server
+from provisioner.cli.main import cli
 from provisioner.counters import totals
+from provisioner.demo import demo
 from provisioner.errors import Invalid, Unusable
 from provisioner.model import Mac
 
@@ -252,7 +253,7 @@ def test_everyone_boots_once_before_so_that_the_server_knows_them(
     staged: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waited: list[float] = []
-    monkeypatch.setattr("provisioner.cli_simulate._wait", waited.append)
+    monkeypatch.setattr("provisioner.cli.simulate._wait", waited.append)
     before = _begun(staged)
     few = ("--phones", "6", "--sites", "2", "--spread", "0", "--known", "--json")
     report = json.loads(simulate(staged, *few).stdout)

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from provisioner.activation import Activation
-from provisioner.activation_codes import Codes
+from provisioner.activation.activation import Activation
+from provisioner.activation.codes import Codes
 from provisioner.activation_verdict import Attempt, Redemption
-from provisioner.fleet import Fleet
+from provisioner.fleet.fleet import Fleet
 from provisioner.model import Mac, Model, Scope
 from provisioner.settings import Settings
 from provisioner.store.database import Store

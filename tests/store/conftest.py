@@ -20,7 +20,7 @@ import pytest
 import pytest_asyncio
 
 from provisioner.errors import Invalid
-from provisioner.fleet import Fleet
+from provisioner.fleet.fleet import Fleet
 from provisioner.model import DeviceFile, FactoryName, Model, PeerCert, ResolvedConfig
 from provisioner.settings import Settings
 from provisioner.store import migrations

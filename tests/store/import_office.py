@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import func, select
 
-from provisioner.fleet import Fleet
-from provisioner.import_formats import read_sheet
-from provisioner.import_rows import Sheet
-from provisioner.import_steps import Outcome, Planned
-from provisioner.imports import Imported, Imports
+from provisioner.fleet.fleet import Fleet
+from provisioner.imports.formats import read_sheet
+from provisioner.imports.imports import Imported, Imports
+from provisioner.imports.rows import Sheet
+from provisioner.imports.steps import Outcome, Planned
 from provisioner.store import schema
 from provisioner.store.database import Store
 from provisioner.vendors import drivers

@@ -7,12 +7,12 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from provisioner.activation_codes import Codes
-from provisioner.fleet import Fleet
-from provisioner.hook_inbox import Inbox
-from provisioner.hook_intake import Intake, Taken
-from provisioner.hook_signing import signed
-from provisioner.hook_sources import MadeSource, Sources
+from provisioner.activation.codes import Codes
+from provisioner.fleet.fleet import Fleet
+from provisioner.hooks.inbox import Inbox
+from provisioner.hooks.intake import Intake, Taken
+from provisioner.hooks.signing import signed
+from provisioner.hooks.sources import MadeSource, Sources
 from provisioner.model import Mac
 from provisioner.settings import Settings
 from provisioner.store.database import Store

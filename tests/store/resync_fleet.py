@@ -10,11 +10,11 @@ from typing import Any
 
 from activation_office import Clock
 
-from provisioner.fleet import Fleet
+from provisioner.fleet.fleet import Fleet
 from provisioner.model import FetchRecord, ListenerKind, Mac, Proof, Scope
 from provisioner.preview import Masked, Preview, RenderedFile
-from provisioner.resync import Draft, Resync, Whom
-from provisioner.resync_errands import Errands
+from provisioner.resync.errands import Errands
+from provisioner.resync.resync import Draft, Resync, Whom
 from provisioner.resync_states import Standing, State
 from provisioner.settings import Settings
 from provisioner.store.database import Store

@@ -15,7 +15,7 @@ import pytest_asyncio
 from activation_office import ADDRESS, DEAF, DESK, FOREIGN, HALL, STRANGER, VVX, Office, attempt, wrong
 from sqlalchemy import event
 
-from provisioner import activation as module
+from provisioner.activation import activation as module
 from provisioner.activation_verdict import Outcome
 from provisioner.codes import CodeState, grouped, masked
 from provisioner.errors import Conflict
@@ -123,7 +123,7 @@ async def test_a_replacement_that_fails_half_way_has_not_happened(office: Office
         raise Conflict("the line was taken at the same moment")
 
     with monkeypatch.context() as broken:
-        broken.setattr("provisioner.activation_binding.devices.insert_binding", fail)
+        broken.setattr("provisioner.activation.binding.devices.insert_binding", fail)
         assert (await office.key_in(code)).outcome is Outcome.BUSY
     assert await bound(office, HALL) == {1: "1001"} and await bound(office, DESK) == {}
     assert (await office.codes.reveal("1001", account="Acme")).code == code
@@ -295,7 +295,7 @@ async def test_the_digits_are_in_no_event_no_log_no_repr_and_no_error(
         await office.issue()
     said.append(str(refused.value))
     with monkeypatch.context() as broken:
-        broken.setattr("provisioner.activation_binding.devices.insert_binding", None)
+        broken.setattr("provisioner.activation.binding.devices.insert_binding", None)
         with pytest.raises(TypeError) as fault:
             await office.key_in(code)
     said.append(repr(fault.value))

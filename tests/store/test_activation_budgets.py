@@ -127,7 +127,7 @@ async def test_a_database_that_does_not_answer_costs_nothing(
 ) -> None:
     code = await office.issue()
     with monkeypatch.context() as broken:
-        broken.setattr("provisioner.activation.read_budgets", _fail)
+        broken.setattr("provisioner.activation.activation.read_budgets", _fail)
         for number in range(7):
             heard = await office.key_in(wrong(code, number))
             assert heard.outcome is Outcome.BUSY and heard.retry_after > 0

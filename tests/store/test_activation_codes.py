@@ -12,7 +12,7 @@ from activation_office import DEAF, DESK, FOREIGN, HALL, STRANGER, VVX, Office
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from provisioner.activation_codes import Codes
+from provisioner.activation.codes import Codes
 from provisioner.activation_verdict import Outcome
 from provisioner.codes import CodeState, checks
 from provisioner.errors import (

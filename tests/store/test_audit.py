@@ -16,7 +16,7 @@ from sqlalchemy import delete, insert, select, text, update
 from provisioner.audit_chain import Head, Row, link, sealed
 from provisioner.audit_log import AuditLog, verify_file, verify_lines
 from provisioner.errors import Forbidden, Invalid
-from provisioner.fleet import Fleet
+from provisioner.fleet.fleet import Fleet
 from provisioner.model import Event, Mac
 from provisioner.rights import Holding, Principal, parts_of
 from provisioner.roles import Role

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from provisioner.errors import Conflict, Invalid, NotFound
-from provisioner.fleet import Fleet
+from provisioner.fleet.fleet import Fleet
 from provisioner.model import DeviceState, Event, Mac, Scope
 from provisioner.neutral import HostPort
 from provisioner.store.database import Store

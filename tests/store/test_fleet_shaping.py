@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import pytest
 
 from provisioner.errors import Invalid
-from provisioner.fleet import Fleet
-from provisioner.fleet_shaping import Shaped, Unshaped
+from provisioner.fleet.fleet import Fleet
+from provisioner.fleet.shaping import Shaped, Unshaped
 from provisioner.model import Scope
 from provisioner.store.rows import StoredEvent
 

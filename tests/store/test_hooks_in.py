@@ -18,7 +18,7 @@ from sqlalchemy import text
 
 from provisioner.codes import CodeState
 from provisioner.errors import BodyTooLarge, Conflict, Invalid, NotFound, NotSignedIn, StoreFailed
-from provisioner.hook_signing import Scheme, signed
+from provisioner.hooks.signing import Scheme, signed
 from provisioner.model import DeviceState, Mac
 from provisioner.rights import Holding, Principal, Role, parts_of
 from provisioner.settings import Settings

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from hook_receiver import receiving
 
-from provisioner.fleet import Fleet
-from provisioner.hooks import Hooks
+from provisioner.fleet.fleet import Fleet
+from provisioner.hooks.hooks import Hooks
 from provisioner.model import Mac
 from provisioner.settings import Settings
 from provisioner.store.database import Store
@@ -26,9 +26,9 @@ STEPS = {"claiming": 1, "before": 1, "after": 2, "logged": 2, "settling": 2, "se
 _VICTIM = """
 import asyncio, os, sys
 from pathlib import Path
-from provisioner.hook_post import HookPost
-from provisioner.hook_senders import HookSenders
-from provisioner.hook_wire import Wire
+from provisioner.hooks.post import HookPost
+from provisioner.hooks.senders import HookSenders
+from provisioner.hooks.wire import Wire
 from provisioner.settings import Settings
 from provisioner.store import hooks, outbox as rows
 from provisioner.store.database import Store, key_path

@@ -15,12 +15,12 @@ from hook_receiver import Receiver, receiving
 from sqlalchemy import func, select
 
 from provisioner.errors import Conflict, Forbidden, Invalid, NotFound
-from provisioner.fleet import Fleet
-from provisioner.hook_post import HookPost
-from provisioner.hook_senders import HookSenders
-from provisioner.hook_signing import Scheme, prove
-from provisioner.hook_wire import Wire
-from provisioner.hooks import Hooks, MadeHook
+from provisioner.fleet.fleet import Fleet
+from provisioner.hooks.hooks import Hooks, MadeHook
+from provisioner.hooks.post import HookPost
+from provisioner.hooks.senders import HookSenders
+from provisioner.hooks.signing import Scheme, prove
+from provisioner.hooks.wire import Wire
 from provisioner.model import Event, Mac
 from provisioner.outbox_states import MessageState
 from provisioner.rights import Holding, Principal, Role, parts_of

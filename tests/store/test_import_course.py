@@ -21,12 +21,12 @@ from import_office import (
 )  # fmt: skip
 from sqlalchemy import select
 
-from provisioner import imports as importing
 from provisioner.errors import Conflict, Forbidden, Invalid, StoreFailed
-from provisioner.fleet import Fleet
-from provisioner.import_steps import Outcome
-from provisioner.import_writing import Writing
-from provisioner.imports import Imports
+from provisioner.fleet.fleet import Fleet
+from provisioner.imports import imports as importing
+from provisioner.imports.imports import Imports
+from provisioner.imports.steps import Outcome
+from provisioner.imports.writing import Writing
 from provisioner.model import Mac
 from provisioner.rights import Holding, Principal, Right, Role, parts_of
 from provisioner.store import schema

@@ -9,9 +9,9 @@ import pytest_asyncio
 from import_office import ADD, BIND, KNOWN, MAC, ON_SQLITE, make_fleet, one_of
 
 from provisioner.errors import ProvisionerError
-from provisioner.fleet import Fleet
-from provisioner.import_steps import Outcome
-from provisioner.imports import Imports
+from provisioner.fleet.fleet import Fleet
+from provisioner.imports.imports import Imports
+from provisioner.imports.steps import Outcome
 from provisioner.licensing import LicenseKind
 from provisioner.model import Mac, Scope
 from provisioner.store.database import Store

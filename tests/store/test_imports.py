@@ -6,9 +6,9 @@ import pytest
 import pytest_asyncio
 from import_office import KNOWN, MAC, ON_SQLITE, counted, full, make_fleet, one_of, outcomes, row, sheet, taken
 
-from provisioner.fleet import Fleet
-from provisioner.import_steps import Outcome
-from provisioner.imports import Imports
+from provisioner.fleet.fleet import Fleet
+from provisioner.imports.imports import Imports
+from provisioner.imports.steps import Outcome
 from provisioner.model import Mac
 from provisioner.store.database import Store
 

@@ -8,10 +8,10 @@ import pytest
 from sqlalchemy import insert
 
 from provisioner.errors import Conflict, KeyReused, NotFound
-from provisioner.fleet import Fleet
-from provisioner.fleet_assign import Assignment
-from provisioner.fleet_jobs import Jobs, read_principal, written_principal
-from provisioner.fleet_search import DeviceQuery, Search
+from provisioner.fleet.assign import Assignment
+from provisioner.fleet.fleet import Fleet
+from provisioner.fleet.jobs import Jobs, read_principal, written_principal
+from provisioner.fleet.search import DeviceQuery, Search
 from provisioner.job_states import JobState, RowState
 from provisioner.licensing import LicenseKind, LicenseState
 from provisioner.model import Mac

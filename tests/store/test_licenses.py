@@ -13,7 +13,7 @@ import pytest_asyncio
 from activation_office import DESK, HALL, Office
 
 from provisioner.errors import Conflict, Invalid, NoLicense, NotFound
-from provisioner.fleet import Fleet
+from provisioner.fleet.fleet import Fleet
 from provisioner.licensing import LicenseKind, LicenseState
 from provisioner.store import licenses
 from provisioner.store.database import Store, key_path

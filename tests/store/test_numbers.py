@@ -13,7 +13,7 @@ import pytest_asyncio
 from activation_office import Office
 
 from provisioner.errors import Conflict, Invalid, NotFound
-from provisioner.fleet import Fleet
+from provisioner.fleet.fleet import Fleet
 from provisioner.numbering import NumberOrigin, NumberState
 from provisioner.store import numbers
 from provisioner.store.database import Store, key_path

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from activation_office import Office
 
-from provisioner.activation_codes import Codes
+from provisioner.activation.codes import Codes
 from provisioner.activation_verdict import Outcome
 from provisioner.store.codes import open_lengths
 from provisioner.store.database import Store

@@ -10,7 +10,7 @@ from outbox_rows import NOW, SAID, claim, due, message, payload, queue, settle, 
 from sqlalchemy import text, update
 
 from provisioner.errors import Conflict, NotFound, StoreFailed
-from provisioner.fleet import Fleet
+from provisioner.fleet.fleet import Fleet
 from provisioner.outbox_desk import OutboxDesk
 from provisioner.outbox_states import MessageEvent, MessageState
 from provisioner.store import outbox, schema

@@ -16,7 +16,7 @@ import pytest_asyncio
 from outbox_rows import NOW, SAID, message, payload, queue
 
 from provisioner.errors import NotNow, NotWanted, ProvisionerError, RenderFailed, StoreFailed, Undeliverable
-from provisioner.fleet import Fleet
+from provisioner.fleet.fleet import Fleet
 from provisioner.outbox import Channel, Outbox, Told
 from provisioner.outbox_desk import OutboxDesk
 from provisioner.outbox_states import MessageState

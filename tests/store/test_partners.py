@@ -8,7 +8,7 @@ import pytest
 
 from provisioner.administrators import Administrators
 from provisioner.errors import Conflict, Forbidden, NotFound, ProvisionerError
-from provisioner.fleet import Fleet
+from provisioner.fleet.fleet import Fleet
 from provisioner.principals import Principals
 from provisioner.rights import Principal
 from provisioner.roles import Right, Role

@@ -27,9 +27,9 @@ from two_houses import (
 
 import provisioner
 from provisioner.errors import Forbidden, NotFound, ProvisionerError
-from provisioner.fleet import Fleet
-from provisioner.fleet_jobs import Jobs
-from provisioner.imports import Imports
+from provisioner.fleet.fleet import Fleet
+from provisioner.fleet.jobs import Jobs
+from provisioner.imports.imports import Imports
 from provisioner.model import Event, Mac, Scope
 from provisioner.rights import Holding, Principal, parts_of
 from provisioner.roles import Right, Role

@@ -12,9 +12,9 @@ import pytest_asyncio
 from activation_office import DESK, FOREIGN, Office
 from sqlalchemy import insert, select
 
-from provisioner.activation_letters import CodeLetters
+from provisioner.activation.letters import CodeLetters
 from provisioner.errors import Forbidden, NotFound
-from provisioner.fleet import Fleet
+from provisioner.fleet.fleet import Fleet
 from provisioner.outbox_desk import OutboxDesk
 from provisioner.rights import Holding, Principal, parts_of
 from provisioner.roles import Right, Role

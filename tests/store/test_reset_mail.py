@@ -14,9 +14,9 @@ from sqlalchemy import select
 
 from provisioner.administrators import Administrators
 from provisioner.errors import LoginRefused
-from provisioner.mail_relay import Relay
+from provisioner.mail.relay import Relay
+from provisioner.mail.reset import ResetPost
 from provisioner.outbox import Outbox
-from provisioner.reset_mail import ResetPost
 from provisioner.roles import Role
 from provisioner.roster import Roster
 from provisioner.settings import Settings

@@ -13,9 +13,9 @@ from resync_fleet import PHONES, URLS, Floor
 
 from provisioner.errors import NotFound
 from provisioner.model import Mac, Scope
-from provisioner.resync import Whom
-from provisioner.resync_compare import Verdict
-from provisioner.resync_errands import LEASE, UNTOLD, Errands
+from provisioner.resync.compare import Verdict
+from provisioner.resync.errands import LEASE, UNTOLD, Errands
+from provisioner.resync.resync import Whom
 from provisioner.resync_states import State, Step, Way
 from provisioner.store.database import Store
 from provisioner.store.resync import Errand, Outcome
@@ -274,7 +274,7 @@ async def test_who_polls_is_stuck_only_after_it_should_have_polled(floor: Floor)
 
 
 async def test_many_alarms_at_once_are_one(floor: Floor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("provisioner.resync_errands._EACH", 3)
+    monkeypatch.setattr("provisioner.resync.errands._EACH", 3)
     await floor.begin(account="Acme", rate=1000.0)
     for _ in range(10):
         await send(floor.errands, PHONES, Phones())

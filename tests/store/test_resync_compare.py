@@ -9,11 +9,11 @@ import pytest
 import pytest_asyncio
 from resync_fleet import PHONES, URLS, Floor
 
-from provisioner.activation_binding import ACTOR
+from provisioner.activation.binding import ACTOR
 from provisioner.model import ListenerKind, Mac, Proof, Scope
-from provisioner.resync import Draft, Whom
-from provisioner.resync_compare import Verdict
-from provisioner.resync_errands import ACTIVATION
+from provisioner.resync.compare import Verdict
+from provisioner.resync.errands import ACTIVATION
+from provisioner.resync.resync import Draft, Whom
 from provisioner.resync_states import State
 from provisioner.store.database import Store
 from provisioner.store.rows import Binding
@@ -111,8 +111,8 @@ async def activate(floor: Floor, mac: Mac) -> None:
     """As a redeemed code leaves it: row, binding and code, and nothing else."""
     from activation_office import attempt
 
-    from provisioner.activation import Activation
-    from provisioner.activation_codes import Codes
+    from provisioner.activation.activation import Activation
+    from provisioner.activation.codes import Codes
 
     await floor.fleet.add_extension("1010", account="Acme", user="Ann")
     await floor.fleet.add_device(mac, vendor="poly", model="VVX 411", account="Acme")

@@ -13,11 +13,11 @@ from resync_fleet import PHONES, Floor
 
 from provisioner.ami import Ami
 from provisioner.errors import Conflict, ExtensionHasPhone
-from provisioner.fleet_assign import Assignment
+from provisioner.fleet.assign import Assignment
 from provisioner.line_errands import LINES, SETTLE
 from provisioner.model import Event, Mac
-from provisioner.resync_errands import UNTOLD, Errands
-from provisioner.resync_pbx import Pbx
+from provisioner.resync.errands import UNTOLD, Errands
+from provisioner.resync.pbx import Pbx
 from provisioner.resync_states import State, Way
 from provisioner.store.database import Store
 from provisioner.store.journal import write_events

@@ -13,8 +13,8 @@ from resync_fleet import PHONES, Floor
 
 from provisioner.ami import Ami
 from provisioner.errors import Unusable
-from provisioner.resync_errands import HEAD_START, LEASE
-from provisioner.resync_pbx import Pbx, ami_of, require_endpoint
+from provisioner.resync.errands import HEAD_START, LEASE
+from provisioner.resync.pbx import Pbx, ami_of, require_endpoint
 from provisioner.resync_states import State, Way
 from provisioner.settings import Settings
 from provisioner.store.database import Store

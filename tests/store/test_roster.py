@@ -8,7 +8,7 @@ import pytest
 
 from provisioner.administrators import Administrators
 from provisioner.errors import Conflict, Forbidden, Invalid, NotFound, NotSignedIn, ProvisionerError
-from provisioner.fleet import Fleet
+from provisioner.fleet.fleet import Fleet
 from provisioner.keys_desk import ApiKeys
 from provisioner.rights import Principal
 from provisioner.roles import Right, Role

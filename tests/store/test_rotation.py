@@ -17,7 +17,7 @@ import pytest_asyncio
 from sqlalchemy import text
 
 from provisioner.errors import StoreFailed
-from provisioner.fleet import Fleet
+from provisioner.fleet.fleet import Fleet
 from provisioner.model import FetchRecord, ListenerKind, Mac, Proof, Scope
 from provisioner.store import database
 from provisioner.store.database import Store

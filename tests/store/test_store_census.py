@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from provisioner.fleet import Fleet
+from provisioner.fleet.fleet import Fleet
 from provisioner.model import DeviceState, FetchRecord, ListenerKind, Mac, Proof
 from provisioner.store.census import Group, take_census
 from provisioner.store.database import Store

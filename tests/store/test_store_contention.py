@@ -17,7 +17,7 @@ import pytest_asyncio
 from sqlalchemy import event
 
 from provisioner.errors import StoreFailed
-from provisioner.fleet import Fleet
+from provisioner.fleet.fleet import Fleet
 from provisioner.model import Device, Mac, Scope
 from provisioner.store import migrations
 from provisioner.store import views as views_module

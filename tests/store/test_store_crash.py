@@ -18,7 +18,7 @@ from provisioner.store.secretbox import SecretBox
 WRITER = """
 import asyncio, itertools, sys
 from pathlib import Path
-from provisioner.fleet import Fleet
+from provisioner.fleet.fleet import Fleet
 from provisioner.model import Event, Scope, Mac
 from provisioner.settings import Settings
 from provisioner.store.database import Store
@@ -71,7 +71,7 @@ READER = """
 import asyncio, json, sys
 from pathlib import Path
 from sqlalchemy import text
-from provisioner.fleet import Fleet
+from provisioner.fleet.fleet import Fleet
 from provisioner.model import Scope
 from provisioner.store.database import Store
 from provisioner.store.secretbox import SecretBox
@@ -116,7 +116,7 @@ import asyncio, json, resource, sys
 from collections import Counter
 from pathlib import Path
 from provisioner.errors import StoreFailed
-from provisioner.fleet import Fleet
+from provisioner.fleet.fleet import Fleet
 from provisioner.model import Event, FetchRecord, ListenerKind, Mac, Model, Proof
 from provisioner.settings import Settings
 from provisioner.store.database import Store

@@ -15,7 +15,7 @@ import pytest_asyncio
 from sqlalchemy import select, text
 from sqlalchemy.event import listen, remove
 
-from provisioner.fleet import Fleet
+from provisioner.fleet.fleet import Fleet
 from provisioner.model import Event, FetchRecord, ListenerKind, Mac, Proof, Scope
 from provisioner.store import records, schema
 from provisioner.store.database import Store

@@ -14,7 +14,7 @@ from alembic import command
 from sqlalchemy import create_engine, func, insert, select, text
 from sqlalchemy.pool import NullPool
 
-from provisioner.fleet import Fleet
+from provisioner.fleet.fleet import Fleet
 from provisioner.model import BootView, FetchRecord, ListenerKind, Mac, Proof, Scope
 from provisioner.settings import Settings
 from provisioner.store import crowds, migrations, records, schema, standing

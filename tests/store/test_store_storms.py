@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from provisioner.fleet import Fleet
+from provisioner.fleet.fleet import Fleet
 from provisioner.model import Event
 from provisioner.store.database import Store
 from provisioner.store.storms import StormJournal

@@ -17,7 +17,7 @@ import pytest_asyncio
 from sqlalchemy import event, text
 
 from provisioner.errors import StoreFailed
-from provisioner.fleet import Fleet
+from provisioner.fleet.fleet import Fleet
 from provisioner.layers import merge
 from provisioner.model import ConfigLayer, DeviceState, Mac, Scope
 from provisioner.neutral import HostPort
@@ -219,7 +219,7 @@ async def test_a_database_put_back_from_a_backup_is_followed_too(acme: Fleet, st
 CHILD = """
 import asyncio, sys, time
 from pathlib import Path
-from provisioner.fleet import Fleet
+from provisioner.fleet.fleet import Fleet
 from provisioner.model import Scope
 from provisioner.store.database import Store
 from provisioner.store.secretbox import SecretBox

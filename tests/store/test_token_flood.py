@@ -14,7 +14,7 @@ import pytest_asyncio
 from sqlalchemy.event import listen, remove
 
 from provisioner.errors import StoreFailed
-from provisioner.fleet import Fleet
+from provisioner.fleet.fleet import Fleet
 from provisioner.model import Mac
 from provisioner.store import tokens
 from provisioner.store.database import Store

@@ -15,13 +15,13 @@ from mail_server import MailServer, serving
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from provisioner.activation_letters import CodeLetters
+from provisioner.activation.letters import CodeLetters
 from provisioner.activation_verdict import Outcome
 from provisioner.codes import ActivationCode, grouped
 from provisioner.errors import Conflict, Invalid, MailOff, NoAddress, NotFound
-from provisioner.fleet_assign import Assignment
-from provisioner.mail_post import Post
-from provisioner.mail_relay import Relay
+from provisioner.fleet.assign import Assignment
+from provisioner.mail.post import Post
+from provisioner.mail.relay import Relay
 from provisioner.model import Mac, Scope
 from provisioner.outbox import Outbox
 from provisioner.outbox_desk import OutboxDesk

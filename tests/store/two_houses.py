@@ -9,20 +9,20 @@ from typing import Any
 
 from sqlalchemy import select
 
-from provisioner.activation_letters import CodeLetters
+from provisioner.activation.letters import CodeLetters
 from provisioner.audit_log import AuditLog
-from provisioner.fleet import Fleet
-from provisioner.fleet_assign import Assignment
-from provisioner.fleet_desk import Desk
-from provisioner.fleet_search import DeviceQuery, Search
-from provisioner.hook_inbox import Inbox
-from provisioner.hook_sources import Sources
-from provisioner.hooks import Hooks
+from provisioner.desk import Desk
+from provisioner.fleet.assign import Assignment
+from provisioner.fleet.fleet import Fleet
+from provisioner.fleet.search import DeviceQuery, Search
+from provisioner.hooks.hooks import Hooks
+from provisioner.hooks.inbox import Inbox
+from provisioner.hooks.sources import Sources
 from provisioner.keys_desk import ApiKeys
 from provisioner.licensing import LicenseKind
 from provisioner.model import ListenerKind, Mac, Scope
 from provisioner.outbox_desk import OutboxDesk
-from provisioner.resync import Draft, Resync, Whom
+from provisioner.resync.resync import Draft, Resync, Whom
 from provisioner.rights import Principal
 from provisioner.roles import Right, Role
 from provisioner.roster import Roster

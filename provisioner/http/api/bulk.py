@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, Field, create_model
 
-from provisioner.fleet_jobs import MOST_ROWS
+from provisioner.fleet.jobs import MOST_ROWS
 from provisioner.http.api.codes import NewCode
 from provisioner.http.api.desks import Desks
 from provisioner.http.api.devices import NewDevice

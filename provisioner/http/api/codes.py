@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from provisioner.activation_codes import Issued
+from provisioner.activation.codes import Issued
 from provisioner.codes import ActivationCode, CodeState, grouped
 from provisioner.http.api.cursors import paged, read_cursor
 from provisioner.http.api.routes import AnyCall, Routes

@@ -10,22 +10,22 @@ from typing import Any, Protocol, TypedDict
 
 from aiohttp import web
 
-from provisioner.activation_codes import Codes
+from provisioner.activation.codes import Codes
 from provisioner.audit_log import AuditLog
 from provisioner.capacity import Capacity
-from provisioner.fleet import Fleet
-from provisioner.fleet_assign import Assignment
-from provisioner.fleet_jobs import Jobs
-from provisioner.fleet_search import Search
-from provisioner.hook_inbox import Inbox
-from provisioner.hook_sources import Sources
-from provisioner.hooks import Hooks
+from provisioner.fleet.assign import Assignment
+from provisioner.fleet.fleet import Fleet
+from provisioner.fleet.jobs import Jobs
+from provisioner.fleet.search import Search
+from provisioner.hooks.hooks import Hooks
+from provisioner.hooks.inbox import Inbox
+from provisioner.hooks.sources import Sources
 from provisioner.http.api.gatekeeper import Gatekeeper
 from provisioner.keys_desk import ApiKeys
 from provisioner.model import Mac
 from provisioner.outbox_desk import OutboxDesk
 from provisioner.preview import Preview
-from provisioner.resync import BaseUrls, Resync
+from provisioner.resync.resync import BaseUrls, Resync
 from provisioner.rights import Principal
 from provisioner.roster import Roster
 from provisioner.settings import Settings

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from provisioner.fleet_search import DeviceQuery, Found
+from provisioner.fleet.search import DeviceQuery, Found
 from provisioner.http.api.cursors import paged, read_cursor
 from provisioner.http.api.routes import AnyCall, Routes
 from provisioner.http.api.words import (

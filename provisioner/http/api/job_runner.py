@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Final
 
 from provisioner.errors import ProvisionerError, StoreFailed
-from provisioner.fleet_jobs import read_principal
+from provisioner.fleet.jobs import read_principal
 from provisioner.http.api.bulk import KINDS, Kind
 from provisioner.http.api.desks import Desks, Means
 from provisioner.http.api.problems import problem_of

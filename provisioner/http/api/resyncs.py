@@ -10,7 +10,7 @@ from provisioner.errors import Conflict, Forbidden
 from provisioner.http.api.routes import AnyCall, Routes
 from provisioner.http.api.words import AMac, Asked, Given, MaybeMoment, MaybeRef, Moment, Told, moment
 from provisioner.model import Mac
-from provisioner.resync import Draft, Whom
+from provisioner.resync.resync import Draft, Whom
 from provisioner.resync_states import Standing, State
 from provisioner.rights import Right
 from provisioner.shaping import campaign_pace

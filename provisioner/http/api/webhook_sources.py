@@ -7,8 +7,8 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from provisioner.errors import Invalid
-from provisioner.hook_mapping import Action
-from provisioner.hook_signing import Scheme
+from provisioner.hooks.mapping import Action
+from provisioner.hooks.signing import Scheme
 from provisioner.http.api.routes import AnyCall, Routes
 from provisioner.http.api.webhooks import AccountAsked
 from provisioner.http.api.words import LARGEST, Asked, Given, Id, MaybeMoment, MaybeRef, Moment, Ref, Told, moment

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from provisioner.hooks import HookState
+from provisioner.hooks.hooks import HookState
 from provisioner.http.api.routes import AnyCall, Routes
 from provisioner.http.api.words import (
     LARGEST,

@@ -9,8 +9,8 @@ from typing import Final
 
 from aiohttp import web
 
-from provisioner.activation_letters import CodeLetters
-from provisioner.code_sheet import sheet
+from provisioner.activation.letters import CodeLetters
+from provisioner.activation.sheet import sheet
 from provisioner.codes import CodeState
 from provisioner.errors import Invalid
 from provisioner.http.console.choices import accounts, model_choices

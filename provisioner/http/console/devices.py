@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from provisioner.errors import Invalid, NotFound
-from provisioner.fleet_search import DeviceQuery
+from provisioner.fleet.search import DeviceQuery
 from provisioner.http.console.choices import accounts, model_choices, names_of, sites
 from provisioner.http.console.pages import ROWS, Answer, Call, Listed, Pages, See, View
 from provisioner.model import DeviceState, Mac

@@ -13,7 +13,7 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from provisioner.errors import Invalid, RenderFailed, Stale
-from provisioner.fleet_search import DeviceQuery, Found
+from provisioner.fleet.search import DeviceQuery, Found
 from provisioner.http.api.desks import Desks
 from provisioner.http.api.etags import etag_of
 from provisioner.http.api.status import plain

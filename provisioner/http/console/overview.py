@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Final, NamedTuple
 
 from provisioner.codes import CodeState
-from provisioner.fleet_search import DeviceQuery
+from provisioner.fleet.search import DeviceQuery
 from provisioner.http import storm_page
 from provisioner.http.console.pages import Answer, Call, Pages, View
 from provisioner.model import DeviceState

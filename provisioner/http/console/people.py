@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from provisioner.fleet_search import DeviceQuery
+from provisioner.fleet.search import DeviceQuery
 from provisioner.http.console.choices import accounts, names_of
 from provisioner.http.console.pages import ROWS, Answer, Call, Listed, Pages, See, View
 from provisioner.rights import Right

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from provisioner.activation_codes import Issued
+from provisioner.activation.codes import Issued
 from provisioner.codes import grouped
 from provisioner.errors import Invalid, NoLicense, NotFound
 from provisioner.http.console.choices import Choices, accounts, model_choices, sites
 from provisioner.http.console.pages import Answer, Call, Pages, See, View
 from provisioner.licensing import SEATS, AccountPolicy, LicenseKind
-from provisioner.mail_text import svg
+from provisioner.mail.text import svg
 from provisioner.model import Mac, Model
 from provisioner.numbering import NumberState
 from provisioner.rights import Right

@@ -1,0 +1,1 @@
+"""Use-cases of activation codes: made, sent, keyed in, bound, swept away."""

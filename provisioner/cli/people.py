@@ -1,0 +1,266 @@
+"""Accounts, sites, users and extensions on the command line: each command is one use-case of the Fleet."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from provisioner.cli.session import Nouns, place_names, with_fleet
+from provisioner.fleet.fleet import Fleet
+from provisioner.fleet.numbers import HOLD
+from provisioner.terminal import Shown
+
+ACCOUNT = click.option("--account", required=True, metavar="ACCOUNT", help="Name or id of the account.")
+IN_ACCOUNT = click.option("--account", default="", metavar="ACCOUNT", help="Where several accounts have that number.")
+OF_ACCOUNT = click.option("--account", default="", metavar="ACCOUNT", help="Only those of this account (name or id).")
+
+
+@click.group(cls=Nouns)
+def account() -> None:
+    """Customers; each has sites, users, extensions and devices of its own."""
+
+
+@account.command("add")
+@click.argument("name")
+@click.option("--partner", default="", metavar="ACCOUNT", help="The partner whose customer it is.")
+@with_fleet
+async def account_add(fleet: Fleet, name: str, partner: str) -> object:
+    """Add an account called NAME."""
+    return await (fleet.add_customer(name, parent=partner) if partner else fleet.add_account(name))
+
+
+@account.command("list")
+@with_fleet
+async def account_list(fleet: Fleet) -> object:
+    """All accounts."""
+    return await fleet.accounts()
+
+
+@account.command("set-partner")
+@click.argument("account")
+@click.argument("partner", default="")
+@with_fleet
+async def account_set_partner(fleet: Fleet, account: str, partner: str) -> object:
+    """Make ACCOUNT a customer of PARTNER, or nobody's: those with the partner role there then act on it."""
+    return await fleet.set_parent(account, parent=partner)
+
+
+@account.command("customers")
+@click.argument("account")
+@with_fleet
+async def account_customers(fleet: Fleet, account: str) -> object:
+    """The accounts below ACCOUNT, however deep."""
+    return await fleet.customers(account)
+
+
+@account.command("rename")
+@click.argument("account")
+@click.argument("name")
+@with_fleet
+async def account_rename(fleet: Fleet, account: str, name: str) -> object:
+    """Call ACCOUNT by a new NAME; its id stays."""
+    return await fleet.rename_account(account, name=name)
+
+
+@account.command("remove")
+@click.argument("account")
+@with_fleet
+async def account_remove(fleet: Fleet, account: str) -> object:
+    """Remove ACCOUNT; refused while anything is left in it."""
+    await fleet.remove_account(account)
+    return Shown({"removed": account}, f"removed account {account}")
+
+
+@click.group(cls=Nouns)
+def site() -> None:
+    """Places of an account, each with its time zone."""
+
+
+@site.command("add")
+@click.argument("name")
+@ACCOUNT
+@click.option("--time-zone", default="", metavar="ZONE", help="IANA name such as Europe/Berlin.")
+@with_fleet
+async def site_add(fleet: Fleet, name: str, account: str, time_zone: str) -> object:
+    """Add a site called NAME."""
+    return await fleet.add_site(name, account=account, time_zone=time_zone)
+
+
+@site.command("list")
+@OF_ACCOUNT
+@with_fleet
+async def site_list(fleet: Fleet, account: str) -> object:
+    """The sites."""
+    return Shown(await fleet.sites(account), names=await place_names(fleet))
+
+
+@site.command("remove")
+@click.argument("site")
+@with_fleet
+async def site_remove(fleet: Fleet, site: str) -> object:
+    """Remove SITE; refused while devices stand there."""
+    await fleet.remove_site(site)
+    return Shown({"removed": site}, f"removed site {site}")
+
+
+@click.group(cls=Nouns)
+def user() -> None:
+    """People, and places such as a lobby, that have extensions."""
+
+
+@user.command("add")
+@click.argument("name")
+@ACCOUNT
+@click.option("--email", default="", metavar="ADDRESS", help="Where the person is written to.")
+@with_fleet
+async def user_add(fleet: Fleet, name: str, account: str, email: str) -> object:
+    """Add a user called NAME."""
+    return await fleet.add_user(name, account=account, email=email)
+
+
+@user.command("list")
+@OF_ACCOUNT
+@with_fleet
+async def user_list(fleet: Fleet, account: str) -> object:
+    """The users."""
+    return Shown(await fleet.users(account), names=await place_names(fleet))
+
+
+@user.command("set-email")
+@click.argument("user")
+@click.argument("address")
+@with_fleet
+async def user_set_email(fleet: Fleet, user: str, address: str) -> object:
+    """Write to USER at ADDRESS from now on; "" takes the address away."""
+    return await fleet.set_email(user, email=address)
+
+
+@user.command("remove")
+@click.argument("user")
+@with_fleet
+async def user_remove(fleet: Fleet, user: str) -> object:
+    """Remove USER; refused while extensions are left."""
+    await fleet.remove_user(user)
+    return Shown({"removed": user}, f"removed user {user}")
+
+
+@click.group(cls=Nouns)
+def extension() -> None:
+    """Numbers the PBX dials, with their SIP credentials."""
+
+
+@extension.command("add")
+@click.argument("number")
+@ACCOUNT
+@click.option("--user", required=True, metavar="USER", help="Name or id of the user who has it.")
+@click.option("--display-name", default="", metavar="TEXT", help="What the phone shows and sends.")
+@click.option("--auth-user", default="", metavar="NAME", help="SIP user name where it is not NUMBER.")
+@click.option(
+    "--secret", default="", metavar="SECRET", help="SIP password; generated when left out, - reads it from stdin."
+)
+@with_fleet
+async def extension_add(
+    fleet: Fleet, number: str, account: str, user: str, display_name: str, auth_user: str, secret: str
+) -> object:
+    """Add the extension NUMBER."""
+    return await fleet.add_extension(
+        number, account=account, user=user, display_name=display_name, auth_user=auth_user, secret=typed(secret)
+    )
+
+
+@extension.command("list")
+@OF_ACCOUNT
+@with_fleet
+async def extension_list(fleet: Fleet, account: str) -> object:
+    """The extensions, without their secrets."""
+    users = {one.id: one.name for one in await fleet.users(account)}
+    return Shown(await fleet.extensions(account), names={**users, **await place_names(fleet)})
+
+
+@extension.command("suggest")
+@ACCOUNT
+@click.option("--site", default="", metavar="SITE", help="Look in the range of this site, where it has one.")
+@click.option(
+    "--hold", type=float, default=HOLD, metavar="SECONDS", help="How long it is kept for you.  [default: 600]"
+)
+@with_fleet
+async def extension_suggest(fleet: Fleet, account: str, site: str, hold: float) -> object:
+    """Print the lowest free number of the range and keep it for you until you add it."""
+    found = await fleet.suggest_extension(account=account, site=site, seconds=hold)
+    return Shown(found, found.number)
+
+
+@extension.command("release")
+@click.argument("number")
+@ACCOUNT
+@with_fleet
+async def extension_release(fleet: Fleet, number: str, account: str) -> object:
+    """Keep the suggested NUMBER no longer."""
+    await fleet.release_extension(number, account=account)
+    return Shown({"released": number}, f"{number} is free")
+
+
+@extension.command("held")
+@OF_ACCOUNT
+@with_fleet
+async def extension_held(fleet: Fleet, account: str) -> object:
+    """Numbers that are kept for somebody."""
+    return Shown(await fleet.extension_holds(account), names=await place_names(fleet))
+
+
+@extension.command("range")
+@click.argument("span", metavar="LOW-HIGH")
+@ACCOUNT
+@click.option("--site", default="", metavar="SITE", help="For this site; it goes before the account's.")
+@with_fleet
+async def extension_range(fleet: Fleet, span: str, account: str, site: str) -> object:
+    """Suggest extensions from LOW-HIGH, such as 1000-1999; `none` suggests none any more."""
+    if span == "none":
+        await fleet.clear_range(account=account, site=site)
+        return Shown({"cleared": site or account}, f"no range for {site or account} any more")
+    return await fleet.set_range(span, account=account, site=site)
+
+
+@extension.command("ranges")
+@OF_ACCOUNT
+@with_fleet
+async def extension_ranges(fleet: Fleet, account: str) -> object:
+    """Where extensions are suggested from."""
+    return Shown(await fleet.ranges(account), names=await place_names(fleet))
+
+
+@extension.command("set-secret")
+@click.argument("extension")
+@IN_ACCOUNT
+@click.option("--secret", default="", metavar="SECRET", help="The new one; generated when left out, - reads stdin.")
+@with_fleet
+async def extension_set_secret(fleet: Fleet, extension: str, account: str, secret: str) -> object:
+    """Give EXTENSION another SIP password."""
+    await fleet.set_secret(extension, secret=typed(secret), account=account)
+    return Shown({"changed": extension}, f"changed the secret of {extension}")
+
+
+@extension.command("reveal")
+@click.argument("extension")
+@IN_ACCOUNT
+@with_fleet
+async def extension_reveal(fleet: Fleet, extension: str, account: str) -> object:
+    """Print the SIP password of EXTENSION; that it was revealed is an event."""
+    secret = await fleet.reveal_secret(extension, account=account)
+    return Shown({"extension": extension, "secret": secret}, secret)
+
+
+@extension.command("remove")
+@click.argument("extension")
+@IN_ACCOUNT
+@with_fleet
+async def extension_remove(fleet: Fleet, extension: str, account: str) -> object:
+    """Remove EXTENSION; refused while a line is bound to it."""
+    await fleet.remove_extension(extension, account=account)
+    return Shown({"removed": extension}, f"removed extension {extension}")
+
+
+def typed(secret: str) -> str:
+    """A secret from the option, or from stdin where it stays out of the process list."""
+    return sys.stdin.readline().rstrip("\n") if secret == "-" else secret  # noqa: S105  # the word for stdin

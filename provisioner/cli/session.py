@@ -1,0 +1,237 @@
+"""What every command shares: where DATA is, whether a script reads, and the one edge where errors become exit codes."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import getpass
+import json
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Concatenate, Final, ParamSpec
+
+import click
+
+from provisioner import settings
+from provisioner.errors import Invalid, ProvisionerError, StoreFailed, Unusable
+from provisioner.fleet.fleet import Fleet
+from provisioner.installation import ca_file
+from provisioner.model import ListenerKind, Mac
+from provisioner.preview import Preview
+from provisioner.run_directory import read_addresses
+from provisioner.store.database import Store
+from provisioner.terminal import console, show
+from provisioner.vendors import drivers
+
+P = ParamSpec("P")
+
+OK: Final = 0
+REFUSED: Final = 1
+"""Refused, not found, in conflict, or a check that failed."""
+UNUSABLE: Final = 2
+"""Wrong usage, or an installation that cannot run as it is."""
+INTERNAL: Final = 3
+"""A fault of the program itself."""
+
+
+@dataclass(slots=True)
+class Session:
+    """Filled by the options that may stand before or after the verb."""
+
+    data: Path = settings.DEFAULT_DATA
+    as_json: bool = False
+
+    def settings(self) -> settings.Settings:
+        """The installation's settings; Unusable when there is no installation."""
+        if not (self.data / "provisioner.toml").is_file():
+            raise Unusable(
+                f"{self.data} holds no installation; `provisioner init --data {self.data}` makes one, "
+                "--data or PROVISIONER_DATA names another"
+            )
+        return settings.load(self.data)
+
+
+class Failed(click.ClickException):
+    """An expected error as the command line tells it: what and why on stderr, and an exit code."""
+
+    exit_code = REFUSED
+
+    def __init__(self, error: ProvisionerError, as_json: bool) -> None:
+        super().__init__(error.cause)
+        self.error, self.as_json = error, as_json
+
+    def show(self, file: object = None) -> None:  # noqa: ARG002  # click's signature
+        """One line for people, one object for scripts; both on stderr."""
+        if self.as_json:
+            field = {"field": self.error.field} if isinstance(self.error, Invalid) else {}
+            click.echo(json.dumps({"error": {"kind": self.error.kind, **field, "cause": self.message}}), err=True)
+            return
+        console(stderr=True).print("Error:", style="bold red", end=" ")
+        click.echo(self.message, err=True)
+
+
+class Misused(click.ClickException):
+    """Wrong usage, told to a script."""
+
+    exit_code = UNUSABLE
+
+    def show(self, file: object = None) -> None:  # noqa: ARG002  # click's signature
+        """One object on stderr."""
+        click.echo(json.dumps({"error": {"kind": "usage", "cause": self.message}}), err=True)
+
+
+@contextmanager
+def telling_usage(as_json: bool) -> Iterator[None]:
+    """Let wrong usage be told in JSON where that was asked for; click's own words otherwise."""
+    try:
+        yield
+    except click.UsageError as error:
+        if not as_json:
+            raise
+        raise Misused(error.format_message()) from error
+
+
+class Broken(Failed):
+    """The installation cannot do it as it is."""
+
+    exit_code = UNUSABLE
+
+
+def _remember(field: str) -> Callable[[click.Context, click.Parameter, Any], None]:
+    def callback(ctx: click.Context, _param: click.Parameter, value: Any) -> None:
+        if value not in (None, False):
+            setattr(ctx.ensure_object(Session), field, value)
+
+    return callback
+
+
+def shared_options(*, from_environment: bool = False) -> list[click.Parameter]:
+    """``--data`` and ``--json``: taken before the first word as well as after the last."""
+    return [
+        click.Option(
+            ["--data"],
+            type=click.Path(path_type=Path, file_okay=False),
+            metavar="DIR",
+            envvar="PROVISIONER_DATA" if from_environment else None,
+            show_envvar=True,
+            expose_value=False,
+            callback=_remember("data"),
+            help="Where the installation lies.  [default: ./data]",
+        ),
+        click.Option(
+            ["--json"],
+            is_flag=True,
+            expose_value=False,
+            callback=_remember("as_json"),
+            help="Answer in JSON, errors too.",
+        ),
+    ]
+
+
+class Verb(click.Command):
+    """A command that takes the shared options and turns expected errors into exit codes."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params.extend(shared_options())
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run it; what it returns is shown."""
+        session = ctx.ensure_object(Session)
+        try:
+            exit_code = show(super().invoke(ctx), session.as_json)
+        except ProvisionerError as error:
+            told = Broken if isinstance(error, (Unusable, StoreFailed)) else Failed
+            raise told(error, session.as_json) from error
+        ctx.exit(exit_code)
+
+
+class Nouns(click.Group):
+    """A group of verbs; the shared options may stand behind its name, too."""
+
+    command_class = Verb
+    group_class = type
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not any(one.name == "data" for one in self.params):
+            self.params.extend(shared_options())
+
+
+def session() -> Session:
+    """The Session of the command that is running."""
+    return click.get_current_context().ensure_object(Session)
+
+
+class MacType(click.ParamType[Mac]):
+    """A MAC address in any usual spelling."""
+
+    name = "mac"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Mac:
+        """Parse it, or say on the command line what is wrong."""
+        try:
+            return Mac.parse(value)
+        except Invalid as error:
+            self.fail(error.why, param, ctx)
+
+
+MAC: Final = MacType()
+
+
+@asynccontextmanager
+async def open_fleet(configured: settings.Settings) -> AsyncIterator[Fleet]:
+    """The administrator's use-cases over this installation's store, in the name of whoever is logged in."""
+    async with Store.of(configured) as store:
+        yield Fleet(store, {one.manifest.name: one for one in drivers(configured.data / "templates")}, actor=acting())
+
+
+async def previewed(mac: Mac) -> Preview:
+    """What the device edge would make of the device now."""
+    configured = session().settings()
+    known = {one.manifest.name: one for one in drivers(configured.data / "templates")}
+    async with Store.of(configured) as store:
+        return await Preview.load(store, known, mac, device_url(configured), configured, _authority(configured))
+
+
+def _authority(configured: settings.Settings) -> str:
+    path = ca_file(configured.data)
+    return path.read_text("ascii") if path.is_file() else ""
+
+
+def device_url(configured: settings.Settings) -> str:
+    """Where phones fetch from: the port that the running server has bound, or that the next one will."""
+    host = f"[{configured.server_name}]" if ":" in configured.server_name else configured.server_name
+    _, port = read_addresses(configured.data).get(ListenerKind.DEVICE, ("", configured.device_port))
+    return f"https://{host}:{port}/"
+
+
+async def place_names(fleet: Fleet) -> Mapping[str, str]:
+    """Names by id, for tables; JSON keeps the ids."""
+    accounts = {one.id: one.name for one in await fleet.accounts()}
+    return accounts | {one.id: one.name for one in await fleet.sites()}
+
+
+def acting() -> str:
+    """Who is logged in: the actor of events."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"  # a container's user that has no name
+
+
+def with_fleet(function: Callable[Concatenate[Fleet, P], Awaitable[object]]) -> Callable[P, object]:
+    """Let a coroutine that takes the administrator's use-cases be a command."""
+
+    @functools.wraps(function)
+    def command(*args: P.args, **kwargs: P.kwargs) -> object:
+        async def call() -> object:
+            async with open_fleet(session().settings()) as fleet:
+                return await function(fleet, *args, **kwargs)
+
+        return asyncio.run(call())
+
+    return command

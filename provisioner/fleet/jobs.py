@@ -1,0 +1,129 @@
+"""Use-cases of the administrator: bulk work that goes on by itself, looked at and stopped.
+
+A job may do what its author may do, within their reach when they began it; whoever reaches more sees it too.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from typing import Any, Final
+
+from provisioner.desk import Desk
+from provisioner.errors import Conflict, Invalid, NotFound
+from provisioner.fleet.search import MOST, Page
+from provisioner.job_states import TRANSITIONS, JobState, RowState
+from provisioner.rights import OPERATOR, Part, Principal, Reach, Right, Role
+from provisioner.store import jobs, people
+from provisioner.store.database import Store
+from provisioner.store.jobs import Job, JobRow
+from provisioner.vendor import VendorDriver
+
+MOST_ROWS: Final = 10_000
+"""Of a job."""
+
+
+class Jobs(Desk):
+    """Jobs; their tables hang on no account, so each use-case says itself whose it shows."""
+
+    def __init__(
+        self,
+        store: Store,
+        drivers: Mapping[str, VendorDriver],
+        *,
+        actor: str = "administrator",
+        clock: Callable[[], float] = time.time,
+        principal: Principal = OPERATOR,
+    ) -> None:
+        super().__init__(store, drivers, actor=actor, clock=clock, principal=principal)
+        self._all = store
+
+    async def begin_job(self, kind: str, rows: Sequence[bytes], *, account: str = "", dry_run: bool = False) -> Job:
+        """Write the job down; whoever works on jobs checks its rows and applies them."""
+        if not 1 <= len(rows) <= MOST_ROWS:
+            raise Invalid("rows", f"must be 1 to {MOST_ROWS} of them")
+        async with self._all.changing(self._actor, self._clock()) as change:
+            job = Job(
+                people.new_id(), kind, JobState.CHECKING, change.actor, account, dry_run, len(rows), 0, 0, 0,
+                change.at, None,
+            )  # fmt: skip
+            await jobs.insert_job(change.connection, self._all.box, job, written_principal(self._principal), rows)
+            change.audit("job_begun", job=job.id, work=kind, rows=str(len(rows)), account=account)
+        return job
+
+    async def job_page(
+        self, *, state: JobState | None = None, after: tuple[float, str] | None = None, limit: int = 100
+    ) -> Page[Job]:
+        """The newest first: one's own, and those of accounts that one reaches."""
+        if not 1 <= limit <= MOST:
+            raise Invalid("limit", f"must be from 1 to {MOST}")
+        reach = self._principal.reach
+        async with self._all.reading() as connection:
+            found = await jobs.list_jobs(
+                connection, after=after, limit=limit + 1, actor=self._actor, accounts=reach.accounts, state=state
+            )
+        last = found[limit - 1] if len(found) > limit else None
+        return Page(found[:limit], (last.created, last.id) if last else None)
+
+    async def job(self, ident: str) -> Job:
+        """One job."""
+        async with self._all.reading() as connection:
+            found = await jobs.find_job(connection, ident)
+        if found is None or not self._sees(found):
+            raise NotFound(f"there is no job {ident!r}")
+        return found
+
+    async def job_rows(
+        self, ident: str, *, state: RowState | None = None, after: int = 0, limit: int = 100
+    ) -> Page[JobRow]:
+        """What came of its rows, in their order."""
+        if not 1 <= limit <= MOST:
+            raise Invalid("limit", f"must be from 1 to {MOST}")
+        await self.job(ident)
+        async with self._all.reading() as connection:
+            rows = await jobs.rows_of(connection, self._all.box, ident, after=after, limit=limit + 1, state=state)
+        return Page(rows[:limit], (rows[limit - 1].number,) if len(rows) > limit else None)
+
+    async def stop_job(self, ident: str) -> Job:
+        """Do no more of it; what was applied stays."""
+        found = await self.job(ident)
+        async with self._all.changing(self._actor, self._clock()) as change:
+            sources = [state for state, ways in TRANSITIONS.items() if JobState.STOPPED in ways]
+            if not await jobs.move_job(change.connection, ident, sources, JobState.STOPPED, change.at):
+                raise Conflict(f"job {ident} is over: it is {found.state}")
+            change.audit("job_stopped", job=ident, work=found.kind, account=found.account)
+        return await self.job(ident)
+
+    def _sees(self, job: Job) -> bool:
+        return job.actor == self._actor or self._principal.reach.whole(job.account)
+
+
+def written_principal(one: Principal) -> str:
+    """What somebody may do, as it is kept beside a job; no secret."""
+    return json.dumps({"actor": one.actor, "ident": one.ident, "parts": [_written(part) for part in one.parts]})
+
+
+def _written(part: Part) -> dict[str, object]:
+    reach = {one.name: _listed(getattr(part.reach, one.name)) for one in fields(Reach)}
+    role = part.role.value if part.role else ""
+    return {"rights": sorted(part.rights), "reach": reach, "role": role, "through": part.through}
+
+
+def _listed(value: frozenset[str] | str | None) -> list[str] | str | None:
+    return sorted(value) if isinstance(value, frozenset) else value
+
+
+def read_principal(text: str) -> Principal:
+    """The same, read."""
+    told = json.loads(text)
+    return Principal(told["actor"], tuple(_read(part) for part in told["parts"]), told["ident"])
+
+
+def _read(part: Mapping[str, Any]) -> Part:
+    reach: dict[str, Any] = {
+        name: frozenset(one) if isinstance(one, list) else one for name, one in part["reach"].items()
+    }
+    role = Role(part["role"]) if part["role"] else None
+    return Part(frozenset(Right(one) for one in part["rights"]), Reach(**reach), role, part["through"])

@@ -1,0 +1,200 @@
+"""Use-cases of the administrator: settings of each scope, checked by name before anything is stored."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from provisioner.desk import Desk, account_of, device_of, site_of
+from provisioner.errors import Invalid, NotFound
+from provisioner.model import ConfigLayer, Mac, Model, Scope, Secret
+from provisioner.neutral import KEYS, LANGUAGE, LineKey, parse_value, setting_of
+from provisioner.store import layer_rows
+from provisioner.store.database import Change
+from provisioner.vendor import Manifest, model_named
+
+HIDDEN: Final = Secret("********")
+"""What is shown in place of a secret setting."""
+_LINE: Final = re.compile(r"line\.([0-9]+)\.(.+)")
+_LONGEST_RAW: Final = 4096
+_LONGEST_TOLD: Final = 2000
+"""Characters of values in an audit event."""
+
+
+def check_model_fits(model: Model, values: Mapping[str, object]) -> None:
+    """Invalid, with the reason, when the model cannot do a setting or has no such line or key."""
+    for name, value in values.items():
+        prefixed = _LINE.fullmatch(name)
+        plain = prefixed[2] if prefixed else name
+        reason = model.refuses.get(plain) or (model.refuses.get(f"line.{plain}") if prefixed else None)
+        if reason is not None:
+            raise Invalid(name, f"{model.name} cannot do it: {reason}")
+        if prefixed and int(prefixed[1]) > model.lines:
+            raise Invalid(name, f"{model.name} has lines 1 to {model.lines}")
+        if name == KEYS.name:
+            _check_keys(model, KEYS.parse(value))
+
+
+def _check_keys(model: Model, keys: Iterable[LineKey]) -> None:
+    beyond = [key.position for key in keys if key.position > model.line_keys > 0]
+    if beyond:
+        raise Invalid(KEYS.name, f"{model.name} has keys 1 to {model.line_keys}, and {beyond[0]} is beyond them")
+
+
+def _check_language(manifest: Manifest, values: Mapping[str, object]) -> None:
+    tag = values.get(LANGUAGE.name)
+    if isinstance(tag, str) and tag and not manifest.speaks(tag):
+        raise Invalid(LANGUAGE.name, f"{manifest.title} phones lack {tag}; they have {', '.join(manifest.languages)}")
+
+
+class Layers(Desk):
+    """ConfigLayers. A key is a vendor, VENDOR/MODEL, an account, a site or a Mac; the defaults have none.
+
+    Raw parameters are one vendor's. In a layer that devices of several vendors share, their names say whose they are:
+    ``poly:voice.volume``.
+    """
+
+    async def set_layer(
+        self, scope: Scope, key: str, values: Mapping[str, object], raw: Mapping[str, str] | None = None
+    ) -> ConfigLayer:
+        """Set entries; the layer's others stay. All are checked before any is kept."""
+        async with self._change() as change:
+            key, model = await self._place(change.connection, scope, key)
+            parsed = {name: parse_value(name, value) for name, value in values.items()}
+            if model is not None:
+                check_model_fits(model, parsed)
+            if vendor := model.vendor if model else key if scope is Scope.VENDOR else "":
+                _check_language(self._drivers[vendor].manifest, parsed)
+            checked = dict(self._checked_raw(scope, key, model, raw or {}))
+            old = await self._read(change.connection, scope, key)
+            layer = ConfigLayer(scope, key, {**old.values, **parsed}, {**old.raw, **checked})
+            await layer_rows.write_layer(change.connection, self._store.box, layer)
+            _note(change, old, layer, "layer_set", [*parsed, *checked])
+        return _masked(layer)
+
+    async def unset_layer(self, scope: Scope, key: str, names: Iterable[str]) -> ConfigLayer:
+        """Take entries out, settings or raw parameters; NotFound names one that is not there."""
+        names = list(names)
+        async with self._change() as change:
+            key, _ = await self._place(change.connection, scope, key)
+            old = await self._read(change.connection, scope, key)
+            if missing := [name for name in names if name not in old.values and name not in old.raw]:
+                raise NotFound(f"layer {_title(scope, key)} does not set {missing[0]}")
+            values = {name: value for name, value in old.values.items() if name not in names}
+            layer = ConfigLayer(scope, key, values, {name: one for name, one in old.raw.items() if name not in names})
+            await layer_rows.write_layer(change.connection, self._store.box, layer)
+            _note(change, old, layer, "layer_unset", names)
+        return _masked(layer)
+
+    async def layer(self, scope: Scope, key: str) -> ConfigLayer:
+        """What one layer says, secret settings hidden; empty when it says nothing."""
+        async with self._store.reading() as connection:
+            key, _ = await self._place(connection, scope, key)
+            return _masked(await self._read(connection, scope, key))
+
+    async def layers(self, scope: Scope | None = None) -> list[ConfigLayer]:
+        """The layers that say anything: of one scope, or of all but the devices'."""
+        async with self._store.reading() as connection:
+            return [_masked(one) for one in await layer_rows.list_layers(connection, self._store.box, scope)]
+
+    async def _read(self, connection: AsyncConnection, scope: Scope, key: str) -> ConfigLayer:
+        found = await layer_rows.read_layer(connection, self._store.box, scope, key)
+        return found or ConfigLayer(scope, key)
+
+    async def _place(self, connection: AsyncConnection, scope: Scope, key: str) -> tuple[str, Model | None]:
+        """The key as it is stored, and the model where only one is meant."""
+        if scope is Scope.DEVICE:
+            device = await device_of(connection, Mac.parse(key))
+            return device.mac, self._model_of(f"{device.vendor}/{device.model}")
+        if scope is Scope.ACCOUNT:
+            return (await account_of(connection, key)).id, None
+        if scope is Scope.SITE:
+            return (await site_of(connection, key)).id, None
+        return self._place_of_kind(scope, key)
+
+    def _place_of_kind(self, scope: Scope, key: str) -> tuple[str, Model | None]:
+        if scope is Scope.VENDOR:
+            return self._vendor(key), None
+        if scope is Scope.MODEL:
+            model = self._model_of(key)
+            return f"{model.vendor}/{model.name}", model
+        if scope is Scope.BUILT_IN:
+            raise Invalid("scope", "built-in settings are the program's own: set the defaults instead")
+        if key:
+            raise Invalid("key", "the defaults have no key")
+        return "", None
+
+    def _vendor(self, name: str) -> str:
+        if name not in self._drivers:
+            raise Invalid("key", f"{name!r} is none of the vendors {', '.join(sorted(self._drivers))}")
+        return name
+
+    def _model_of(self, key: str) -> Model:
+        """VENDOR/MODEL, or a model's name alone where only one vendor has it."""
+        found = [
+            model
+            for driver in self._drivers.values()
+            for model in driver.manifest.models.values()
+            if key in {f"{model.vendor}/{model.name}", model.name}
+        ] or self._models_named(key)
+        if len(found) != 1:
+            raise Invalid("key", f"{key!r} is no model; give VENDOR/MODEL as `provisioner device models` lists them")
+        return found[0]
+
+    def _models_named(self, key: str) -> list[Model]:
+        """As people write it: the vendor may be left out, blanks and dashes do not count."""
+        vendor, _, name = key.rpartition("/")
+        manifests = [one.manifest for one in self._drivers.values() if vendor in {"", one.manifest.name}]
+        return [model for manifest in manifests if (model := model_named(manifest, name)) is not None]
+
+    def _checked_raw(
+        self, scope: Scope, key: str, model: Model | None, raw: Mapping[str, str]
+    ) -> Iterable[tuple[str, str]]:
+        owner = model.vendor if model else key if scope is Scope.VENDOR else ""
+        for given, value in raw.items():
+            vendor, colon, name = given.rpartition(":")
+            if owner and colon and vendor != owner:
+                raise Invalid(given, f"is a parameter of {vendor}, and this layer is one of {owner} devices")
+            if not owner and vendor not in self._drivers:
+                raise Invalid(
+                    given, "say whose parameter it is, VENDOR:NAME, since devices of all vendors use this layer"
+                )
+            if len(value) > _LONGEST_RAW:
+                raise Invalid(given, f"has {len(value)} characters, at most {_LONGEST_RAW} are allowed")
+            self._drivers[owner or vendor].check_raw(name, value)
+            yield name if owner else given, value
+
+
+def _note(change: Change, old: ConfigLayer, layer: ConfigLayer, kind: str, names: Sequence[str]) -> None:
+    """What it said before and says now; of a secret, and of a raw parameter, which may be one, only that it is set."""
+    change.touch(layer.scope, layer.key)
+    mac = layer.key if layer.scope is Scope.DEVICE else ""
+    told = {"names": ", ".join(names), "before": _shown(old, names), "after": _shown(layer, names)}
+    change.audit(kind, mac=mac, scope=layer.scope.value, key=layer.key, **told)
+
+
+def _shown(layer: ConfigLayer, names: Sequence[str]) -> str:
+    values = {**_masked(layer).values, **dict.fromkeys(layer.raw, HIDDEN)}
+    told = {name: values[name] for name in names if name in values}
+    return json.dumps(told, default=str, sort_keys=True)[:_LONGEST_TOLD]
+
+
+def _title(scope: Scope, key: str) -> str:
+    return f"{scope.value} {key}".rstrip()
+
+
+def _masked(layer: ConfigLayer) -> ConfigLayer:
+    values = {name: HIDDEN if _is_secret(name) and value else value for name, value in layer.values.items()}
+    return ConfigLayer(layer.scope, layer.key, values, layer.raw)
+
+
+def _is_secret(name: str) -> bool:
+    """A setting that this version no longer knows is hidden too."""
+    try:
+        return setting_of(name).secret
+    except Invalid:
+        return True

@@ -1,0 +1,1 @@
+"""Webhooks. Out: endpoints, senders, deliveries. In: proved, kept, mapped by rules, then done."""

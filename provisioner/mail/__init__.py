@@ -1,0 +1,1 @@
+"""Mails: texts from templates, handed to the mail server by the outbox."""

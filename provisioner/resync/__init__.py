@@ -1,0 +1,1 @@
+"""When and how a device is told to fetch again."""
