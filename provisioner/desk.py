@@ -96,9 +96,19 @@ async def account_of(connection: AsyncConnection, ref: str) -> Account:
     return only(await people.find_accounts(connection, ref), "account", ref)
 
 
+async def account_id(connection: AsyncConnection, ref: str) -> str:
+    """The id of the account meant; empty where none is named."""
+    return (await account_of(connection, ref)).id if ref else ""
+
+
 async def site_of(connection: AsyncConnection, ref: str, account: str = "") -> Site:
     """The site with this id or name."""
     return only(await people.find_sites(connection, ref, account), "site", ref)
+
+
+async def site_id(connection: AsyncConnection, ref: str, account: str = "") -> str:
+    """The id of the site meant; empty where none is named."""
+    return (await site_of(connection, ref, account)).id if ref else ""
 
 
 async def user_of(connection: AsyncConnection, ref: str, account: str = "") -> User:
@@ -106,14 +116,24 @@ async def user_of(connection: AsyncConnection, ref: str, account: str = "") -> U
     return only(await people.find_users(connection, ref, account), "user", ref)
 
 
+async def user_id(connection: AsyncConnection, ref: str, account: str = "") -> str:
+    """The id of the user meant; empty where none is named."""
+    return (await user_of(connection, ref, account)).id if ref else ""
+
+
 async def extension_of(connection: AsyncConnection, ref: str, account: str = "") -> Extension:
     """The extension with this id or number."""
     return only(await people.find_extensions(connection, ref, account), "extension", ref)
 
 
+async def extension_id(connection: AsyncConnection, ref: str, account: str = "") -> str:
+    """The id of the extension meant; empty where none is named."""
+    return (await extension_of(connection, ref, account)).id if ref else ""
+
+
 async def extension_in(connection: AsyncConnection, ref: str, account: str) -> Extension:
     """The same, of the account with this id or name where one is given."""
-    return await extension_of(connection, ref, (await account_of(connection, account)).id if account else "")
+    return await extension_of(connection, ref, await account_id(connection, account))
 
 
 async def device_of(connection: AsyncConnection, mac: Mac) -> Device:

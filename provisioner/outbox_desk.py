@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from provisioner.desk import Desk, account_of
+from provisioner.desk import Desk, account_id
 from provisioner.errors import Conflict, NotFound
 from provisioner.outbox_states import TRANSITIONS, MessageEvent, MessageState
 from provisioner.store import outbox
@@ -16,7 +16,7 @@ class OutboxDesk(Desk):
     async def messages(self, *, state: MessageState | None = None, account: str = "") -> list[Message]:
         """Messages, the newest first."""
         async with self._store.reading() as connection:
-            owner = (await account_of(connection, account)).id if account else ""
+            owner = await account_id(connection, account)
             return await outbox.listed(connection, state, owner)
 
     async def message(self, ident: int) -> Message:
@@ -40,7 +40,7 @@ class OutboxDesk(Desk):
     async def replay_all(self, kind: str, *, account: str = "") -> int:
         """Send all of a kind that were given up, as after a template or a mail server was mended; how many."""
         async with self._change() as change:
-            owner = (await account_of(change.connection, account)).id if account else ""
+            owner = await account_id(change.connection, account)
             found = await outbox.replay_all(change.connection, kind, change.at, owner)
             if found:
                 where = {"account": owner} if owner else {}

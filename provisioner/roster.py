@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from provisioner.administrators import take_off_totp
-from provisioner.desk import Desk, account_of, site_of, text_of, user_of
+from provisioner.desk import Desk, account_id, site_id, text_of, user_id
 from provisioner.errors import Conflict, Forbidden, Invalid, NotFound
 from provisioner.mail.reset import link_url
 from provisioner.mail_address import parse_address
@@ -235,9 +235,9 @@ class Roster(Desk):
         if role in _IN_AN_ACCOUNT and not account:
             raise Invalid("account", f"a {role.value} is one of an account" if role else "is missing")
         async with self._store.reading() as connection:
-            owner = (await account_of(connection, account)).id if account else ""
-            where = (await site_of(connection, site, owner)).id if site else ""
-            whose = (await user_of(connection, user, owner)).id if user else ""
+            owner = await account_id(connection, account)
+            where = await site_id(connection, site, owner)
+            whose = await user_id(connection, user, owner)
         place = Place(owner, where, whose)
         if (needed := _NEEDS.get(role) if role else None) and not getattr(place, needed):
             raise Invalid(needed, f"a {role.value if role else ''} is one of a {needed}")

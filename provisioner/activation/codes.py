@@ -18,7 +18,7 @@ from provisioner.activation.sweep import sweep
 from provisioner.activation_budget import budgets
 from provisioner.activation_limits import limits_of
 from provisioner.codes import ActivationCode, CodeEvent, CodeState, generate, require
-from provisioner.desk import Desk, account_of, device_of, extension_of, site_of
+from provisioner.desk import Desk, account_id, device_of, extension_of, site_id
 from provisioner.errors import (
     Conflict,
     ExtensionHasPhone,
@@ -190,7 +190,7 @@ class Codes(Desk):
         """Codes with their states as of now, the newest first."""
         now = self._clock()
         async with self._store.reading() as connection:
-            owner = (await account_of(connection, account)).id if account else ""
+            owner = await account_id(connection, account)
             found = await codes.list_codes(connection, owner)
         told = [replace(one, state=one.state_at(now)) for one in found]
         return [one for one in told if state in {None, one.state}]
@@ -235,7 +235,7 @@ class Codes(Desk):
         replaces: bool,
     ) -> Ties:
         """``model``: its name, and its vendor where that is known."""
-        place = (await site_of(connection, site, found.account)).id if site else ""
+        place = await site_id(connection, site, found.account)
         device = await devices.find_device(connection, mac) if mac else None
         if device is not None and device.account != found.account:
             raise Invalid("mac", f"{device.mac.colons} belongs to another account than extension {found.number}")
@@ -308,7 +308,7 @@ class Codes(Desk):
 
 async def _meant(connection: AsyncConnection, extension: str, account: str) -> Extension:
     """The extension with this number or id, of the account with this name or id where one is given."""
-    owner = (await account_of(connection, account)).id if account else ""
+    owner = await account_id(connection, account)
     return await extension_of(connection, extension, owner)
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from provisioner.audit_chain import changed
-from provisioner.desk import Desk, account_of, device_of, extension_of, only, site_of, text_of
+from provisioner.desk import Desk, account_id, account_of, device_of, extension_of, only, site_id, text_of
 from provisioner.errors import Conflict, ExtensionHasPhone, Invalid, NoLicense, NoNumber, NotFound
 from provisioner.fleet.layers import check_model_fits
 from provisioner.fleet.people import generated_secret
@@ -84,7 +84,7 @@ class Devices(Desk):
         model = self._model(vendor, model).name
         async with self._change() as change:
             owner = await account_of(change.connection, account)
-            place = (await site_of(change.connection, site, owner.id)).id if site else ""
+            place = await site_id(change.connection, site, owner.id)
             if (found := await devices.find_device(change.connection, mac)) is not None:
                 raise Conflict(f"device {mac.colons} is there already, in account {found.account}")
             device = Device(mac, vendor, model, DeviceState.UNASSIGNED, owner.id, place)
@@ -107,8 +107,8 @@ class Devices(Desk):
         """A page of devices by Mac; ``after`` is the last Mac of the page before."""
         model = self._model_wanted(vendor, model)
         async with self._store.reading() as connection:
-            owner = (await account_of(connection, account)).id if account else ""
-            place = (await site_of(connection, site, owner)).id if site else ""
+            owner = await account_id(connection, account)
+            place = await site_id(connection, site, owner)
             wanted = DeviceFilter(owner, place, vendor, model, state, after, limit)
             found = [self._told(one) for one in await devices.list_devices(connection, wanted)]
         return [one for one in found if state in {None, one.state}]
@@ -123,7 +123,7 @@ class Devices(Desk):
         async with self._change() as change:
             device = await device_of(change.connection, mac)
             owner = await account_of(change.connection, account)
-            place = (await site_of(change.connection, site, owner.id)).id if site else ""
+            place = await site_id(change.connection, site, owner.id)
             if owner.id != device.account:
                 await _refuse_bound(change, mac, "before it changes its account")
             await devices.write_device(change.connection, mac, {"account": owner.id, "site": place or None})

@@ -6,7 +6,7 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from provisioner.desk import Desk, account_of, counted, user_of
+from provisioner.desk import Desk, account_id, account_of, counted, user_id, user_of
 from provisioner.errors import Conflict, Invalid, NoLicense, NotFound
 from provisioner.licensing import SEATS, LicenseKind, LicenseState
 from provisioner.store import devices, licenses, people, policies
@@ -52,14 +52,14 @@ class Licenses(Desk):
     ) -> list[License]:
         """Licenses, of one account or of all."""
         async with self._store.reading() as connection:
-            owner = (await account_of(connection, account)).id if account else ""
-            holder = (await user_of(connection, user, owner)).id if user else ""
+            owner = await account_id(connection, account)
+            holder = await user_id(connection, user, owner)
             return await licenses.list_licenses(connection, owner, kind=kind, state=state, user=holder)
 
     async def license_totals(self, account: str = "") -> list[LicenseTotal]:
         """How many of each kind were bought, and what became of them."""
         async with self._store.reading() as connection:
-            owner = (await account_of(connection, account)).id if account else ""
+            owner = await account_id(connection, account)
             return await licenses.license_totals(connection, owner)
 
     async def assign_license(self, user: str, *, account: str = "", kind: LicenseKind = LicenseKind.USER) -> License:
@@ -121,7 +121,7 @@ def _named(one: License) -> dict[str, str]:
 
 
 async def _user(connection: AsyncConnection, ref: str, account: str) -> User:
-    owner = (await account_of(connection, account)).id if account else ""
+    owner = await account_id(connection, account)
     return await user_of(connection, ref, owner)
 
 
@@ -135,7 +135,7 @@ async def _none_left(connection: AsyncConnection, account: str, kind: LicenseKin
 
 async def _license(connection: AsyncConnection, ref: str, account: str) -> License:
     """By its id, or the only one of a user."""
-    owner = (await account_of(connection, account)).id if account else ""
+    owner = await account_id(connection, account)
     if found := await licenses.find_licenses(connection, ref, owner):
         return found[0]
     if not await people.find_users(connection, ref, owner):

@@ -8,7 +8,7 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from provisioner.desk import Desk, account_of, extension_of, only, site_of
+from provisioner.desk import Desk, account_id, account_of, extension_id, extension_of, only, site_id
 from provisioner.errors import Conflict, Invalid, NotFound
 from provisioner.numbering import NumberOrigin, NumberRange, NumberState, is_public, parse_number
 from provisioner.store import numbers, people, policies
@@ -42,7 +42,7 @@ class Numbers(Desk):
         state = NumberState.PORTING if porting else NumberState.AVAILABLE
         async with self._change() as change:
             owner = await account_of(change.connection, account)
-            place = (await site_of(change.connection, site, owner.id)).id if site else ""
+            place = await site_id(change.connection, site, owner.id)
             made = []
             for number in parsed:
                 await _refuse_known(change, owner, number)
@@ -58,9 +58,9 @@ class Numbers(Desk):
         """Numbers with their states as of now."""
         now = self._clock()
         async with self._store.reading() as connection:
-            owner = (await account_of(connection, account)).id if account else ""
-            place = (await site_of(connection, site, owner)).id if site else ""
-            holder = (await extension_of(connection, extension, owner)).id if extension else ""
+            owner = await account_id(connection, account)
+            place = await site_id(connection, site, owner)
+            holder = await extension_id(connection, extension, owner)
             found = await numbers.list_numbers(connection, now, owner, site=place, extension=holder)
         return [one for one in found if state in {None, one.state}]
 
@@ -87,7 +87,7 @@ class Numbers(Desk):
     async def assign_number(self, number: str, *, extension: str, account: str = "") -> PhoneNumber:
         """Give an extension a number of its own account; one that is still being ported counts when it has come."""
         async with self._change() as change:
-            owner = (await account_of(change.connection, account)).id if account else ""
+            owner = await account_id(change.connection, account)
             target = await extension_of(change.connection, extension, owner)
             found = await _number(change, number, target.account)
             now = change.at
@@ -132,7 +132,7 @@ class Ranges(Desk):
         wanted = NumberRange.parse(span)
         async with self._change() as change:
             owner = await account_of(change.connection, account)
-            place = (await site_of(change.connection, site, owner.id)).id if site else ""
+            place = await site_id(change.connection, site, owner.id)
             one = ExtensionRange(owner.id, place, wanted.low, wanted.high)
             await numbers.write_range(change.connection, one)
             change.audit("range_set", account=owner.id, site=place, range=str(wanted))
@@ -142,7 +142,7 @@ class Ranges(Desk):
         """Look there no more."""
         async with self._change() as change:
             owner = await account_of(change.connection, account)
-            place = (await site_of(change.connection, site, owner.id)).id if site else ""
+            place = await site_id(change.connection, site, owner.id)
             if not await numbers.delete_range(change.connection, owner.id, place):
                 raise NotFound(f"there is no range of {'that site' if place else f'account {owner.name!r}'}")
             change.audit("range_set", account=owner.id, site=place, range="none")
@@ -150,7 +150,7 @@ class Ranges(Desk):
     async def ranges(self, account: str = "") -> list[ExtensionRange]:
         """The ranges, of one account or of all."""
         async with self._store.reading() as connection:
-            owner = (await account_of(connection, account)).id if account else ""
+            owner = await account_id(connection, account)
             return await numbers.list_ranges(connection, owner)
 
     async def suggest_extension(self, *, account: str, site: str = "", seconds: float = HOLD) -> ExtensionHold:
@@ -158,7 +158,7 @@ class Ranges(Desk):
         _check_hold(seconds)
         async with self._change() as change:
             owner = await account_of(change.connection, account)
-            place = (await site_of(change.connection, site, owner.id)).id if site else ""
+            place = await site_id(change.connection, site, owner.id)
             span = await _range_of(change.connection, owner, place)
             await numbers.forget_holds(change.connection, change.at)
             taken = await numbers.taken_of(change.connection, owner.id, span, change.at)
@@ -184,7 +184,7 @@ class Ranges(Desk):
         """Numbers that are kept for somebody now."""
         now = self._clock()
         async with self._store.reading() as connection:
-            owner = (await account_of(connection, account)).id if account else ""
+            owner = await account_id(connection, account)
             return await numbers.list_holds(connection, now, owner)
 
 
@@ -217,7 +217,7 @@ async def _range_of(connection: AsyncConnection, owner: Account, site: str) -> N
 
 async def _number(change: Change, ref: str, account: str) -> PhoneNumber:
     """By its id, or however it is written."""
-    owner = (await account_of(change.connection, account)).id if account else ""
+    owner = await account_id(change.connection, account)
     found = await numbers.find_numbers(change.connection, ref, owner, change.at)
     if not found and (spelled := _spelled(ref)):
         found = await numbers.find_numbers(change.connection, spelled, owner, change.at)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from provisioner.desk import Desk, account_of, text_of
+from provisioner.desk import Desk, account_id, account_of, text_of
 from provisioner.errors import Conflict, Forbidden
 from provisioner.rights import Right
 from provisioner.store import people
@@ -35,7 +35,7 @@ class Partners(Desk):
         self._require_all(Right.ACCOUNT_WRITE)
         async with self._change() as change:
             found = await account_of(change.connection, account)
-            partner = (await account_of(change.connection, parent)).id if parent else ""
+            partner = await account_id(change.connection, parent)
             below = (await children_of(change.connection, [found.id]))[found.id]
             if partner == found.id or partner in below:
                 raise Conflict(f"account {found.name!r} would be a customer of its own customer")

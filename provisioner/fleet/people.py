@@ -10,7 +10,18 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from provisioner.desk import Desk, account_of, counted, extension_in, matching, only, site_of, text_of, user_of
+from provisioner.desk import (
+    Desk,
+    account_id,
+    account_of,
+    counted,
+    extension_in,
+    matching,
+    only,
+    site_of,
+    text_of,
+    user_of,
+)
 from provisioner.errors import Conflict, Invalid
 from provisioner.fleet.licenses import free_licenses_of
 from provisioner.fleet.numbers import claim_extension, free_numbers_of
@@ -103,7 +114,7 @@ class Accounts(Desk):
     async def sites(self, account: str = "") -> list[Site]:
         """Places, of one account or of all, with the time zones their layers say."""
         async with self._store.reading() as connection:
-            owner = (await account_of(connection, account)).id if account else ""
+            owner = await account_id(connection, account)
             found = await people.list_sites(connection, owner)
             layers = {}
             for one in found:
@@ -142,7 +153,7 @@ class People(Desk):
     async def users(self, account: str = "") -> list[User]:
         """Users, of one account or of all."""
         async with self._store.reading() as connection:
-            owner = (await account_of(connection, account)).id if account else ""
+            owner = await account_id(connection, account)
             return await people.list_users(connection, owner)
 
     async def set_email(self, user: str, *, email: str) -> User:
@@ -191,7 +202,7 @@ class People(Desk):
     async def extensions(self, account: str = "") -> list[Extension]:
         """Extensions, of one account or of all, without their secrets."""
         async with self._store.reading() as connection:
-            owner = (await account_of(connection, account)).id if account else ""
+            owner = await account_id(connection, account)
             return await people.list_extensions(connection, owner)
 
     async def set_secret(self, extension: str, *, secret: str = "", account: str = "") -> None:

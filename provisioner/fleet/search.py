@@ -11,7 +11,17 @@ from dataclasses import dataclass, replace
 from typing import Final, Generic, TypeVar
 
 from provisioner.codes import ActivationCode, CodeState
-from provisioner.desk import account_of, device_of, extension_of, site_of, user_of
+from provisioner.desk import (
+    account_id,
+    account_of,
+    device_of,
+    extension_id,
+    extension_of,
+    site_id,
+    site_of,
+    user_id,
+    user_of,
+)
 from provisioner.errors import Invalid
 from provisioner.fleet.devices import Devices
 from provisioner.licensing import LicenseKind, LicenseState
@@ -159,7 +169,7 @@ class Search(Devices):
         """Sites by id, with the time zones that their layers say."""
         _check(limit)
         async with self._store.reading() as connection:
-            owner = (await account_of(connection, account)).id if account else ""
+            owner = await account_id(connection, account)
             rows = await pages.sites_page(connection, Span(after, limit + 1), owner, name)
             page = _paged(rows, limit, lambda one: (one.id,))
             zones = [
@@ -175,7 +185,7 @@ class Search(Devices):
         """Users by id."""
         _check(limit)
         async with self._store.reading() as connection:
-            owner = (await account_of(connection, account)).id if account else ""
+            owner = await account_id(connection, account)
             span = Span(after, limit + 1)
             rows = await pages.users_page(connection, span, owner, name, email)
         return _paged(rows, limit, lambda one: (one.id,))
@@ -186,8 +196,8 @@ class Search(Devices):
         """Extensions by id."""
         _check(limit)
         async with self._store.reading() as connection:
-            owner = (await account_of(connection, account)).id if account else ""
-            holder = (await user_of(connection, user, owner)).id if user else ""
+            owner = await account_id(connection, account)
+            holder = await user_id(connection, user, owner)
             span = Span(after, limit + 1)
             rows = await pages.extensions_page(connection, span, owner, holder, number)
         return _paged(rows, limit, lambda one: (one.id,))
@@ -198,7 +208,7 @@ class Search(Devices):
         """Activation codes without their digits, the newest first."""
         _check(limit)
         async with self._store.reading() as connection:
-            owner = (await account_of(connection, account)).id if account else ""
+            owner = await account_id(connection, account)
             span = Span(after, limit + 1)
             rows = await pages.codes_page(connection, span, self._clock(), owner, state)
         return _paged(rows, limit, lambda one: (one.created, one.id))
@@ -216,8 +226,8 @@ class Search(Devices):
         """Licenses by id."""
         _check(limit)
         async with self._store.reading() as connection:
-            owner = (await account_of(connection, account)).id if account else ""
-            holder = (await user_of(connection, user, owner)).id if user else ""
+            owner = await account_id(connection, account)
+            holder = await user_id(connection, user, owner)
             rows = await asset_pages.licenses_page(
                 connection, Span(after, limit + 1), account=owner, kind=kind, state=state,
                 user=holder,
@@ -237,9 +247,9 @@ class Search(Devices):
         """Phone numbers by id, with their states as of now."""
         _check(limit)
         async with self._store.reading() as connection:
-            owner = (await account_of(connection, account)).id if account else ""
-            place = (await site_of(connection, site, owner)).id if site else ""
-            holder = (await extension_of(connection, extension, owner)).id if extension else ""
+            owner = await account_id(connection, account)
+            place = await site_id(connection, site, owner)
+            holder = await extension_id(connection, extension, owner)
             rows = await asset_pages.numbers_page(
                 connection, Span(after, limit + 1), self._clock(), account=owner, site=place,
                 extension=holder, state=state,

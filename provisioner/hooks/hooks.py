@@ -12,7 +12,7 @@ from typing import Final
 from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from provisioner.desk import Desk, account_of, text_of
+from provisioner.desk import Desk, account_id, text_of
 from provisioner.errors import Conflict, Invalid, NotFound
 from provisioner.hook_events import PING, Told, checked
 from provisioner.hooks.post import HookPost, disable
@@ -75,7 +75,7 @@ class Hooks(Desk):
         if not account:
             self._require_all(Right.HOOK_WRITE)
         async with self._change() as change:
-            owner = (await account_of(change.connection, account)).id if account else ""
+            owner = await account_id(change.connection, account)
             name = text_of("name", name or parse_target(url).host)
             present = await hooks.list_hooks(change.connection, owner)
             if len(present) >= MOST_HOOKS:
@@ -92,7 +92,7 @@ class Hooks(Desk):
     async def hooks(self, *, account: str = "") -> list[HookState]:
         """Endpoints by name, and what waits for each."""
         async with self._store.reading() as connection:
-            owner = (await account_of(connection, account)).id if account else ""
+            owner = await account_id(connection, account)
             found = await hooks.list_hooks(connection, owner)
             states = await hooks.count_states(connection, [one.id for one in found])
         return [_state(one, states[one.id]) for one in found]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
-from provisioner.desk import Desk, account_of
+from provisioner.desk import Desk, account_id
 from provisioner.errors import Conflict, NotFound
 from provisioner.hooks.intake import Intake, note_message
 from provisioner.hooks.sources import one_source
@@ -38,7 +38,7 @@ class Inbox(Desk):
     ) -> list[Received]:
         """Messages, the newest first; those in the state ``parked`` need a look."""
         async with self._store.reading() as connection:
-            owner = (await account_of(connection, account)).id if account else ""
+            owner = await account_id(connection, account)
             chosen = (await one_source(connection, source)).id if source else ""
             return await hook_inbox.list_messages(connection, source=chosen, state=state, account=owner, limit=limit)
 

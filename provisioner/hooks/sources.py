@@ -13,7 +13,7 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from provisioner.desk import Desk, account_of, matching
+from provisioner.desk import Desk, account_id, account_of, matching
 from provisioner.errors import Conflict, Invalid, NotFound
 from provisioner.hooks.mapping import Asked, MappingError, Rules, load_rules
 from provisioner.hooks.paths import Json
@@ -104,7 +104,7 @@ class Sources(Desk):
     async def sources(self, *, account: str = "") -> list[Source]:
         """Sources by name."""
         async with self._store.reading() as connection:
-            owner = (await account_of(connection, account)).id if account else ""
+            owner = await account_id(connection, account)
             return await hook_inbox.list_sources(connection, owner)
 
     async def source(self, ref: str) -> Source:

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from provisioner.desk import account_of
+from provisioner.desk import account_id, account_of
 from provisioner.errors import NotFound
 from provisioner.model import ListenerKind, Mac
 from provisioner.resync.compare import Compare, Compared, Verdict
@@ -179,7 +179,7 @@ class Resync:
         """Tell nobody any more who waits for it; how many those were. Who was told already restarts all the same."""
         now = self._clock()
         async with self._store.changing(self._actor, now) as change:
-            chosen = (await account_of(change.connection, account)).id if account else ""
+            chosen = await account_id(change.connection, account)
             stopped = await rows.stop(change.connection, now, chosen, mac or "")
             if stopped:
                 change.audit("resync_stopped", mac=mac or "", devices=str(stopped), account=chosen)
@@ -190,7 +190,7 @@ class Resync:
     ) -> list[Standing]:
         """Devices that are told, or were, in the order of their turns."""
         async with self._store.reading() as connection:
-            chosen = (await account_of(connection, account)).id if account else ""
+            chosen = await account_id(connection, account)
             return await rows.standings(connection, campaign=campaign, account=chosen, mac=mac or "", limit=limit)
 
     async def counts(self, campaign: str = "") -> Mapping[State, int]:
