@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Final
 
 from aiohttp import web
-from OpenSSL import SSL
 
 from ivr.adapters import Hooks
 from ivr.adapters.callers import Peers, read_source
 from ivr.adapters.hooks import peer_of
-from provisioner.errors import Unusable
-from provisioner.http.contexts import make_context
-from provisioner.http.listener import Listener, http_limits
+from provisioner.http.listener import http_limits
+from provisioner.http.renewed import RenewedListener
 from provisioner.http.server import QuietServer
 from provisioner.http.wire import Wire, as_response
 from provisioner.model import Count, ListenerKind
@@ -84,63 +81,25 @@ class HookListener:
 
     def __init__(self, sock: socket.socket, handler: HookEdge, settings: Settings, count: Count) -> None:
         """Unusable when a certificate cannot be used."""
-        self._sock = sock
         # Phones are told other names than other systems are, and other numbers hold for them.
-        self._settings = replace(settings, http_connections=settings.hooks_connections, gate_names=())
-        self._count = count
+        bounds = replace(settings, http_connections=settings.hooks_connections, gate_names=())
+        files = [settings.data / name for name in settings.tls_certificates] if settings.hooks_tls else []
         self._server = QuietServer(handler.handle, count, **http_limits(settings))
-        self._files = [settings.data / name for name in settings.tls_certificates] if settings.hooks_tls else []
-        self._stamps = _stamps(self._files)
-        self._now = self._listener()
-        self._before: list[Listener] = []
+        self._renewed = RenewedListener(ListenerKind.HOOKS, sock, self._server, bounds, count, files)
 
     def __len__(self) -> int:
         """Connections."""
-        return len(self._now) + sum(len(one) for one in self._before)
+        return len(self._renewed)
 
     def start(self) -> None:
         """Answer from now on."""
-        self._now.start()
+        self._renewed.start()
 
     async def look(self) -> None:
         """Use certificates that have changed; Unusable leaves all as it was."""
-        self._before = [one for one in self._before if _lives(one)]
-        if (stamps := _stamps(self._files)) == self._stamps:
-            return
-        fresh = self._listener()
-        self._now.stop_accepting()
-        self._before.append(self._now)
-        self._now, self._stamps = fresh, stamps
-        fresh.start()
+        await self._renewed.look()
 
     async def close(self) -> None:
         """Drop every connection."""
-        for one in (self._now, *self._before):
-            one.close()
+        self._renewed.close()
         await self._server.shutdown(0)
-
-    def _listener(self) -> Listener:
-        context = _context(self._files) if self._files else None
-        return Listener(ListenerKind.HOOKS, self._sock, context, self._server, self._settings, self._count)
-
-
-def _context(files: Sequence[Path]) -> SSL.Context:
-    """Nobody on the other side has a certificate to show."""
-    context = make_context(ListenerKind.HOOKS, files, b"")
-    context.set_verify(SSL.VERIFY_NONE)
-    return context
-
-
-def _stamps(files: Sequence[Path]) -> Mapping[Path, int]:
-    try:
-        return {path: path.stat().st_mtime_ns for path in files}
-    except OSError as error:
-        raise Unusable(f"a certificate of tls.certificates cannot be read: {error}") from error
-
-
-def _lives(listener: Listener) -> bool:
-    """What is empty is given back."""
-    if len(listener):
-        return True
-    listener.close()
-    return False

@@ -35,6 +35,10 @@ class RenewedListener:
         self._now = self._listener()
         self._before: list[Listener] = []
 
+    def __len__(self) -> int:
+        """Connections."""
+        return len(self._now) + sum(len(one) for one in self._before)
+
     def start(self) -> None:
         """Answer from now on."""
         self._now.start()
