@@ -13,8 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from provisioner.errors import Invalid
-from provisioner.fleet import people as fleet_people
-from provisioner.imports import rows as import_rows
 from provisioner.imports.formats import read_sheet
 from provisioner.imports.own import COLUMNS
 from provisioner.imports.rows import LONGEST, MOST_BYTES, MOST_COLUMNS, MOST_ROWS, Format, Row, Sheet
@@ -159,15 +157,6 @@ def test_a_broken_file_is_refused_as_a_whole(content: str | bytes, told: str) ->
 def test_the_second_of_two_files_is_named() -> None:
     assert "file 2, line 2, column 3: holds a NUL" in why(f"{HEADER}\n{ROW}\n", "user\nAd\0a\n")
     assert "1 to 10" in why(*["user\nAda\n"] * 11)
-
-
-def test_the_edge_asks_what_the_use_cases_ask() -> None:
-    for ours, theirs in (
-        (import_rows.NUMBER, fleet_people._NUMBER),
-        (import_rows.AUTH_USER, fleet_people._AUTH_USER),
-        (import_rows.SECRET, fleet_people._SECRET),
-    ):
-        assert ours.pattern == theirs.pattern
 
 
 # --- FusionPBX -----------------------------------------------------------------------------------------

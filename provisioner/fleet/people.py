@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import secrets
 from dataclasses import replace
 from typing import Final
@@ -23,6 +22,7 @@ from provisioner.desk import (
     user_of,
 )
 from provisioner.errors import Conflict, Invalid
+from provisioner.extension_forms import AUTH_USER, NUMBER, SECRET
 from provisioner.fleet.licenses import free_licenses_of
 from provisioner.fleet.numbers import claim_extension, free_numbers_of
 from provisioner.mail_address import parse_address
@@ -33,9 +33,6 @@ from provisioner.store import devices, layer_rows, people, schema, uploads
 from provisioner.store.database import Change
 from provisioner.store.rows import Account, Extension, Site, User
 
-_NUMBER: Final = re.compile(r"[A-Za-z0-9*#+._-]{1,40}")
-_AUTH_USER: Final = re.compile(r"[A-Za-z0-9*#+._@~!$&=%-]{1,64}")
-_SECRET: Final = re.compile(r"[!-~]{6,64}")
 _LETTERS: Final = "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz23456789"
 _GENERATED: Final = 20
 """Characters of 57: 116 bits, and nobody mistakes an O for a 0 when it is typed into a phone."""
@@ -49,7 +46,7 @@ def generated_secret() -> str:
 def _secret(value: str) -> str:
     if not value:
         return generated_secret()
-    return matching("secret", value, _SECRET, "6 to 64 visible ASCII characters without blanks")
+    return matching("secret", value, *SECRET)
 
 
 class Accounts(Desk):
@@ -183,9 +180,9 @@ class People(Desk):
     ) -> Extension:
         """A number with its SIP credentials, held by a user of the same account; an empty secret is generated."""
         async with self._change() as change:
-            matching("number", number, _NUMBER, "1 to 40 letters, digits or * # + . _ -")
+            matching("number", number, *NUMBER)
             display_name = text_of("display_name", display_name, empty=True)
-            matching("auth_user", auth_user or number, _AUTH_USER, "1 to 64 characters that a SIP user name may have")
+            matching("auth_user", auth_user or number, *AUTH_USER)
             owner = await account_of(change.connection, account)
             holder = await user_of_account(change.connection, user, owner)
             if await people.find_extensions(change.connection, number, owner.id):

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from provisioner.errors import Invalid
+from provisioner.extension_forms import AUTH_USER, NUMBER, SECRET
 from provisioner.mail_address import parse_address
 from provisioner.model import Mac, Secret
 from provisioner.neutral import check_text
@@ -30,9 +31,6 @@ _ADDRESS: Final = 254
 _LABEL: Final = 40
 _HIGHEST: Final = 999
 
-NUMBER: Final = re.compile(r"[A-Za-z0-9*#+._-]{1,40}")
-AUTH_USER: Final = re.compile(r"[A-Za-z0-9*#+._@~!$&=%-]{1,64}")
-SECRET: Final = re.compile(r"[!-~]{6,64}")
 _DIGITS: Final = re.compile(r"[0-9]{1,4}")
 
 
@@ -145,16 +143,16 @@ def _key(value: str) -> int:
     return int(value)
 
 
-_SECRET: Final = _form(SECRET, "6 to 64 visible ASCII characters without blanks")
+_SECRET: Final = _form(*SECRET)
 
 _PARSERS: Final[Mapping[str, Callable[[str], object]]] = {
     "account": _text(_NAME),
     "site": _text(_NAME),
     "user": _text(_NAME),
     "email": _email,
-    "extension": _form(NUMBER, "1 to 40 letters, digits or * # + . _ -"),
+    "extension": _form(*NUMBER),
     "display_name": _text(_NAME),
-    "auth_user": _form(AUTH_USER, "1 to 64 characters that a SIP user name may have"),
+    "auth_user": _form(*AUTH_USER),
     "secret": lambda value: Secret(_SECRET(value)),
     "mac": _mac,
     "vendor": _text(_NAME),
