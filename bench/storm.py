@@ -28,6 +28,7 @@ from provisioner.storm_cast import Call
 
 PARTS = ("goodput", "storms", "attacks", "cost", "headline")
 _FIRST_SHARE = 0.3
+GREEDY = "greedy site"
 _TRIES = 6
 _PROTECTED, _BARE = 0, 1
 
@@ -66,6 +67,8 @@ class Dial:
     pairs: int = 4
     rounds: int = 3
     """Of each load at ours, between two calibrations each: capacity wanders by some percent from start to start."""
+    attacks: int = 3
+    """Storms with each attack, each beside one without: medians of the ratios."""
     power_cuts: int = 3
     """One after the other at one server: does its memory grow with each?"""
     loads: tuple[float, ...] = (0.8, 2.0, 5.0, 10.0, 20.0)
@@ -81,7 +84,7 @@ class Dial:
 QUICK = Dial(
     phones=120, sites=8, nat=30, scaled=Times(4.0, 8, 12, 10), halved=Times(4.0), whole=Times(4.0, 8, 12, 10),
     capacity=30.0, steady=20.0, slow=20.0, calibration=2.0, rate=5.0, paired=2.0, longest=3.0, others=1.5, pairs=1,
-    rounds=1, silent=1000, loads=(5.0,), others_loads=(5.0,), compared=COMPARED[::2], parts_off=(ALL_OFF,),
+    rounds=1, attacks=1, silent=1000, loads=(5.0,), others_loads=(5.0,), compared=COMPARED[::2], parts_off=(ALL_OFF,),
 )  # fmt: skip
 
 
@@ -98,6 +101,9 @@ class Found:
     """Further storms at the same server."""
     fresh: Run | None = None
     attacks: dict[str, Run] = field(default_factory=dict)
+    """The last storm with each attack."""
+    moves: dict[str, list[float]] = field(default_factory=dict)
+    """T99 / ideal of those who were not attacked, by that of the storm without an attack before; 0: not all back."""
     cost: list[tuple[float, float]] = field(default_factory=list)
     """s of CPU a boot with the gate and without."""
     headline: Run | None = None
@@ -123,6 +129,7 @@ class Found:
             "again": [one.kept() for one in self.again],
             "fresh": self.fresh.kept() if self.fresh else None,
             "attacks": {name: one.kept() for name, one in self.attacks.items()},
+            "moves": self.moves,
             "cost": self.cost,
             "headline": self.headline.kept() if self.headline else None,
         }
@@ -234,16 +241,22 @@ class Bench:
     def _attacks(self) -> None:
         dial, found, stage = self._dial, self.found, self._stage
         known = self._known(OURS, dial.capacity)
-        if OURS.name not in found.storms:
-            (found.storms[OURS.name],) = self._ours(OURS, known)
         greedy = next(one.site for one in reversed(stage.phones) if one.site != stage.nat)
         attacks: dict[str, dict[str, object]] = {
-            "greedy site": {"greedy": frozenset({greedy}), "nat": greedy},
+            GREEDY: {"greedy": frozenset({greedy}), "nat": greedy},
             "garbage hellos": {"attack": ("garbage", dial.garbage * known.share, 4000)},
             "silent connections": {"attack": ("silent", dial.silent / (dial.phones / known.capacity), dial.silent)},
         }
-        for name, given in attacks.items():
-            (found.attacks[name],) = self._ours(OURS, known, **given)  # type: ignore[arg-type]  # fields of a plan, or the attack
+        for _ in range(dial.attacks):
+            (calm,) = self._ours(OURS, known)
+            found.storms.setdefault(OURS.name, calm)
+            for name, given in attacks.items():
+                (run,) = self._ours(OURS, known, **given)  # type: ignore[arg-type]  # fields of a plan, or the attack
+                found.attacks[name] = run
+                after = run.report.others_t99 if name == GREEDY else run.report.t99
+                moved = after / run.ideal / calm.stretch if after and calm.stretch else 0.0
+                found.moves.setdefault(name, []).append(moved)
+                say(f"{name}: others' T99 is {moved:.3f} x that without")
 
     def _cost(self) -> None:
         dial = self._dial

@@ -61,9 +61,10 @@ def _storm(found: Found) -> Iterator[Row]:
     for name, run in (("unscaled", found.headline), ("time / 4", found.storms.get(OURS))):
         if run is None:
             continue
-        told = f"{run.stretch:.3f} x ({run.report.t99:.1f} s)" if run.stretch else f"{run.report.back} back"
+        stretch = run.stretch if run is found.headline else base_stretch(found)
+        told = f"{stretch:.3f} x" if stretch else f"{run.report.back} back"
         phones = run.report.phones
-        yield Row(f"T99 of {phones} phones against max(J, N/C), {name}", "<= 1.15 x", told, (run.stretch or 9) <= 1.15)
+        yield Row(f"T99 of {phones} phones against max(J, N/C), {name}", "<= 1.15 x", told, (stretch or 9) <= 1.15)
         tries = run.report.attempts_per_phone
         yield Row(f"attempts a phone, {name}", "<= 4", f"{tries:.2f}", _most(4, tries))
         lost = run.wasted if run.failed_share is None else run.failed_share
@@ -84,17 +85,14 @@ def _fairness(found: Found) -> Iterator[Row]:
 
 
 def _attacks(found: Found) -> Iterator[Row]:
-    base = base_stretch(found)
-    for name, run in found.attacks.items():
-        after = run.report.others_t99 if name == "greedy site" else run.report.t99
-        moved = after / run.ideal / base - 1 if after and base else None
-        told = f"{moved:+.1%}" if moved is not None else f"{run.report.back} back"
-        met = moved is not None and moved <= 0.10
-        yield Row(f"{name} in a storm: others' T99 moves", "<= 10 %", told, met)
+    for name, moves in found.moves.items():
+        moved = median(moves) - 1 if all(moves) else None
+        told = f"{moved:+.1%} (median of {len(moves)})" if moved is not None else "not all back"
+        yield Row(f"{name} in a storm: others' T99 moves", "<= 10 %", told, moved is not None and moved <= 0.10)
 
 
 def base_stretch(found: Found) -> float | None:
-    """T99 in relation to the ideal, of the storms without an attack: the machine's pace changes from run to run."""
+    """T99 in relation to the ideal, median of the storms at one server: the machine's pace changes from run to run."""
     some = [one.stretch for one in (found.storms.get(OURS), *found.again) if one is not None and one.stretch]
     return median(some) if some else None
 
