@@ -142,10 +142,10 @@ def _attacked(found: Found) -> Iterator[str]:
     yield "## Attacks"
     yield (
         "Each in the same storm as above, in rounds that begin with a storm without an attack; how far T99 moves is the"
-        " median of the ratios, and the table shows the last round. *Greedy site*: the phones of one site come back ten times as often as the"
-        " others. *Garbage*: half of it noise, half of it in the envelope of a ClientHello, from 16 addresses at which"
-        " no phone lives. *Silent*: opened at once in the 2 s before the power returns, and what the server closes is"
-        " opened anew at the pace given."
+        " median of the ratios, and the table shows the last round. *Greedy site*: the phones of one site come back ten"
+        " times as often as the others. *Garbage*: half of it noise, half of it in the envelope of a ClientHello, from"
+        " 16 addresses at which no phone lives. *Silent*: opened at once in the 2 s before the power returns, and what"
+        " the server closes is opened anew at the pace given."
     )
     yield _table(
         ("attack", "pace", "opened", "T99", "attempts", "wasted CPU", "outcome"),
