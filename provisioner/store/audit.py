@@ -6,6 +6,7 @@ sealed where the master key is at hand, and its last state is kept in a file bes
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -28,6 +29,8 @@ _FIELDS: Final = (_E.seq, _E.at, _E.kind, _E.mac, _E.severity, _E.actor, _E.acco
 _PAGE: Final = 2000
 FILE: Final = "audit.head"
 """Beside the master key: how long the chain was after the last change that was made on this machine."""
+_HALF: Final = 512
+"""Bytes of one state in it."""
 
 
 async def hold(connection: AsyncConnection) -> Head:
@@ -56,8 +59,12 @@ async def append(
     """
     head = await hold(connection)
     chained = []
+    owners: dict[tuple[str, str], str] = {}
     for given in rows:
-        account = given["account"] or await _account_of(connection, given)
+        about = (given["mac"], "") if given["mac"] else ("", given["details"])
+        if not given["account"] and about not in owners:
+            owners[about] = await _account_of(connection, given)
+        account = given["account"] or owners[about]
         details = _with_partner(given["details"], partner(account) if account else "")
         row = Row(
             head.seq + 1, float(given["at"]), given["kind"], given["mac"], given["severity"], given["actor"], account,
@@ -128,20 +135,46 @@ async def count_loose(connection: AsyncConnection) -> int:
 
 
 def write_file(path: Path, head: Head) -> None:
-    """Keep the head's last state; a disk that is full or read-only keeps the one before."""
-    fresh = path.with_name(f"{path.name}.{os.getpid()}")
+    """Keep the head's last state, in turns in one half of the file and the other; a full disk keeps the one before.
+
+    The half that is being written may be torn by a power cut: the other says what was so before. To put a new file in
+    the place of the old one costs a disk 10 ms with every change.
+    """
+    line = json.dumps(asdict(head) | {"sum": _sum(head)}).encode("ascii").ljust(_HALF - 1) + b"\n"
     with suppress(OSError):
-        fresh.write_text(json.dumps(asdict(head)) + "\n", encoding="ascii")
-        fresh.chmod(0o600)
-        fresh.replace(path)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            if os.fstat(descriptor).st_size != 2 * _HALF:
+                os.pwrite(descriptor, line * 2, 0)
+                os.ftruncate(descriptor, 2 * _HALF)
+            else:
+                os.pwrite(descriptor, line, head.seq % 2 * _HALF)
+        finally:
+            os.close(descriptor)
 
 
 def read_file(path: Path) -> Head | None:
-    """What is kept there; None when there is none. ValueError when it is none of ours."""
+    """What is kept there, the later half of it; None when there is none. ValueError when neither is one of ours."""
     if not path.is_file():
         return None
-    told = json.loads(path.read_text(encoding="ascii"))
+    whole = path.read_bytes()
+    summed = len(whole) == 2 * _HALF  # before there were halves a line was alone, and a rename kept it whole
+    found = [head for line in whole.splitlines() if (head := _head_in(line, summed=summed)) is not None]
+    if not found:
+        raise ValueError(f"{path.name} holds nothing that can be read")
+    return max(found, key=lambda one: one.seq)
+
+
+def _head_in(line: bytes, *, summed: bool) -> Head | None:
+    """One half of the file; None where it is torn."""
     try:
-        return Head(int(told["seq"]), str(told["hash"]), str(told["seal"]))
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{path.name} lacks {error}") from None
+        told = json.loads(line.decode("ascii"))
+        head = Head(int(told["seq"]), str(told["hash"]), str(told["seal"]))
+    except (ValueError, KeyError, TypeError):
+        return None
+    return None if summed and told.get("sum") != _sum(head) else head
+
+
+def _sum(head: Head) -> str:
+    """Tells a half that was written whole; who forges one is found out by the seal."""
+    return hashlib.sha256(f"{head.seq} {head.hash} {head.seal}".encode()).hexdigest()[:16]

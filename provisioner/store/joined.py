@@ -18,7 +18,7 @@ from provisioner.audit_chain import Head
 from provisioner.store import schema
 from provisioner.store.audit import FILE, write_file
 from provisioner.store.database import Change, Store, change_on
-from provisioner.store.engine import failing_clearly
+from provisioner.store.engine import failing_clearly, is_sqlite
 
 
 class Joined(Store):
@@ -90,8 +90,8 @@ class Batch(Joined):
 async def joined(store: Store) -> AsyncIterator[Joined]:
     """Begin such a transaction; what is raised in it and let out takes all of it back."""
     async with store.writing() as connection:
-        # PostgreSQL: changes queue on this row; SQLite has one writer anyway and knows no FOR UPDATE.
-        await connection.execute(select(schema.revision.c.value).with_for_update())
+        if not is_sqlite(store.url):  # PostgreSQL: changes queue on this row; SQLite has one writer anyway
+            await connection.execute(select(schema.revision.c.value).with_for_update())
         whole = Joined(store, connection)
         yield whole
     if whole.head is not None:
