@@ -7,20 +7,19 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import click
 
+from provisioner.cli.revisions import CANARY, REVERTING, SCOPE, YES, LayersDesk, told, with_layers
 from provisioner.cli.session import MAC, Nouns, Verb, place_names, previewed, with_fleet
 from provisioner.errors import Invalid, NotFound
 from provisioner.fleet.fleet import Fleet
 from provisioner.model import ConfigLayer, Mac, Scope
 from provisioner.neutral import DIAL_RULES, KEYS, SETTINGS
 from provisioner.preview import Masked, Preview, difference, written
+from provisioner.rehearsal import LayerChange
 from provisioner.terminal import Shown, as_row
 
-SCOPES: Final = [scope.value for scope in Scope if scope is not Scope.BUILT_IN]
-SCOPE = click.argument("scope", type=click.Choice(SCOPES))
 KEY = click.argument("key", default="")
 REVEAL = click.option("--reveal", is_flag=True, help="Print secrets; that they were revealed is an event.")
 
@@ -59,35 +58,62 @@ def layer_settings() -> object:
 @click.argument("entries", nargs=-1, metavar="NAME=VALUE...")
 @click.option("--raw", multiple=True, metavar="NAME=VALUE", help="A vendor's own parameter; may be given often.")
 @click.option("--file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="TOML with NAME = VALUE.")
-@with_fleet
+@YES
+@CANARY
+@with_layers
 async def layer_set(
-    fleet: Fleet, scope: str, key: str, entries: Sequence[str], raw: Sequence[str], file: Path | None
+    desk: LayersDesk,
+    scope: str,
+    key: str,
+    entries: Sequence[str],
+    raw: Sequence[str],
+    file: Path | None,
+    yes: bool,
+    canary: float | None,
 ) -> object:
     """Set NAME=VALUE entries in a layer; the others of the layer stay.
 
     A VALUE that is JSON (a list of keys, for instance) is taken as such: 'keys=[{"position": 1, "kind": "line"}]'.
-    For scope defaults leave KEY out.
+    For scope defaults leave KEY out. Where many phones are concerned it asks, with what some of them would get.
     """
     key, entries = _without_key(scope, key, entries)
     values = (_read(file) if file else {}) | {name: _loose(name, value) for name, value in map(_pair, entries)}
     if not values and not raw:
         raise click.UsageError("nothing to set: give NAME=VALUE, --raw NAME=VALUE or --file")
-    return layer_rows(
-        [await fleet.set_layer(Scope(scope), key, values, dict(map(_pair, raw)))], await place_names(fleet)
-    )
+    wanted = await desk.layers.rehearse_layer(Scope(scope), key, values, dict(map(_pair, raw)))
+    return await _changed(desk, wanted, yes, canary)
 
 
 @layer.command("unset")
 @SCOPE
 @KEY
 @click.argument("names", nargs=-1, metavar="NAME...")
-@with_fleet
-async def layer_unset(fleet: Fleet, scope: str, key: str, names: Sequence[str]) -> object:
+@YES
+@CANARY
+@with_layers
+async def layer_unset(
+    desk: LayersDesk, scope: str, key: str, names: Sequence[str], yes: bool, canary: float | None
+) -> object:
     """Take entries out of a layer, neutral or raw; for scope defaults leave KEY out."""
     key, names = _without_key(scope, key, names)
     if not names:
         raise click.UsageError("nothing to unset: give the NAMEs")
-    return layer_rows([await fleet.unset_layer(Scope(scope), key, names)], await place_names(fleet))
+    return await _changed(desk, await desk.layers.rehearse_layer(Scope(scope), key, unset=names), yes, canary)
+
+
+async def _changed(desk: LayersDesk, wanted: LayerChange, yes: bool, canary: float | None) -> Shown:
+    found = await desk.layers.change_layer(
+        wanted.scope, wanted.key, wanted.values, wanted.raw, sorted(wanted.unset),
+        confirm=await desk.confirmed(wanted, yes), canary=canary,
+    )  # fmt: skip
+    for line in told(found):
+        click.echo(line, err=True)
+    names = await place_names(Fleet(desk.store, desk.known))
+    return layer_rows([found.layer], names)
+
+
+for _word in REVERTING:
+    layer.add_command(_word)
 
 
 @layer.command("show")

@@ -1,0 +1,203 @@
+"""Use-cases of the administrator: a change of a layer that many phones get is asked about, and reaches them in steps.
+
+Whoever makes it says how many phones that are; it is only then kept, and by default a few of them get it first. What
+becomes of these is watched by the server (``resync.rollouts``), which goes on or halts by itself.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from provisioner.errors import Conflict, Invalid, NotFound, WideChange
+from provisioner.fleet.layers import Layers, masked
+from provisioner.model import ConfigLayer, Mac, Scope
+from provisioner.rights import OPERATOR, Principal
+from provisioner.rollout_moves import begin, finish, halt, promote
+from provisioner.rollout_states import PARTS, RolloutState, Tally, next_share
+from provisioner.settings import Settings
+from provisioner.store import rollouts
+from provisioner.store.database import Change, Store
+from provisioner.store.rollouts import Rollout
+from provisioner.vendor import VendorDriver
+
+_SAMPLE: Final = 3
+"""Phones of each model that stand for the others."""
+_MODELS: Final = 25
+"""Models that are looked at, those with the most phones."""
+_GROWN: Final = 0.01
+"""Share by which the number of phones may be another than when it was asked about: fleets grow meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What has come of a change."""
+
+    layer: ConfigLayer
+    revision: int
+    """By which it can be taken back."""
+    phones: int
+    """For which the layer is."""
+    rollout: Rollout | None
+    """How it reaches them, where they are many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Concerned:
+    """Phones of one model that a layer is for."""
+
+    vendor: str
+    model: str
+    phones: int
+    sample: Sequence[Mac]
+    """Some of them; empty for models beyond those that are looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A rollout, and where the phones of its step are."""
+
+    rollout: Rollout
+    tally: Tally
+
+
+class Rollouts(Layers):
+    """Changes of layers with all that follows from how many phones they concern."""
+
+    def __init__(
+        self,
+        store: Store,
+        drivers: Mapping[str, VendorDriver],
+        settings: Settings,
+        *,
+        actor: str = "",
+        clock: Callable[[], float] = time.time,
+        principal: Principal = OPERATOR,
+    ) -> None:
+        super().__init__(store, drivers, actor=actor, clock=clock, principal=principal)
+        self._settings = settings
+
+    # --- before -----------------------------------------------------------------------------------------
+
+    async def concerned(self, scope: Scope, key: str) -> list[Concerned]:
+        """Whom a layer is for, by model, the most first."""
+        async with self._store.reading() as connection:
+            key, _ = await self._place(connection, scope, key)
+            found = []
+            for number, (vendor, model, phones) in enumerate(await rollouts.count_models(connection, scope, key)):
+                few = _SAMPLE if number < _MODELS else 0
+                sample = await rollouts.some_phones(connection, scope, key, vendor, model, few) if few else []
+                found.append(Concerned(vendor, model, phones, sample))
+        return found
+
+    def asks(self, phones: int) -> bool:
+        """Whether a change that so many phones get is asked about."""
+        return phones > self._settings.rollout_confirm
+
+    # --- the change -------------------------------------------------------------------------------------
+
+    async def change_layer(
+        self,
+        scope: Scope,
+        key: str,
+        values: Mapping[str, object] | None = None,
+        raw: Mapping[str, str] | None = None,
+        unset: Iterable[str] = (),
+        *,
+        confirm: int | None = None,
+        canary: float | None = None,
+    ) -> Changed:
+        """Set entries and take others away, as one revision.
+
+        WideChange, with their number, where many phones are concerned and ``confirm`` is not that. ``canary``: percent
+        of them that get it first; 100 for all at once, and without it a few of many, all of few.
+        """
+        async with self._change() as change:
+            wanted = await self._checked(change.connection, scope, key, values or {}, raw or {}, unset)
+            phones = await self._confirmed(change.connection, wanted.scope, wanted.key, confirm)
+            old, new = await self._alter(change, wanted)
+            rollout = await self._rolled(change, old, new, phones, canary)
+        return Changed(masked(new), change.revision, phones, rollout)
+
+    async def _confirmed(self, connection: AsyncConnection, scope: Scope, key: str, confirm: int | None) -> int:
+        phones = await rollouts.count_phones(connection, scope, key)
+        if self.asks(phones) and (confirm is None or abs(confirm - phones) > phones * _GROWN):
+            told = f", not {confirm}" if confirm is not None else ""
+            most = self._settings.rollout_confirm
+            raise WideChange(
+                f"this concerns {phones} phones{told}, and more than {most} are asked about: confirm that number",
+                phones=phones,
+            )
+        return phones
+
+    async def _rolled(
+        self, change: Change, old: ConfigLayer, new: ConfigLayer, phones: int, canary: float | None
+    ) -> Rollout | None:
+        if canary is not None and not 0 < canary <= 100:
+            raise Invalid("canary", "must be more than 0 and at most 100 percent")
+        if (old.values, old.raw) == (new.values, new.raw) or (canary is None and not self.asks(phones)):
+            return None
+        percent = self._settings.rollout_canary if canary is None else canary
+        return await begin(change, self._store.box, old, change.revision, phones, percent)
+
+    # --- afterwards -------------------------------------------------------------------------------------
+
+    async def rollouts(
+        self, *, under_way: bool = False, after: tuple[float, str] | None = None, limit: int = 100
+    ) -> list[Rollout]:
+        """Changes that reach, or have reached, phones in steps; the newest first."""
+        async with self._store.reading() as connection:
+            return await rollouts.list_rollouts(connection, under_way=under_way, after=after, limit=limit)
+
+    async def rollout(self, rollout: str) -> Progress:
+        """One of them, and where its step's phones are."""
+        async with self._store.reading() as connection:
+            found = await _rollout_of(connection, rollout)
+            now, wait = self._clock(), self._settings.rollout_wait
+            return Progress(found, await rollouts.tally(connection, found.campaign, now, wait))
+
+    async def rollout_of(self, scope: Scope, key: str) -> Progress | None:
+        """The one that is under way for a layer."""
+        async with self._store.reading() as connection:
+            key, _ = await self._place(connection, scope, key)
+            found = await rollouts.open_rollout(connection, scope, key)
+        return None if found is None else await self.rollout(found.id)
+
+    async def promote_rollout(self, rollout: str, *, everybody: bool = False) -> Rollout:
+        """The next step now, or all phones; one that was halted goes on. All have it: nobody is watched any more."""
+        async with self._change() as change:
+            found = await _open_rollout(change.connection, rollout)
+            whole = found.share >= PARTS
+            if whole and found.state is not RolloutState.HALTED:
+                await finish(change, found)
+            else:
+                share = PARTS if everybody or whole else next_share(found.share, self._settings.rollout_growth)
+                await promote(change, found, share)
+            return await _rollout_of(change.connection, rollout)
+
+    async def halt_rollout(self, rollout: str) -> Rollout:
+        """No further phone is told, or gets the new value; who has it keeps it."""
+        async with self._change() as change:
+            found = await _open_rollout(change.connection, rollout)
+            if found.state is RolloutState.HALTED:
+                raise Conflict(f"rollout {rollout} is halted already: {found.why}")
+            await halt(change, found, f"halted by {change.actor}", alarm=False)
+            return await _rollout_of(change.connection, rollout)
+
+
+async def _rollout_of(connection: AsyncConnection, ident: str) -> Rollout:
+    found = await rollouts.find_rollout(connection, ident)
+    if found is None:
+        raise NotFound(f"there is no rollout {ident!r}")
+    return found
+
+
+async def _open_rollout(connection: AsyncConnection, ident: str) -> Rollout:
+    found = await _rollout_of(connection, ident)
+    if found.ended is not None:
+        raise Conflict(f"rollout {ident} is over: it is {found.state}")
+    return found
