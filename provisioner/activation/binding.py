@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from provisioner.activation_verdict import Attempt, Case, Cause, Outcome, Redemption, objection
+from provisioner.bindings import begin, end
 from provisioner.codes import ActivationCode, masked
 from provisioner.desk import extension_of
 from provisioner.events import printable
@@ -20,7 +21,7 @@ from provisioner.line_errands import have_fetch
 from provisioner.model import Device, DeviceState, Mac, Model, Scope
 from provisioner.neutral import ACTIVATION
 from provisioner.preconditions import Phones, Preconditions, phones_of
-from provisioner.store import codes, devices
+from provisioner.store import codes, devices, wipes
 from provisioner.store.database import Change, change_on
 from provisioner.store.journal import find_seen
 from provisioner.store.layer_rows import read_layer
@@ -106,7 +107,7 @@ async def is_offered(
     if device is None:
         seen = await find_seen(connection, mac)
         return seen is not None and reach(seen.address)
-    if device.state is DeviceState.REVOKED:
+    if device.state is DeviceState.REVOKED or (await wipes.wipe_of(connection, mac)).everything:
         return False
     for scope, key in _layers_of(device):
         layer = await read_layer(connection, box, scope, key)
@@ -170,11 +171,11 @@ async def accept(entry: Entry, box: SecretBox, drivers: Mapping[str, VendorDrive
         if not await codes.redeem_code(change.connection, code.id, entry.attempt.mac, entry.now):
             return Cause.USED
         await _place(change, entry, code, device)
-        replaced = await _rebind(change, code, entry.attempt.mac, line, phones)
+        replaced, others = await _rebind(change, box, code, entry.attempt.mac, line, phones)
         told = {"line": str(line), **entry.whose(), **told_of(entry.attempt)}
         if replaced:
             told["replaced"] = replaced
-            await have_fetch(change, drivers, [replaced])
+        await have_fetch(change, drivers, [*([replaced] if replaced else []), *others])
         change.audit("device_activated", mac=entry.attempt.mac, **told)
     return Redemption(Outcome.ACCEPTED, code.number, entry.attempt.mac, line, replaced)
 
@@ -213,18 +214,16 @@ async def _place(change: Change, entry: Entry, code: ActivationCode, device: Dev
         change.audit("device_moved", mac=mac, account=code.account, site=code.site, before=code.account)
 
 
-async def _rebind(change: Change, code: ActivationCode, mac: Mac, line: int, phones: Phones) -> Mac | None:
-    """Free the extension where it was, when the code says so, and bind it here; the device it was taken from."""
+async def _rebind(
+    change: Change, box: SecretBox, code: ActivationCode, mac: Mac, line: int, phones: Phones
+) -> tuple[Mac | None, tuple[Mac, ...]]:
+    """Free the extension where it was, when the code says so, and bind it here; who lost it, and who else has it."""
     change.touch(Scope.DEVICE, mac)
     if phones.on(mac) is not None:
-        return None
-    told = {"extension": code.extension, "number": code.number, "cause": "code"}
+        return None, ()
     if (gone := phones.given_up(mac) if code.replaces else None) is not None:
-        await devices.end_binding(change.connection, gone.mac, gone.line, change.at)
-        change.touch(Scope.DEVICE, gone.mac)
-        change.audit("line_unbound", mac=gone.mac, line=str(gone.line), **told)
+        await end(change, gone, cause="code")
     slot = phones.slot(gone)
     bound = Binding(mac, line, code.extension, code.number, "", change.at, None, ACTOR, "code", slot)
-    await devices.insert_binding(change.connection, bound)
-    change.audit("line_bound", mac=mac, line=str(line), **told)
-    return gone.mac if gone else None
+    begun = await begin(change, box, bound, code.account, cause="code")
+    return (gone.mac if gone else None), begun.others

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import html
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Final
 
 from provisioner import neutral
@@ -18,6 +19,7 @@ from provisioner.neutral import HostPort
 from provisioner.rendering import Templates, block, parse_xml
 from provisioner.vendors.poly import dialplan, obi_clock
 from provisioner.vendors.poly.raw import raw_of
+from provisioner.wiping import blank
 
 _TRANSPORTS: Final = {"udp": "UDP", "tcp": "TCP", "tls": "TLS"}
 _SRTP: Final = {"off": "Disable SRTP", "optional": "Use SRTP When Possible", "required": "Use SRTP Only"}
@@ -49,17 +51,27 @@ class ObiFiles:
         if file.kind is FileKind.BOOT:
             return self._document(dict([*_provisioning(config, poll=False), *_trusting(config, config.ca_url)]))
         if file.kind is FileKind.DEVICE and file.name.endswith(".xml"):
-            return self._document(_meant(config))
+            return self._wiped(config) if config.wiped else self._document(_meant(config))
         if file.kind is FileKind.RESOURCE and file.mac is not None and (authority := _authority(config)):
             return authority
         raise NoSuchFile(f"{file.name}: nothing is made for {config.model.name} under this name")
 
-    def _document(self, meant: Mapping[str, str]) -> bytes:
+    def _wiped(self, config: ResolvedConfig) -> bytes:
+        """A bare device; what only layers have said goes back to the default that it knows itself."""
+        bare = _meant(blank(config))
+        meant = bare | dict(_forgotten(range(1, config.model.lines + 1)))
+        had = _meant(replace(config, wiped=False))
+        defaults = frozenset(had) - frozenset(meant)
+        return self._document(meant | dict.fromkeys(sorted(defaults), ""), defaults)
+
+    def _document(self, meant: Mapping[str, str], defaults: frozenset[str] = frozenset()) -> bytes:
         """The template sees whole, escaped parameters only, so it can add some but never let one break out."""
         objects: dict[str, list[str]] = {}
         for path, value in meant.items():
             owner, _, name = path.rpartition(".")
-            objects.setdefault(owner, []).append(f"    <P><N>{name}</N><V>{html.escape(value, quote=False)}</V></P>")
+            mark = ' X_UD="Y"' if path in defaults else ""
+            text = f"    <P><N>{name}</N><V{mark}>{html.escape(value, quote=False)}</V></P>"
+            objects.setdefault(owner, []).append(text)
         blocks = [(f"{owner}.", block(parameters)) for owner, parameters in objects.items()]
         body = self._templates.lines("obi/device.xml.j2", objects=blocks)
         found = read(body)
@@ -194,6 +206,7 @@ def _lines(config: ResolvedConfig) -> Iterable[tuple[str, str]]:
         if line is None:
             yield f"{_line(number)}Enable", "false"
             yield f"{_line(number)}SIP.AuthUserName", ""
+            yield from _forgotten([number] if number in config.emptied else [])
             continue
         yield from _credentials(line)
         yield from _features(config, line)
@@ -220,6 +233,17 @@ def _credentials(line: Line) -> Iterable[tuple[str, str]]:
     yield f"{stem}SIP.AuthUserName", line.auth_user
     yield f"{stem}SIP.AuthPassword", line.secret
     yield f"{stem}SIP.URI", line.extension
+
+
+def _forgotten(numbers: Iterable[int]) -> Iterable[tuple[str, str]]:
+    """Who was on a line and where it registered, emptied: its service is off and still holds what it was told."""
+    for number in numbers:
+        for name in ("SIP.AuthUserName", "SIP.AuthPassword", "SIP.URI", "DirectoryNumber", "X_DisplayLabel"):
+            yield f"{_line(number)}{name}", ""
+        yield f"{_line(number)}CallingFeatures.CallerIDName", ""
+        yield f"{_line(number)}CallingFeatures.X_CheckVoiceMailNumber", ""
+        for name in ("ProxyServer", "RegistrarServer", "OutboundProxy", "X_SecondaryProxyServer"):
+            yield f"VoiceService.1.VoiceProfile.{number}.SIP.{name}", ""
 
 
 def _letter(number: int) -> str:

@@ -8,6 +8,7 @@ nobody yet it names ``poly.cfg``, which says only where the secure listener is a
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Final
 
@@ -19,6 +20,7 @@ from provisioner.vendors.poly import ucs_lines, ucs_phone
 from provisioner.vendors.poly.names import REDIRECT
 from provisioner.vendors.poly.raw import raw_of
 from provisioner.vendors.poly.sections import Section, assemble, frame, section
+from provisioner.wiping import blank
 
 _NOBODY: Final = "0" * 12
 """The Mac of a configuration made for no device in particular."""
@@ -101,6 +103,8 @@ def _sections(config: ResolvedConfig) -> Iterable[Section]:
     """All that the device file says; only how to fetch an upgrade while the firmware is too old for secrets."""
     if config.upgrade_only:
         return [ucs_phone.provisioning_of(config)]
+    if config.wiped:
+        return _wiped(config)
     sections = [
         ucs_phone.provisioning_of(config),
         ucs_phone.network_of(config),
@@ -109,12 +113,28 @@ def _sections(config: ResolvedConfig) -> Iterable[Section]:
         ucs_phone.clock(config.get(neutral.NTP_SERVER), config.get(neutral.TIME_ZONE)),
         ucs_phone.calls_of(config),
         *ucs_lines.registrations(config),
+        ucs_lines.forgotten(len(config.lines), ucs_lines.registrations_had(config)),
         *ucs_lines.keys(config),
     ]
     if config.raw:
         own = _with_twins(raw_of(config))
         sections = [*(one.without(own) for one in sections), section("raw", own)]
     return [one for one in sections if one.values]
+
+
+def _wiped(config: ResolvedConfig) -> list[Section]:
+    """A bare phone, and what only layers have said, emptied by name: an empty value is the phone's own default."""
+    bare = list(_sections(blank(config)))
+    told = {name for one in bare for name in one.values}
+    had = [name for one in _sections(replace(config, wiped=False)) for name in one.values]
+    last = ucs_lines.forgotten(0, ucs_lines.registrations_had(config))
+    reset = {name: _FACTORY.get(name, "") for name in had if name not in told and name not in last.values}
+    reset |= {name: "1" for name in reset if name.startswith("device.") and name.endswith(".set")}
+    return [one for one in (*bare, last, section("reset", reset)) if one.values]
+
+
+_FACTORY: Final = {"device.auth.localAdminPassword": "456", "device.auth.localUserPassword": "123"}
+"""The maker's own [inferred]; everything else is empty, which is off or the phone's own."""
 
 
 def _with_twins(raw: Mapping[str, str]) -> dict[str, str]:

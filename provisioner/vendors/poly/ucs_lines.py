@@ -153,6 +153,40 @@ def _port(server: HostPort, transport: str) -> str:
     return str(server.port or (5061 if transport == "tls" else 5060))
 
 
+_FORGOTTEN: Final = (
+    "reg.N.address",
+    "reg.N.auth.userId",
+    "reg.N.auth.password",
+    "reg.N.displayName",
+    "reg.N.label",
+    "reg.N.server.1.address",
+    "reg.N.server.2.address",
+    "reg.N.outboundProxy.address",
+    "msg.mwi.N.subscribe",
+    "msg.mwi.N.callBack",
+    "call.autoOffHook.N.contact",
+)
+"""What says who and where a registration is; empty, nothing of it is left in the phone's memory."""
+
+
+@lru_cache(_KEPT)
+def forgotten(used: int, had: int) -> Section:
+    """Registrations behind those in use, emptied: they are numbered without gaps, so the last of them are over."""
+    numbers = range(used + 1, had + 1)
+    values = {stem.replace("N", str(index), 1): "" for index in numbers for stem in _FORGOTTEN}
+    if not used:
+        values.pop("reg.1.address", None)  # stands among the lines
+    values |= {f"reg.{index}.server.1.register": "0" for index in numbers}
+    return section("forgotten", values)
+
+
+def registrations_had(config: ResolvedConfig) -> int:
+    """How many registrations the phone may know of."""
+    if config.wiped:
+        return config.model.lines
+    return min(len({line.number for line in config.lines} | set(config.emptied)), config.model.lines)
+
+
 # --- keys -----------------------------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from itertools import chain
 from typing import Final, NamedTuple
@@ -11,7 +12,7 @@ from provisioner import neutral
 from provisioner.model import Line, ResolvedConfig
 from provisioner.neutral import CODECS, HostPort
 from provisioner.rendering import Block
-from provisioner.vendors.yealink.grammar import lay_out
+from provisioner.vendors.yealink.grammar import lay_out, read
 
 _KEPT: Final = 1024
 """What devices have alike, remembered for so many different shapes of it."""
@@ -230,6 +231,20 @@ def idle(config: ResolvedConfig) -> dict[str, str]:
     bound = tuple([line.number for line in config.lines])
     taken = tuple([key.position for key in config.get(neutral.KEYS)])
     return unused(config.model.lines, config.model.line_keys, bound, taken)
+
+
+def forgotten(config: ResolvedConfig) -> dict[str, str]:
+    """All that was ever said of the lines that are to be emptied: a phone keeps what its file only leaves out."""
+    held = {line.number for line in config.lines}
+    numbers = range(1, config.model.lines + 1) if config.wiped else config.emptied
+    gone = [Line(number, "0", "0", "0") for number in numbers if number not in held and number <= config.model.lines]
+    if not gone:
+        return {}
+    switch = {f"account.{line.number}.enable" for line in gone}
+    names = set(read(accounts(replace(config, lines=tuple(gone))))) - switch
+    if config.lines:
+        names -= set(read(accounts(config)))  # a template of servers that other lines still have
+    return dict.fromkeys(sorted(names), "")
 
 
 def keys(config: ResolvedConfig) -> dict[str, str]:

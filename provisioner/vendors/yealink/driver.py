@@ -26,7 +26,7 @@ from provisioner.model import DeviceFile, FactoryName, FileKind, Mac, Model, Pee
 from provisioner.rendering import Block, Templates
 from provisioner.vendor import Manifest, load_models
 from provisioner.vendors.yealink import grammar
-from provisioner.vendors.yealink.accounts import accounts, idle, keys
+from provisioner.vendors.yealink.accounts import accounts, forgotten, idle, keys
 from provisioner.vendors.yealink.agents import claim, tokens
 from provisioner.vendors.yealink.parameters import (
     CUSTOM_CA,
@@ -37,6 +37,7 @@ from provisioner.vendors.yealink.parameters import (
     settings,
     upgrade,
 )
+from provisioner.wiping import blank
 
 NAME: Final = "yealink"
 REDIRECT: Final = "yealink.cfg"
@@ -77,16 +78,23 @@ _PEM: Final = "application/x-pem-file"
 _PLAIN: Final = "text/plain; charset=utf-8"
 
 
+@lru_cache(4)  # as load_models
+def _vendor(models: Path) -> tuple[str, frozenset[str]]:
+    """What the file says of the vendor: its title, and how its Macs begin."""
+    own = tomllib.loads(models.read_text(encoding="utf-8"))["vendor"]
+    return own["title"], frozenset(own["ouis"])
+
+
 class Yealink:
     """Four verbs, see ``provisioner.vendor.VendorDriver``; and ``check_raw`` for administrators' raw parameters."""
 
     def __init__(self, templates: Templates, models: Path = _MODELS) -> None:
-        own = tomllib.loads(models.read_text(encoding="utf-8"))["vendor"]
+        title, ouis = _vendor(models)
         rows = load_models(NAME, models)
         self._manifest = Manifest(
             name=NAME,
-            title=own["title"],
-            ouis=frozenset(own["ouis"]),
+            title=title,
+            ouis=ouis,
             models=rows,
             files={
                 "v80": (_COMMON, "{mac}.cfg"),
@@ -201,11 +209,10 @@ class Yealink:
 
     def _device(self, file: DeviceFile, config: ResolvedConfig) -> bytes:
         del file
-        general = upgrade(config) if config.upgrade_only else settings(config)
-        if config.model.dialect == "v80":
-            general = in_80(general)
+        bare = blank(config) if config.wiped else config
+        general = _general(bare)
         sections = {"settings": grammar.lay_out_shared(tuple(general.items()))}
-        own = {} if config.upgrade_only else _own(config)
+        own = {} if config.upgrade_only else _own(bare, config)
         for name in _OWN:
             sections[name] = own.get(name, Block())
         return self._checked("device.j2", sections)
@@ -229,14 +236,32 @@ def _spoken(firmware: str, usual: str) -> str:
     return "v81" if usual == "v80" else usual
 
 
-def _own(config: ResolvedConfig) -> dict[str, Block]:
+def _general(config: ResolvedConfig) -> dict[str, str]:
+    found = upgrade(config) if config.upgrade_only else settings(config)
+    return in_80(found) if config.model.dialect == "v80" else found
+
+
+def _own(config: ResolvedConfig, whole: ResolvedConfig) -> dict[str, Block]:
     """Lines and keys of this device, what it does not use, and raw parameters, which come last and so win."""
     return {
-        "unused": grammar.lay_out_shared(tuple(idle(config).items())),
+        "unused": grammar.lay_out_shared(tuple((idle(config) | forgotten(whole)).items())),
         "accounts": accounts(config),
         "keys": grammar.lay_out(keys(config)),
-        "raw": grammar.lay_out(_raw(config)),
+        "raw": grammar.lay_out(_reset(whole) if whole.wiped else _raw(config)),
     }
+
+
+def _reset(config: ResolvedConfig) -> dict[str, str]:
+    """What layers say and a bare device is not told goes back to the phone's own; nothing that its user set stays."""
+    bare = blank(config)
+    kept = {*_general(bare), *idle(bare), *forgotten(config)}
+    found = {name: "" for name in (*_general(config), *keys(config), *_raw(config)) if name not in kept}
+    # The phone's own passwords are its users' names (inferred); an empty one would be no default.
+    found |= {name: f"{user}:{user}" for name in found if (user := name.partition(" ")[2])}
+    protect = (
+        "static.auto_provision.custom.protect" if config.model.dialect != "v80" else "auto_provision.custom.protect"
+    )
+    return {**found, protect: "0"}
 
 
 def _raw(config: ResolvedConfig) -> dict[str, str]:

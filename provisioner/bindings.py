@@ -1,0 +1,103 @@
+"""What begins and what ends when a line changes hands, the same whoever changes it: administrator, code, hook, import.
+
+A SIP secret is a phone's for as long as it has the extension. When the extension comes to another phone than the ones
+that know its secret, a new one is made in the transaction that binds it, if its account's policy says so; the PBX hears
+of it by an event that does not hold it. A line that was freed is emptied by name in what the phone fetches next.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from typing import Final
+
+from provisioner.licensing import Rotation
+from provisioner.model import ConfigLayer, Mac, Scope
+from provisioner.store import devices, layer_rows, people, wipes
+from provisioner.store.database import Change
+from provisioner.store.people import SEVERAL, SecretLife
+from provisioner.store.policies import policy_of
+from provisioner.store.rows import Binding
+from provisioner.store.secretbox import SecretBox
+
+_LETTERS: Final = "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz23456789"
+_GENERATED: Final = 20
+"""Characters of 57: 116 bits, and nobody mistakes an O for a 0 when it is typed into a phone."""
+
+
+def generated_secret() -> str:
+    """A password no one has to think of."""
+    return "".join(secrets.choice(_LETTERS) for _ in range(_GENERATED))
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """What has come of it."""
+
+    rotated: bool = False
+    """The extension has another SIP secret, which the PBX has to read."""
+    others: tuple[Mac, ...] = ()
+    """Its further phones: they have to fetch the new secret as well."""
+
+
+async def begin(change: Change, box: SecretBox, one: Binding, account: str, **told: str) -> Begun:
+    """An extension of this account comes to a line, which is free."""
+    await devices.insert_binding(change.connection, one)
+    await fill(change, box, one)
+    change.touch(Scope.DEVICE, one.mac)
+    about = {"line": str(one.line), "extension": one.extension, "number": one.number}
+    change.audit("line_bound", mac=one.mac, **about, **told)
+    return await follow(change, box, one, account)
+
+
+async def fill(change: Change, box: SecretBox, one: Binding) -> None:
+    """The line is not to be forgotten any more. What another device took over from this one is that one's alone."""
+    if await wipes.fill_line(change.connection, one.mac, one.line):
+        await drop_layer(change, box, one.mac)
+
+
+async def drop_layer(change: Change, box: SecretBox, mac: Mac) -> None:
+    """A device has no settings of its own any more."""
+    await layer_rows.write_layer(change.connection, box, ConfigLayer(Scope.DEVICE, mac))
+    change.touch(Scope.DEVICE, mac)
+
+
+async def end(change: Change, one: Binding, **told: str) -> None:
+    """It leaves the line, and the phone is to forget it."""
+    await devices.end_binding(change.connection, one.mac, one.line, change.at)
+    await forget(change, one)
+    change.touch(Scope.DEVICE, one.mac)
+    about = {"line": str(one.line), "extension": one.extension, "number": one.number}
+    change.audit("line_unbound", mac=one.mac, **about, **told)
+
+
+async def forget(change: Change, one: Binding) -> None:
+    """The phone knows the secret, if it has ever been here, and has the extension no more."""
+    if await wipes.has_been_here(change.connection, one.mac):
+        await people.note_left(change.connection, one.extension, one.mac)
+    await wipes.empty_line(change.connection, one.mac, one.line, change.at, change.revision)
+
+
+async def follow(change: Change, box: SecretBox, one: Binding, account: str) -> Begun:
+    """A new secret where a phone knows the last one that has the extension no more."""
+    life = await people.secret_life(change.connection, one.extension)
+    if life.left in ("", one.mac):
+        await people.note_back(change.connection, one.extension, one.mac)
+        return Begun()
+    if not is_exchanged(life, (await policy_of(change.connection, account)).rotation):
+        return Begun()
+    secret = box.seal(generated_secret().encode(), "extension", one.extension, "secret")
+    await people.rotate_secret(change.connection, one.extension, secret, change.at)
+    held = await devices.bindings_of_extension(change.connection, one.extension)
+    others = tuple(dict.fromkeys(bound.mac for bound in held if bound.mac != one.mac))
+    for mac in others:
+        change.touch(Scope.DEVICE, mac)
+    known = "several" if life.left == SEVERAL else life.left
+    about = {"extension": one.extension, "number": one.number, "account": account}
+    change.audit("secret_rotated", **about, phone=one.mac, known_to=known)
+    return Begun(True, others)
+
+
+def is_exchanged(life: SecretLife, rotation: Rotation) -> bool:
+    """What the policy makes of a secret that somebody else knows."""
+    return rotation is Rotation.ALL or (rotation is Rotation.MADE and life.origin == people.MADE)
