@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Final
 
-from provisioner.errors import NotFound, RenderFailed
+from provisioner.errors import Forbidden, NotFound, RenderFailed
+from provisioner.http.api.stream import as_fetch
 from provisioner.http.console.choices import names_of
+from provisioner.http.console.key_layout import layout
 from provisioner.http.console.layers import address
 from provisioner.http.console.pages import ROWS, Answer, Call, Listed, Pages, View
-from provisioner.model import Device, Model, Scope
-from provisioner.preview import Explained, Masked, Preview, difference, written
+from provisioner.model import Device, Event, FetchRecord, Model, Scope
+from provisioner.neutral import KEYS, LineKey
+from provisioner.preview import Explained, Masked, Preview, RenderedFile, difference, written
 from provisioner.rights import Right
 from provisioner.store.event_pages import EventFilter
-from provisioner.store.rows import Binding
+from provisioner.store.rows import Fetch, StoredEvent
 
 device = Pages()
 
@@ -27,11 +33,21 @@ async def show_device(call: Call) -> Answer:
     """What it is at, what is on its lines, and what can be done about it."""
     values = await about(call) | await live(call)
     fleet = call.desks.fleet
+    found, bound = await fleet.device(call.mac), await fleet.bindings(call.mac, active=True)
+    values["wipe"] = await fleet.wipe(call.mac)
     values["tokens"] = [one for one in await fleet.tokens(call.mac) if not one.revoked and one.expires > call.now]
-    keys = _keys(values["model"], values["bound"])
-    free = next((number for number, on in keys if on is None), 1)
-    values |= {"keys": keys, "next_free": free}
+    values["keys"] = layout(model_of(call, found), bound, await _set_keys(call))
     return View("device.html.j2", values)
+
+
+async def _set_keys(call: Call) -> Sequence[LineKey]:
+    """What administrators have put on its keys, for whoever may see settings."""
+    if not call.may(Right.LAYER_READ):
+        return ()
+    with suppress(Forbidden, NotFound):
+        await call.at(Right.LAYER_READ).fleet.device(call.mac)
+        return (await call.means.renders.of(call.mac)).config.get(KEYS)
+    return ()
 
 
 @device.get("/devices/{mac}/live", Right.DEVICE_READ)
@@ -57,23 +73,45 @@ async def about(call: Call) -> dict[str, object]:
 async def live(call: Call) -> dict[str, object]:
     """How far it is, what it fetched and what was told of it lately."""
     standing = await call.desks.search.standing(call.mac)
+    fetches = _newest(standing.fetches, call.means.onlookers.fetches(call.mac))
     progress = await call.desks.fleet.progress(call.mac, call.means.settings)
     errands = await call.desks.resync.standings(mac=call.mac, limit=1)
-    events = []
-    if call.may(Right.EVENT_READ):
-        page = await call.at(Right.EVENT_READ).search.event_page(EventFilter(mac=call.mac), limit=_RECENT)
-        events = list(page.items)
-    last = max(standing.fetches, key=lambda one: one.at, default=None)
+    last = fetches[0] if fetches else None
     return {
         "standing": standing,
         "progress": progress,
         "errand": errands[0] if errands else None,
-        "fetches": sorted(standing.fetches, key=lambda one: one.at, reverse=True),
+        "fetches": fetches,
         "last": last,
         "verdict": _verdict(standing.refusal, last),
-        "events": events,
+        "feed": f"/api/v1/events/stream?mac={call.mac}" if call.may(Right.EVENT_READ) else "",
+        "events": await _lately(call),
         "current": standing.served is not None and standing.served >= standing.wanted,
     }
+
+
+async def _lately(call: Call) -> list[Event | StoredEvent]:
+    """What happened to it, for whoever may see that: as it is written down, or as a worker has just told it."""
+    if not call.may(Right.EVENT_READ):
+        return []
+    desks = call.at(Right.EVENT_READ)
+    written = (await desks.search.event_page(EventFilter(mac=call.mac), limit=_RECENT)).items
+    told: list[Event] = []
+    with suppress(NotFound):  # whoever sees the device may see events of others only
+        await desks.fleet.device(call.mac)
+        told = call.means.onlookers.events(call.mac)
+    known = {(one.kind, one.at): one for one in written}
+    both: list[Event | StoredEvent] = [one for one in told if (one.kind, one.at) not in known]
+    return sorted([*both, *known.values()], key=lambda one: one.at, reverse=True)[:_RECENT]
+
+
+def _newest(written: Iterable[Fetch], told: Iterable[FetchRecord]) -> list[Fetch]:
+    """The last fetch of each file, the newest first: as it is written down, or as a worker has just told it."""
+    found = {one.file: one for one in written}
+    for one in map(as_fetch, told):
+        if one.file not in found or found[one.file].at < one.at:
+            found[one.file] = one
+    return sorted(found.values(), key=lambda one: one.at, reverse=True)
 
 
 def _verdict(refusal: object, last: object) -> str:
@@ -88,15 +126,6 @@ def model_of(call: Call, found: Device) -> Model | None:
     """Its row of models.toml; None where that is there no more."""
     driver = call.means.drivers.get(found.vendor)
     return driver.manifest.models.get(found.model) if driver else None
-
-
-def _keys(model: object, bound: object) -> list[tuple[int, Binding | None]]:
-    """Each of its lines, and what is on it."""
-    assert isinstance(bound, list)
-    on = {one.line: one for one in bound}
-    last = max([model.lines if isinstance(model, Model) else 1, *on])
-    shown = min(last, max([8, *on]))
-    return [(number, on.get(number)) for number in range(1, shown + 1)]
 
 
 # --- configuration ------------------------------------------------------------------------------------
@@ -139,26 +168,28 @@ async def show_files(call: Call) -> Answer:
     values = await about(call)
     preview = await _preview(call)
     masked = Masked()
+    had = {one.file: one for one in await call.desks.fleet.fetches(call.mac) if one.digest}
     files, fault = [], ""
     try:
-        files = [
-            await _file(call, one.name, one.kind, one.text, masked) for one in preview.render_all(Masked(reveal=True))
-        ]
+        files = [await _file(call, one, had.get(one.name), masked) for one in preview.render_all(Masked(reveal=True))]
     except RenderFailed as error:
         fault = error.cause
     chosen = next((one for one in files if one["name"] == call.asked("name")), None)
     return View("device_files.html.j2", {**values, "files": files, "chosen": chosen, "fault": fault})
 
 
-async def _file(call: Call, name: str, kind: str, text: str, masked: Masked) -> dict[str, object]:
-    """One file, its secrets hidden."""
+async def _file(call: Call, one: RenderedFile, had: Fetch | None, masked: Masked) -> dict[str, object]:
+    """One file, its secrets hidden; digests are of what is really sent."""
     try:
-        before = (await call.desks.fleet.last_body(call.mac, name)).decode("utf-8", "replace")
+        before = (await call.desks.fleet.last_body(call.mac, one.name)).decode("utf-8", "replace")
     except NotFound:
         before = None
-    diff = "" if before is None else difference(name, before, text, masked)
-    return {"name": name, "kind": kind, "size": len(text.encode()), "text": masked.text(text), "diff": diff,
-            "served": before is not None}  # fmt: skip
+    diff = "" if before is None else difference(one.name, before, one.text, masked)
+    body = one.text.encode()
+    wanted = hashlib.sha256(body).hexdigest()
+    return {"name": one.name, "kind": one.kind, "size": len(body), "text": masked.text(one.text), "diff": diff,
+            "wanted": wanted, "served": had.digest if had else "", "at": had.at if had else None,
+            "same": had is not None and had.digest == wanted}  # fmt: skip
 
 
 # --- history ------------------------------------------------------------------------------------------

@@ -43,12 +43,14 @@ async def bind(call: Call) -> Answer:
         replace=form.flag("replace"),
     )
     freed = f" {len(made.freed)} made way." if made.freed else ""
-    return _back(call, f"{made.binding.number} is on line {made.binding.line} now.{freed} {_told(made.campaign)}")
+    rotated = " It has another SIP password now: the PBX has to read it." if made.rotated else ""
+    said = f"{made.binding.number} is on line {made.binding.line} now.{freed}{rotated} {_told(made.campaign)}"
+    return _back(call, said)
 
 
 @acts.post("/devices/{mac}/unbind", Right.DEVICE_BIND, again=show_device)
 async def unbind(call: Call) -> Answer:
-    """Free a line; the phone fetches what no longer holds the extension and its password."""
+    """Free a line; the phone fetches what empties it."""
     made = await call.desks.lines.release(call.mac, _line(call))
     return _back(call, f"{made.binding.number} is off line {made.binding.line}. {_told(made.campaign)}")
 
