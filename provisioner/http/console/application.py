@@ -8,21 +8,39 @@ from typing import Final
 from aiohttp import web
 
 from provisioner.http.api.rates import Rates
+from provisioner.http.console.administrators import administrators
+from provisioner.http.console.certificates import certificates
 from provisioner.http.console.codes import codes
 from provisioner.http.console.device import device
 from provisioner.http.console.device_acts import acts
+from provisioner.http.console.device_bulk import bulk
+from provisioner.http.console.device_export import export
+from provisioner.http.console.device_proof import proof
 from provisioner.http.console.devices import devices
 from provisioner.http.console.edge import HEADERS, ConsoleEdge
+from provisioner.http.console.imports import imports
+from provisioner.http.console.inbound import inbound
+from provisioner.http.console.inbox import inbox
+from provisioner.http.console.jobs import jobs
+from provisioner.http.console.keys import keys
 from provisioner.http.console.layers import layers
+from provisioner.http.console.licenses import licenses
 from provisioner.http.console.look import ASSETS, Look, asset
 from provisioner.http.console.me import me
 from provisioner.http.console.models import models
+from provisioner.http.console.numbers import numbers
 from provisioner.http.console.overview import overview
 from provisioner.http.console.pages import Page, Surroundings, table
+from provisioner.http.console.partners import partners
 from provisioner.http.console.people import people
 from provisioner.http.console.places import places
+from provisioner.http.console.policies import policies
 from provisioner.http.console.records import records
+from provisioner.http.console.revisions import revisions
 from provisioner.http.console.sessions import sessions
+from provisioner.http.console.sites import sites
+from provisioner.http.console.swap import swap
+from provisioner.http.console.webhooks import webhooks
 from provisioner.http.console.wizard import wizard
 
 _TYPES: Final = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -33,7 +51,39 @@ _FOREVER: Final = "public, max-age=31536000, immutable"
 def pages() -> tuple[Page, ...]:
     """All pages of the console."""
     return table(
-        [sessions, me, overview, devices, device, acts, wizard, people, places, codes, layers, models, records]
+        [
+            sessions,
+            me,
+            overview,
+            devices,
+            device,
+            acts,
+            swap,
+            bulk,
+            export,
+            proof,
+            wizard,
+            people,
+            places,
+            sites,
+            codes,
+            layers,
+            revisions,
+            models,
+            records,
+            imports,
+            jobs,
+            partners,
+            policies,
+            licenses,
+            numbers,
+            webhooks,
+            inbound,
+            inbox,
+            administrators,
+            keys,
+            certificates,
+        ]
     )
 
 

@@ -91,7 +91,7 @@ class ConsoleEdge:
         if page.method == "GET":
             return call, await page.handler(call)
         self._require_here(call.request)
-        call = replace(call, form=await read_form(call.request))
+        call = replace(call, form=await read_form(call.request, page.files))
         if call.principal is not None:
             self.around.people.check_csrf(call.token, call.form.raw("csrf"))
         try:

@@ -5,45 +5,38 @@ Whoever saves says which version was changed; where somebody else was there mean
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from provisioner.errors import Invalid, RenderFailed, Stale
-from provisioner.fleet.search import DeviceQuery, Found
-from provisioner.http.api.desks import Desks
+from provisioner.effects import Effect, effect_of
+from provisioner.errors import Invalid, Stale
+from provisioner.fleet.rollouts import Changed
 from provisioner.http.api.etags import etag_of
 from provisioner.http.api.status import plain
 from provisioner.http.console.choices import accounts, model_choices, names_of, sites
 from provisioner.http.console.pages import Answer, Call, Pages, See, View
 from provisioner.model import ConfigLayer, Mac, Scope
 from provisioner.neutral import SETTINGS, parse_value, setting_of
-from provisioner.preview import Masked, Preview, difference, written
-from provisioner.rehearsal import LayerChange, rehearsed
+from provisioner.preview import Masked, written
+from provisioner.rehearsal import LayerChange
 from provisioner.rights import Right
-from provisioner.store.joined import joined
+from provisioner.rollout_states import PARTS
 
 layers = Pages()
 
 _EMPTY: Final = 3
 """Rows for new entries."""
-_COUNTED: Final = 4
-"""Pages of 500 phones that are counted; beyond that it is told as `or more`."""
-_LOOKED: Final = 40
-"""Phones whose files are made twice and compared."""
-_SHOWN: Final = 3
-"""Phones whose differences are shown."""
+_SHOWN: Final = (3, 8)
+"""Phones whose differences are shown: so many at least, and one of each model up to so many."""
+_NOT_GIVEN: Final = frozenset({"csrf", "version", "key", "confirm", "canary"})
+"""Fields of the form that are no entries of the layer."""
 _SCOPES: Final = tuple(one for one in Scope if one is not Scope.BUILT_IN)
 
 
-class _Rehearsed(Exception):  # nothing is wrong: the transaction is to be taken back
-    """All was checked; nothing of it is kept."""
-
-
-def _place(call: Call) -> tuple[Scope, str]:
+def place_of(call: Call) -> tuple[Scope, str]:
+    """Which layer the page is about."""
     word = call.place("scope")
     if word not in set(_SCOPES):
         raise Invalid("scope", f"must be one of {', '.join(one.value for one in _SCOPES)}")
@@ -79,7 +72,7 @@ async def list_layers(call: Call) -> Answer:
 @layers.get("/layers/{scope}", Right.LAYER_READ)
 async def show_layer(call: Call) -> Answer:
     """What a layer says; for who may change it, as a form."""
-    scope, key = _place(call)
+    scope, key = place_of(call)
     found = await call.desks.fleet.layer(scope, key)
     return View("layer.html.j2", await _editor(call, found))
 
@@ -89,7 +82,7 @@ async def _editor(call: Call, found: ConfigLayer) -> dict[str, Any]:
     names = await names_of(call, _keys([found], Scope.ACCOUNT), _keys([found], Scope.SITE))
     return {
         "layer": found,
-        "title": _title(found, names),
+        "title": title_of(found, names),
         "version": version_of(found),
         "rows": rows,
         "raw": [(name, _typed(call, f"raw:{name}", value), value) for name, value in sorted(found.raw.items())],
@@ -97,6 +90,7 @@ async def _editor(call: Call, found: ConfigLayer) -> dict[str, Any]:
         "new_raw": _filled(call, "rawnew"),
         "settings": [one for one in SETTINGS.values() if one.name not in found.values],
         "may_write": call.may(Right.LAYER_WRITE),
+        "rollout": await call.desks.layers.rollout_of(found.scope, found.key),
     }
 
 
@@ -104,7 +98,8 @@ def _keys(found: Sequence[ConfigLayer], scope: Scope) -> list[str]:
     return [one.key for one in found if one.scope is scope]
 
 
-def _title(found: ConfigLayer, names: Mapping[str, str]) -> str:
+def title_of(found: ConfigLayer, names: Mapping[str, str]) -> str:
+    """What people call the layer."""
     if found.scope is Scope.DEVICE:
         return f"Device {Mac(found.key).colons}"
     return (
@@ -121,8 +116,8 @@ def _row(call: Call, name: str, value: object) -> dict[str, Any]:
         about = setting_of(name)
     except Invalid:
         told = {"help": "not known to this version", "unit": "", "secret": True}
-        return {"name": name, "text": _text(value), "was": "", "gone": gone, **told}
-    was = "" if about.secret else _text(value)
+        return {"name": name, "text": text_of(value), "was": "", "gone": gone, **told}
+    was = "" if about.secret else text_of(value)
     text = "" if about.secret else _typed(call, f"set:{name}", was)
     told = {"help": about.help, "unit": about.unit, "secret": about.secret}
     return {"name": name, "text": text, "was": was, "gone": gone, **told}
@@ -134,7 +129,7 @@ def _typed(call: Call, field: str, now: str) -> str:
     return texts[0] if texts and texts[0] != call.form.raw(f"was:{field}") else now
 
 
-def _text(value: object) -> str:
+def text_of(value: object) -> str:
     """As it can be typed again."""
     told = plain(value)
     if isinstance(told, list) and any(isinstance(one, dict) for one in told):
@@ -179,7 +174,7 @@ def _touched(call: Call, prefix: str) -> Mapping[str, str]:
 def _differs(text: str, value: object, name: str) -> bool:
     if setting_of(name).secret:
         return bool(text)  # left empty it stays as it is
-    return text != _text(value)
+    return text != text_of(value)
 
 
 def _loose(text: str) -> object:
@@ -193,20 +188,12 @@ def _loose(text: str) -> object:
     return found
 
 
-async def _kept(desks: Desks, change: LayerChange) -> None:
-    """As the use-cases of the API and the command line do it."""
-    if change.unset:
-        await desks.fleet.unset_layer(change.scope, change.key, sorted(change.unset))
-    if change.values or change.raw:
-        await desks.fleet.set_layer(change.scope, change.key, change.values, change.raw)
-
-
 # --- looked at before it is so --------------------------------------------------------------------
 
 
 async def _again(call: Call) -> Answer:
     """The form with what is wrong; where somebody else was there meanwhile, both versions."""
-    scope, key = _place(call)
+    scope, key = place_of(call)
     now = await call.desks.fleet.layer(scope, key)
     values = await _editor(call, now)
     if not isinstance(call.error, Stale):
@@ -215,17 +202,16 @@ async def _again(call: Call) -> Answer:
 
 
 def _said(layer: ConfigLayer) -> list[tuple[str, str]]:
-    return [(name, _text(value)) for name, value in sorted({**layer.values, **layer.raw}.items())]
+    return [(name, text_of(value)) for name, value in sorted({**layer.values, **layer.raw}.items())]
 
 
 def _given(call: Call) -> list[tuple[str, str]]:
     """What was sent, to be shown and to be sent again; secrets are not repeated."""
-    skip = {"csrf", "version", "key"}
     return [
         (name, "" if _is_secret(name) else value)
         for name, values in call.form.fields.items()
         for value in values
-        if name not in skip
+        if name not in _NOT_GIVEN
     ]
 
 
@@ -239,27 +225,28 @@ def _is_secret(field: str) -> bool:
 
 @layers.post("/layers/{scope}/preview", Right.LAYER_WRITE, again=_again, whole=False)
 async def preview_layer(call: Call) -> Answer:
-    """Which phones it concerns, and what some of them would get."""
-    scope, key = _place(call)
+    """How many phones it concerns, and what some of each model would get."""
+    scope, key = place_of(call)
     now = await call.desks.fleet.layer(scope, key)
     _require_version(call, now)
     change = meant(call, now)
-    try:
-        async with joined(call.store) as whole:
-            await _kept(replace(call, store=whole).desks, change)
-            raise _Rehearsed
-    except _Rehearsed:
-        pass
-    concerned, more = await _concerned(call, now)
-    looked = [one async for one in _looked(call, change, concerned)]
+    desk = call.desks.layers
+    wanted = await desk.rehearse_layer(scope, key, change.values, change.raw, change.unset)
+    effect = await effect_of(wanted, await desk.concerned(scope, key), call.means.renders.of)
     values = {
         "layer": now, "version": version_of(now), "title": (await _editor(call, now))["title"],
-        "changes": _changes(change, now), "count": len(concerned), "more": more, "looked": len(looked),
-        "different": [one for one in looked if one["diffs"] or one["fault"]], "shown": _SHOWN,
+        "changes": changes(change, now), "effect": effect, "asks": desk.asks(effect.phones), "shown": shown_of(effect),
+        "canary": call.means.settings.rollout_canary,
         "given": [(name, value) for name, values in call.form.fields.items() for value in values
-                  if name not in {"csrf", "version", "key"}],
+                  if name not in _NOT_GIVEN],
     }  # fmt: skip
     return View("layer_preview.html.j2", values)
+
+
+def shown_of(effect: Effect) -> int:
+    """How many differences are shown; they begin with one of each model."""
+    least, most = _SHOWN
+    return max(least, min(most, sum(one.different > 0 for one in effect.models)))
 
 
 def _require_version(call: Call, now: ConfigLayer) -> None:
@@ -267,72 +254,16 @@ def _require_version(call: Call, now: ConfigLayer) -> None:
         raise Stale("somebody has changed this layer since you opened it")
 
 
-def _changes(change: LayerChange, now: ConfigLayer) -> list[dict[str, str]]:
+def changes(change: LayerChange, now: ConfigLayer) -> list[dict[str, str]]:
+    """Each entry as it is and as it shall be, secrets hidden."""
     before = {**now.values, **now.raw}
     after: dict[str, object] = {**change.values, **change.raw}
     masked = Masked()
     return [
-        {"name": name, "before": _text(masked.value(name, before[name])) if name in before else "",
-         "after": "" if name in change.unset else _text(masked.value(name, after[name]))}
+        {"name": name, "before": text_of(masked.value(name, before[name])) if name in before else "",
+         "after": "" if name in change.unset else text_of(masked.value(name, after[name]))}
         for name in change.names
     ]  # fmt: skip
-
-
-async def _concerned(call: Call, layer: ConfigLayer) -> tuple[Sequence[Found], bool]:
-    """Phones that the layer is one of, and whether there are more than were counted."""
-    search, found, after = call.desks.search, list[Found](), ""
-    for _ in range(_COUNTED):
-        page = await search.device_page(_query(layer), after=after, limit=500)
-        found += page.items
-        if page.next is None:
-            return [one for one in found if layer.scope is not Scope.DEVICE or one.device.mac == layer.key], False
-        after = str(page.next[0])
-    return found, True
-
-
-def _query(layer: ConfigLayer) -> DeviceQuery:
-    match layer.scope:
-        case Scope.VENDOR:
-            return DeviceQuery(vendor=layer.key)
-        case Scope.MODEL:
-            vendor, _, model = layer.key.partition("/")
-            return DeviceQuery(vendor=vendor, model=model)
-        case Scope.ACCOUNT:
-            return DeviceQuery(account=layer.key)
-        case Scope.SITE:
-            return DeviceQuery(site=layer.key)
-        case Scope.DEVICE:
-            return DeviceQuery(text=layer.key)
-        case _:
-            return DeviceQuery()
-
-
-async def _looked(call: Call, change: LayerChange, concerned: Sequence[Found]) -> AsyncIterator[dict[str, Any]]:
-    """Some phones, each model before any model again, with what would be different."""
-    seen: dict[str, int] = {}
-    order = []
-    for one in concerned:
-        seen[one.device.model] = seen.get(one.device.model, 0) + 1
-        order.append((seen[one.device.model], one))
-    for _, one in sorted(order, key=lambda pair: pair[0])[:_LOOKED]:
-        yield await _compared(call, change, one)
-        await asyncio.sleep(0)  # other people's requests go between
-
-
-async def _compared(call: Call, change: LayerChange, one: Found) -> dict[str, Any]:
-    before = await call.means.renders.of(one.device.mac)
-    after = Preview(before.driver, rehearsed(before.config, change))
-    masked, shown = Masked(), Masked(reveal=True)
-    diffs: list[tuple[str, str]] = []
-    fault = ""
-    try:
-        was = {file.name: file.text for file in before.render_all(shown)}
-        now = {file.name: file.text for file in after.render_all(shown)}
-        changed = [(name, was.get(name, ""), text) for name, text in now.items() if text != was.get(name, "")]
-        diffs += [(name, difference(name, old, text, masked)) for name, old, text in changed]
-    except RenderFailed as error:
-        fault = error.cause
-    return {"device": one.device, "diffs": diffs, "fault": fault}
 
 
 @layers.post("/layers/{scope}/change", Right.LAYER_WRITE, whole=False)
@@ -343,9 +274,37 @@ async def change_further(call: Call) -> Answer:
 
 @layers.post("/layers/{scope}/save", Right.LAYER_WRITE, again=_again)
 async def save_layer(call: Call) -> Answer:
-    """It is so from now on; phones get it when they next ask."""
-    scope, key = _place(call)
+    """It is so from now on: for all phones when they next ask, or for a few first where they are many."""
+    scope, key = place_of(call)
     now = await call.desks.fleet.layer(scope, key)
     _require_version(call, now)
-    await _kept(call.desks, meant(call, now))
-    return See(address(scope, now.key), "Saved. Phones get it with their next fetch.")
+    change = meant(call, now)
+    found = await call.desks.layers.change_layer(
+        scope, key, change.values, change.raw, sorted(change.unset), confirm=confirmed(call), canary=canary_of(call)
+    )
+    return See(address(scope, now.key), saved(found))
+
+
+def confirmed(call: Call) -> int | None:
+    """The number of phones that the page before has shown."""
+    text = call.form.text("confirm")
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 12 else None
+
+
+def canary_of(call: Call) -> float | None:
+    """Percent of the phones that get it first; None where the form has no such field, or an empty one."""
+    text = call.form.text("canary")
+    try:
+        return float(text) if text else None
+    except ValueError:
+        raise Invalid("canary", "must be a number of percent") from None
+
+
+def saved(found: Changed) -> str:
+    """What has come of it, in a sentence or two."""
+    one = found.rollout
+    if one is None:
+        return "Saved. Phones get it with their next fetch."
+    if one.share >= PARTS:
+        return f"Saved as revision {found.revision}. All {found.phones:,} phones are told, in waves."
+    return f"Saved as revision {found.revision}. {one.percent:g} % of {found.phones:,} phones get it first."

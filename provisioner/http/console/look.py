@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
@@ -59,12 +60,13 @@ class Look:
         return self._environment.get_template(view.template).render({**values, **view.values})
 
 
-def _menu(call: Call) -> list[tuple[Entry, bool]]:
-    """What whoever asks may see, and which of it this is."""
+def _menu(call: Call) -> list[tuple[str, list[tuple[Entry, bool]]]]:
+    """Group by group what whoever asks may see, and which of it this is."""
     here = call.request.path
     shown = [one for one in entries() if call.may(one.right)]
     best = max((one.path for one in shown if _below(here, one.path)), key=len, default="")
-    return [(one, one.path == best) for one in shown]
+    groups = groupby(shown, key=lambda one: one.group)
+    return [(group, [(one, one.path == best) for one in some]) for group, some in groups]
 
 
 def _below(here: str, path: str) -> bool:

@@ -22,13 +22,25 @@ _ENTRIES = (
     Entry("/users", "Users", Right.PEOPLE_READ),
     Entry("/extensions", "Extensions", Right.PEOPLE_READ),
     Entry("/codes", "Activation codes", Right.CODE_READ),
-    Entry("/accounts", "Accounts and sites", Right.ACCOUNT_READ),
+    Entry("/import", "Import", Right.PEOPLE_WRITE),
+    Entry("/accounts", "Accounts and sites", Right.ACCOUNT_READ, "Customers"),
+    Entry("/licenses", "Licenses", Right.LICENSE_READ, "Customers"),
+    Entry("/numbers", "Phone numbers", Right.NUMBER_READ, "Customers"),
+    Entry("/policies", "Policies", Right.POLICY_READ, "Customers"),
     Entry("/layers", "Settings of phones", Right.LAYER_READ, "Configuration"),
+    Entry("/rollouts", "Changes under way", Right.LAYER_READ, "Configuration"),
     Entry("/models", "Models", Right.MODEL_READ, "Configuration"),
+    Entry("/webhooks", "Webhooks", Right.HOOK_READ, "Other systems"),
+    Entry("/inbound", "Systems that post", Right.HOOK_READ, "Other systems"),
+    Entry("/keys", "API keys", Right.APIKEY_WRITE, "Other systems"),
     Entry("/events", "Events", Right.EVENT_READ, "Records"),
+    Entry("/jobs", "Jobs", Right.JOB_READ, "Records"),
     Entry("/audit", "Audit log", Right.AUDIT_READ, "Records"),
+    Entry("/administrators", "Administrators", Right.ROLE_READ, "Server"),
+    Entry("/certificates", "Certificates", Right.SERVER_READ, "Server"),
     Entry("/server", "Server settings", Right.SERVER_READ, "Server"),
 )
+"""Entries of a group stand together."""
 
 
 def entries() -> tuple[Entry, ...]:

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
+from functools import lru_cache
+from pathlib import Path
 from typing import Final, NamedTuple
 
+from provisioner import trust
 from provisioner.codes import CodeState
+from provisioner.errors import Unusable
+from provisioner.fleet.device_search import WIPING
 from provisioner.fleet.search import DeviceQuery
 from provisioner.http import storm_page
 from provisioner.http.console.pages import Answer, Call, Pages, View
 from provisioner.model import DeviceState
 from provisioner.outbox_states import MessageState
 from provisioner.rights import Right
+from provisioner.rollout_states import RolloutState
 from provisioner.store.event_pages import EventFilter
 
 overview = Pages()
 
 _DAY: Final = 86_400.0
+_HOUR: Final = 3600.0
 _MOST: Final = 99
 """What is counted one by one is counted no further."""
 _GRAPHS: Final = ("Callers", "Goodput")
@@ -71,31 +79,87 @@ async def _live(call: Call) -> dict[str, object]:
 
 
 async def _duties(call: Call) -> AsyncIterator[Duty]:
-    query = DeviceQuery(state=DeviceState.NEEDS_FIRMWARE)
-    old = await call.desks.search.device_page(query, limit=_MOST)
+    """Each is asked for by whoever may do something about it."""
+    for ask in (_of_devices, _of_codes, _of_server, _of_others, _of_rollouts):
+        async for one in ask(call):
+            yield one
+
+
+async def _of_devices(call: Call) -> AsyncIterator[Duty]:
+    search = call.desks.search
+    old = await search.device_page(DeviceQuery(state=DeviceState.NEEDS_FIRMWARE), limit=_MOST)
     yield Duty(
         len(old.items), "phones need newer firmware", "/devices?state=needs_firmware", "They get an upgrade only."
     )
-    if call.may(Right.SERVER_READ):
-        seen = await call.at(Right.SERVER_READ).fleet.seen()
+    waiting = await search.device_page(DeviceQuery(text=WIPING), limit=_MOST)
+    yield Duty(
+        len(waiting.items), "phones have not fetched yet what makes them forget", f"/devices?q={WIPING}",
+        "They may still know the password of a line that they have lost: have them fetch, or plug them in.",
+    )  # fmt: skip
+    if call.may(Right.EVENT_READ):
+        refused = EventFilter(kind="not_identified", since=call.now - _DAY)
+        page = await call.at(Right.EVENT_READ).search.event_page(refused, limit=_MOST)
         yield Duty(
-            min(len(seen), _MOST), "phones with a good certificate that nobody has added", "/devices/new",
-            "They ask and get nothing until they are added.",
+            len(page.items), "certificates were refused within a day", "/events?kind=not_identified",
+            "Each event says which, and why.",
         )  # fmt: skip
-    if call.may(Right.CODE_READ):
-        locked = await call.at(Right.CODE_READ).search.code_page(state=CodeState.LOCKED, limit=_MOST)
-        yield Duty(
-            len(locked.items), "activation codes are locked", "/codes?state=locked",
-            "They were keyed in too often on phones that they are not for: issue others.",
-        )  # fmt: skip
+
+
+async def _of_codes(call: Call) -> AsyncIterator[Duty]:
+    if not call.may(Right.CODE_READ):
+        return
+    locked = await call.at(Right.CODE_READ).search.code_page(state=CodeState.LOCKED, limit=_MOST)
+    yield Duty(
+        len(locked.items), "activation codes are locked", "/codes?state=locked",
+        "They were keyed in too often on phones that they are not for: issue others.",
+    )  # fmt: skip
+
+
+async def _of_server(call: Call) -> AsyncIterator[Duty]:
+    if not call.may(Right.SERVER_READ):
+        return
+    seen = await call.at(Right.SERVER_READ).fleet.seen()
+    yield Duty(
+        min(len(seen), _MOST), "phones with a good certificate that nobody has added", "/devices/new",
+        "They ask and get nothing until they are added.",
+    )  # fmt: skip
+    settings = call.means.settings
+    ending = await asyncio.to_thread(_ending, settings.data, settings.tls_certificates, int(call.now // _HOUR))
+    yield Duty(ending, "certificates end within 90 days", "/certificates", "Of this server, and of factory CAs.")
+
+
+@lru_cache(maxsize=1)
+def _ending(data: Path, own: tuple[str, ...], hour: int) -> int:
+    """Read anew each hour; what is wrong with the files the page of certificates tells."""
+    try:
+        found = trust.load(data).check(hour * _HOUR, [data / name for name in own])
+    except Unusable:
+        return 0
+    return sum(one.days >= 0 or one.kind == "server" for one in found)
+
+
+async def _of_others(call: Call) -> AsyncIterator[Duty]:
     if call.may(Right.MAIL_READ):
         failed = await call.at(Right.MAIL_READ).outbox.messages(state=MessageState.DEAD)
         yield Duty(
-            min(len(failed), _MOST),
-            "mails were given up",
-            "/events?kind=message_failed",
+            min(len(failed), _MOST), "mails were given up", "/events?kind=message_failed",
             "The mail server refused them.",
-        )
+        )  # fmt: skip
+    if call.may(Right.HOOK_READ):
+        hooks = await call.at(Right.HOOK_READ).hooks.hooks()
+        bad = [one for one in hooks if one.about.failing_since or one.about.disabled_why or one.dead]
+        yield Duty(len(bad), "webhooks fail", "/webhooks", "What they are told waits, or was given up.")
+
+
+async def _of_rollouts(call: Call) -> AsyncIterator[Duty]:
+    if not call.may(Right.LAYER_READ):
+        return
+    found = await call.at(Right.LAYER_READ).layers.rollouts(under_way=True)
+    halted = [one for one in found if one.state is RolloutState.HALTED]
+    yield Duty(
+        len(halted), "changes of settings were halted on their way", "/layers",
+        "Phones did not come back: go on with them, or take them back.",
+    )  # fmt: skip
 
 
 async def _alarms(call: Call) -> list[object]:

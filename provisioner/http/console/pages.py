@@ -159,6 +159,8 @@ class Page:
     """Shows the form again with what is wrong, where a POST is refused."""
     whole: bool = True
     """A POST is one transaction: all that it does, or nothing."""
+    files: int = 0
+    """Bytes of files that it takes."""
 
     @property
     def name(self) -> str:
@@ -181,10 +183,10 @@ class Pages:
         return self._add("GET", path, allowed)
 
     def post(
-        self, path: str, allowed: Right | Door, *, again: Handler | None = None, whole: bool = True
+        self, path: str, allowed: Right | Door, *, again: Handler | None = None, whole: bool = True, files: int = 0
     ) -> Callable[[Handler], Handler]:
         """Something is done."""
-        return self._add("POST", path, allowed, again=again, whole=whole)
+        return self._add("POST", path, allowed, again=again, whole=whole, files=files)
 
     def _add(self, method: str, path: str, allowed: Right | Door, **about: Any) -> Callable[[Handler], Handler]:
         if not isinstance(allowed, (Right, Door)):

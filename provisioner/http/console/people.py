@@ -5,6 +5,7 @@ from __future__ import annotations
 from provisioner.fleet.search import DeviceQuery
 from provisioner.http.console.choices import accounts, names_of
 from provisioner.http.console.pages import ROWS, Answer, Call, Listed, Pages, See, View
+from provisioner.places import UserKind
 from provisioner.rights import Right
 from provisioner.store.rows import User
 
@@ -17,8 +18,8 @@ async def list_users(call: Call) -> Answer:
     account, text = call.asked("account"), call.asked("q", 80)
     after = call.after("users", str)
     search = call.desks.search
-    named = {"email": text} if "@" in text else {"name": text}
-    page = await search.user_page(account=account, after=after, limit=ROWS, **named)
+    name, email = ("", text) if "@" in text else (text, "")
+    page = await search.user_page(account=account, after=after, limit=ROWS, name=name, email=email)
     held = {one.id: await search.extension_page(user=one.id, limit=10) for one in page.items}
     values = {
         "rows": Listed.of(call, "users", page),
@@ -55,6 +56,14 @@ async def _phones(call: Call, number: str, ident: str) -> list[tuple[str, int]]:
         return []
     page = await call.at(Right.DEVICE_READ).search.device_page(DeviceQuery(text=number), limit=20)
     return [(one.device.mac, line.line) for one in page.items for line in one.about.lines if line.extension == ident]
+
+
+@people.post("/users/{user}/change", Right.PEOPLE_WRITE, again=show_user)
+async def change_user(call: Call) -> Answer:
+    """Another name; a person or a place."""
+    kind = UserKind.PLACE if call.form.flag("place") else UserKind.PERSON
+    found = await call.desks.fleet.change_user(call.place("user"), name=call.form.text("name"), kind=kind)
+    return See(f"/users/{found.id}", "Saved.")
 
 
 @people.post("/users/{user}/email", Right.PEOPLE_WRITE, again=show_user)
@@ -101,6 +110,16 @@ async def _extension(call: Call, secret: str = "") -> dict[str, object]:
             "phones": await _phones(call, found.number, found.id), "secret": secret}  # fmt: skip
 
 
+@people.post("/extensions/{extension}/change", Right.PEOPLE_WRITE, again=show_extension)
+async def change_extension(call: Call) -> Answer:
+    """What phones show and send for it; an empty SIP user is its number."""
+    form = call.form
+    found = await call.desks.fleet.change_extension(
+        call.place("extension"), display_name=form.text("display_name"), auth_user=form.text("auth_user")
+    )
+    return See(f"/extensions/{found.id}", "Saved. Its phones get it with their next fetch.")
+
+
 @people.post("/extensions/{extension}/secret", Right.SECRET_WRITE, again=show_extension)
 async def set_secret(call: Call) -> Answer:
     """Another SIP password, made here; its phones get it with their next fetch."""
@@ -119,6 +138,7 @@ async def reveal_secret(call: Call) -> Answer:
 
 @people.post("/extensions/{extension}/remove", Right.PEOPLE_WRITE, again=show_extension)
 async def remove_extension(call: Call) -> Answer:
-    """A number that is on no line."""
-    await call.desks.fleet.remove_extension(call.place("extension"))
-    return See("/extensions", "The extension is removed.")
+    """Its phones are told to fetch what empties the line."""
+    freed = await call.desks.fleet.remove_extension(call.place("extension"))
+    lines = " and ".join(f"line {one.line} of {one.mac.colons}" for one in freed)
+    return See("/extensions", f"The extension is removed.{f' {lines} is free.' if freed else ''}")

@@ -1,0 +1,75 @@
+"""Policies: what each account asks for before a phone is somebody's, and how many phones an extension may have."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from provisioner.http.console.pages import ROWS, Answer, Call, Listed, Pages, See, View
+from provisioner.http.console.versions import require_version, version_of
+from provisioner.licensing import MOST_PHONES, RESERVED, AccountPolicy, Rotation
+from provisioner.rights import Right
+
+policies = Pages()
+
+ROTATIONS: Final = {
+    Rotation.MADE.value: "is exchanged where it was made here",
+    Rotation.ALL.value: "is always exchanged: the PBX hears of each new one and reads it",
+    Rotation.NEVER.value: "stays",
+}
+
+
+@policies.get("/policies", Right.POLICY_READ)
+async def list_policies(call: Call) -> Answer:
+    """Account by account, a page at a time."""
+    desks = call.desks
+    page = await desks.search.account_page(after=call.after("policies", str), limit=ROWS, name=call.asked("q", 80))
+    found = {one.id: await desks.fleet.policy(one.id) for one in page.items if _whole(call, one.id)}
+    values = {"rows": Listed.of(call, "policies", page), "policies": found, "q": call.asked("q", 80),
+              "usual": RESERVED}  # fmt: skip
+    return View("policies.html.j2", values)
+
+
+def _whole(call: Call, account: str) -> bool:
+    """An account that can only be named shows its policy to nobody."""
+    return call.desks.principal.reach.names(account)
+
+
+@policies.get("/policies/{account}", Right.POLICY_READ)
+async def show_policy(call: Call) -> Answer:
+    """One account's; for who may change it, as a form."""
+    desks = call.desks
+    account = await desks.search.account(call.place("account"))
+    policy = await desks.fleet.policy(account.id)
+    sent = bool(call.form.fields)
+    values = {
+        "account": account,
+        "policy": policy,
+        "version": version_of(_said(policy)),
+        "needs_license": call.form.flag("needs_license") if sent else policy.needs_license,
+        "needs_number": call.form.flag("needs_number") if sent else policy.needs_number,
+        "most": MOST_PHONES,
+        "rotations": ROTATIONS,
+    }
+    return View("policy.html.j2", values)
+
+
+def _said(policy: AccountPolicy) -> dict[str, object]:
+    return {"license": policy.needs_license, "number": policy.needs_number, "phones": policy.phones,
+            "reserved": policy.reserved, "rotation": policy.rotation}  # fmt: skip
+
+
+@policies.post("/policies/{account}", Right.POLICY_WRITE, again=show_policy)
+async def set_policy(call: Call) -> Answer:
+    """It counts from the next bind and code on; phones that are bound go on as they are."""
+    desks, form = call.desks, call.form
+    account = await desks.search.account(call.place("account"))
+    require_version(call, _said(await desks.fleet.policy(account.id)), "policy")
+    await desks.fleet.set_policy(
+        account.id,
+        needs_license=form.flag("needs_license"),
+        needs_number=form.flag("needs_number"),
+        phones=form.number("phones", 1, MOST_PHONES),
+        reserved=form.text("reserved").replace(",", " ").split(),
+        rotation=Rotation(form.text("rotation")) if form.text("rotation") in set(Rotation) else None,
+    )
+    return See(f"/policies/{account.id}", "Saved. Phones that are bound already go on as they are.")
