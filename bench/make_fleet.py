@@ -31,8 +31,8 @@ def mac_of(number: int) -> Mac:
     return Mac(f"{OUI}{number * 2_654_435 % (1 << 24):06x}")
 
 
-def make_fleet(data: Path, count: int, vendor: str, model: str, *, lines: int = 1) -> None:
-    """Accounts, users, extensions, devices, bindings, pins and layers."""
+def make_fleet(data: Path, count: int, vendor: str, model: str, *, lines: int = 1, people: int = ACCOUNTS) -> None:
+    """Accounts, so many users with the extensions shared out among them, devices, bindings, pins and layers."""
     if not key_path(data).exists():
         create_key(key_path(data))
     box = SecretBox.load(key_path(data))
@@ -48,11 +48,11 @@ def make_fleet(data: Path, count: int, vendor: str, model: str, *, lines: int = 
         ((f"account{n}", f"Account {n}", now) for n in range(ACCOUNTS)),
     )
     connection.executemany(
-        "INSERT INTO \"user\" VALUES (?, ?, ?, '')",
-        ((f"user{n}", f"account{n}", f"User {n}") for n in range(ACCOUNTS)),
+        'INSERT INTO "user" (id, account, name) VALUES (?, ?, ?)',
+        ((f"user{n}", f"account{n % ACCOUNTS}", f"User {n}") for n in range(people)),
     )
     for start in range(0, count, BATCH):
-        _fill(connection, box, range(start, min(start + BATCH, count)), vendor, model, lines, now)
+        _fill(connection, box, range(start, min(start + BATCH, count)), (vendor, model), lines, people, now)
     connection.execute("UPDATE revision SET value = value + 1")
     connection.execute("INSERT INTO change SELECT value, 'defaults', '' FROM revision")
     connection.execute("COMMIT")
@@ -62,31 +62,45 @@ def make_fleet(data: Path, count: int, vendor: str, model: str, *, lines: int = 
 
 
 def _fill(
-    connection: sqlite3.Connection, box: SecretBox, numbers: range, vendor: str, model: str, lines: int, now: float
+    connection: sqlite3.Connection,
+    box: SecretBox,
+    numbers: range,
+    what: tuple[str, str],
+    lines: int,
+    people: int,
+    now: float,
 ) -> None:
     connection.executemany(
         "INSERT INTO device (mac, vendor, model, account, created) VALUES (?, ?, ?, ?, ?)",
-        sorted((mac_of(n), vendor, model, f"account{n % ACCOUNTS}", now) for n in numbers),
+        sorted((mac_of(n), *what, f"account{n % ACCOUNTS}", now) for n in numbers),
     )
     connection.executemany(
-        "INSERT INTO extension VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (row for n in numbers for row in _extensions(box, n, lines)),
+        "INSERT INTO extension (id, account, number, user, display_name, auth_user, secret)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (row for n in numbers for row in _extensions(box, n, lines, people)),
     )
     connection.executemany(
         "INSERT INTO binding (mac, line, extension, since, actor, cause) VALUES (?, ?, ?, ?, 'bench', 'bulk')",
         ((mac_of(n), line, f"e{n}-{line}", now) for n in numbers for line in range(1, lines + 1)),
     )
     connection.executemany(
-        "INSERT INTO pin VALUES (?, ?, '2044-01-01T00:00:00Z', ?)", ((mac_of(n), f"{n:064x}", now) for n in numbers)
+        "INSERT INTO pin (mac, spki, not_after, at) VALUES (?, ?, '2044-01-01T00:00:00Z', ?)",
+        ((mac_of(n), f"{n:064x}", now) for n in numbers),
     )
-    connection.executemany("INSERT INTO layer VALUES (?, ?, ?, ?)", (_layer(box, n) for n in numbers if n % 10 == 0))
+    connection.executemany(
+        "INSERT INTO layer (scope, key, entries, raw) VALUES (?, ?, ?, ?)",
+        (_layer(box, n) for n in numbers if n % 10 == 0),
+    )
 
 
-def _extensions(box: SecretBox, n: int, lines: int) -> Iterator[tuple[str, str, str, str, str, str, bytes]]:
+_Extension = tuple[str, str, str, str, str, str, bytes]
+
+
+def _extensions(box: SecretBox, n: int, lines: int, people: int) -> Iterator[_Extension]:
     for line in range(1, lines + 1):
         ident, number = f"e{n}-{line}", f"{n}{line:02d}"
         secret = box.seal(f"secret-of-{number}-xyz".encode(), "extension", ident, "secret")
-        yield ident, f"account{n % ACCOUNTS}", number, f"user{n % ACCOUNTS}", f"Person {n}", number, secret
+        yield ident, f"account{n % ACCOUNTS}", number, f"user{n % people}", f"Person {n}", number, secret
 
 
 def _layer(box: SecretBox, n: int) -> tuple[str, str, str, bytes | None]:

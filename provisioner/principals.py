@@ -8,17 +8,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from provisioner.errors import NotFound, NotSignedIn
 from provisioner.rights import OPERATOR, Holding, Part, Principal, granted_part, parts_of
-from provisioner.roles import Right, Role
+from provisioner.roles import REVEALS, Right, Role
 from provisioner.settings import Settings
 from provisioner.store import administrators, api_keys, sign_in
 from provisioner.store.administrators import Administrator, Grant, HeldRole
 from provisioner.store.api_keys import ApiKey
 from provisioner.store.database import Store
+
+_HOUR: Final = 3600.0
 
 
 class Principals:
@@ -42,7 +45,10 @@ class Principals:
         if now - found.seen >= self._settings.session_touch:
             async with self._store.writing() as connection:
                 await sign_in.touch_session(connection, found.id, now)
-        return replace(principal, credential=found.id, throttle=f"session/{found.id}")
+        stale = now - found.created > self._settings.login_reveal
+        return replace(
+            principal, credential=found.id, throttle=f"session/{found.id}", stale=REVEALS if stale else frozenset()
+        )
 
     async def by_token(self, text: str) -> Principal:
         """Whoever asks with this key of the API, within its scopes; NotSignedIn when it is none, or over."""
@@ -55,7 +61,8 @@ class Principals:
             if found.administrator:
                 base = await principal_of(connection, found.administrator, now)
         self._used[found.id] = now
-        return _limited_to(found, base)
+        stale = now - found.created > self._settings.apikey_reveal * _HOUR
+        return replace(_limited_to(found, base), stale=REVEALS if stale else frozenset())
 
     async def principal(self, administrator: str) -> Principal:
         """What an administrator (id or login) may do now; NotFound when there is no such."""

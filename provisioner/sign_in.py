@@ -2,7 +2,8 @@
 
 An attempt is taken from its budgets before anything is hashed, durable, so that attempts at the same moment cannot
 share what is left; one that was right is given back. Where a login's budget is used up by strangers, whoever signed in
-from a place before has attempts of their own there, and a password with a right second factor counts from anywhere.
+from a place before has attempts of their own there, and a password with a right second factor counts from anywhere, as
+does the password of whoever alone owns the installation. The places that attempts come from have their budgets anyway.
 """
 
 from __future__ import annotations
@@ -70,6 +71,8 @@ class _Attempt:
     """The budget of the login that it was taken from."""
     wait: float
     """s until that has another one; 0: it had one."""
+    last: bool = False
+    """Nobody else owns the installation: strangers who use up the budget must not lock everybody out."""
 
 
 def new_token() -> str:
@@ -117,7 +120,7 @@ class SignIn:
         found = attempt.found
         right = await self._passwords.verify(found.password if found else "", password)
         proven = await self._proven(found, right, code, now)
-        if found is None or not proven or (attempt.wait and found.totp is None):
+        if found is None or not proven or (attempt.wait and found.totp is None and not attempt.last):
             await self._refuse(attempt, came, now)
         assert found is not None, "whoever is proven exists"
         await self._rehash(found, password)
@@ -135,7 +138,9 @@ class SignIn:
             key = f"known/{hidden(login)}/{place}" if known else f"login/{hidden(login)}"
             if await sign_in.take(connection, key, self._of_login, now):
                 return _Attempt(found, key, 0.0)
-            return _Attempt(found, key, self._of_login.wait(await sign_in.turn_of(connection, key), now))
+            wait = self._of_login.wait(await sign_in.turn_of(connection, key), now)
+            last = found is not None and await administrators.is_last_owner(connection, found.administrator.id)
+            return _Attempt(found, key, wait, last)
 
     async def _proven(self, found: Credentials | None, right: bool, code: str, now: float) -> bool:
         """The second factor, used up where it counts; looked at with every password, right or wrong."""

@@ -32,6 +32,8 @@ class Assigned:
     """Bindings that made way: what was on the line, and where the extension was."""
     campaign: str
     """The resync that tells the phones; empty where nobody had to be told."""
+    rotated: bool = False
+    """The extension has another SIP secret now, which the PBX has to read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +72,21 @@ class Assignment(Lines):
             if there is not None and there.extension == wanted.id and there.label == label:
                 return Assigned(there, (), "")
             held = await devices.bindings_of_extension(connection, wanted.id)
+            secret = await people.read_secret(connection, wanted.id)
             if there is not None:
                 await desk.unbind(mac, line, resync=False)
             bound = await desk.bind(mac, line, extension=wanted.id, label=label, replace=replace, resync=False)
-            left = {(one.mac, one.line) for one in await devices.bindings_of_extension(connection, wanted.id)}
+            now = await devices.bindings_of_extension(connection, wanted.id)
+            left = {(one.mac, one.line) for one in now}
             freed = [one for one in held if (one.mac, one.line) not in left]
             freed += [there] if there is not None and there not in freed else []
-            concerned = list(dict.fromkeys([mac, *(one.mac for one in freed)]))
-            campaign = await desk.tell(concerned) if resync else ""
-        return Assigned(bound, freed, campaign)
+            rotated = await people.read_secret(connection, wanted.id) != secret
+            concerned = [mac, *(one.mac for one in freed), *(one.mac for one in now if rotated)]
+            campaign = await desk.tell(list(dict.fromkeys(concerned))) if resync else ""
+        return Assigned(bound, freed, campaign, rotated)
 
     async def release(self, mac: Mac, line: int, *, resync: bool = True) -> Released:
-        """Free a line and have the phone fetch what no longer holds it: it loses the extension's secret that way."""
+        """Free a line and have the phone fetch what empties it: it loses the extension's secret that way."""
         async with self._as_one() as (desk, _):
             found = await desk.line(mac, line)
             await desk.unbind(mac, line, resync=False)

@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import Final
 
 from provisioner.audit_chain import changed
+from provisioner.bindings import begin, end, forget, generated_secret
 from provisioner.desk import Desk, account_id, account_of, device_of, extension_of, only, site_id, text_of
 from provisioner.errors import Conflict, ExtensionHasPhone, Invalid, NoLicense, NoNumber, NotFound
 from provisioner.fleet.layers import check_model_fits
-from provisioner.fleet.people import generated_secret
 from provisioner.licensing import AccountPolicy
 from provisioner.line_errands import have_fetch
 from provisioner.model import Device, DeviceState, Mac, Model, Scope
@@ -148,10 +148,16 @@ class Devices(Desk):
         return self._told(replace(device, model=fitting.name))
 
     async def remove_device(self, mac: Mac) -> None:
-        """Forget the device with its bindings, layer, pin, tokens and uploads."""
+        """Forget the device with its bindings, layer, pin, tokens and uploads.
+
+        It keeps what it has in its memory, for it is served nothing any more: wipe it first. The secrets that it knows
+        are exchanged when its extensions come to other phones.
+        """
         async with self._change() as change:
             device = await device_of(change.connection, mac)
             bound = await devices.bindings_of(change.connection, mac, active=True)
+            for one in bound:
+                await forget(change, one)
             await devices.delete_device(change.connection, mac)
             for one in bound:
                 await phone_taken_away(change, self._store.box, one)
@@ -197,25 +203,24 @@ class Lines(Devices):
             await _refuse_taken(change, mac, line, found, None if replace else phones)
             await _refuse_lacking(change, found, phones.policy)
             if (gone := phones.given_up(mac) if replace else None) is not None:
-                await _end(change, gone)
+                await end(change, gone)
             slot = phones.slot(gone)
             bound = Binding(mac, line, found.id, found.number, label, change.at, None, self._actor, "bind", slot)
-            await devices.insert_binding(change.connection, bound)
-            _note(change, mac, "line_bound", line=str(line), extension=found.id, number=found.number)
+            begun = await begin(change, self._store.box, bound, found.account)
             await phone_assigned(change, self._store.box, found, device)
             if resync:
-                await have_fetch(change, self._drivers, [mac, gone.mac] if gone else [mac])
+                await have_fetch(change, self._drivers, [mac, *([gone.mac] if gone else []), *begun.others])
         return bound
 
     async def unbind(self, mac: Mac, line: int, *, resync: bool = True) -> None:
-        """Free a line, and have the phone fetch what no longer holds it."""
+        """Free a line, and have the phone fetch what empties it."""
         async with self._change() as change:
             await device_of(change.connection, mac)
             active = await devices.bindings_of(change.connection, mac, active=True)
             found = next((one for one in active if one.line == line), None)
             if found is None:
                 raise NotFound(f"nothing is bound to line {line} of {mac.colons}")
-            await _end(change, found)
+            await end(change, found)
             await phone_taken_away(change, self._store.box, found)
             if resync:
                 await have_fetch(change, self._drivers, [mac])
@@ -275,10 +280,10 @@ class Access(Desk):
             _note(change, mac, "pin_forgotten", severity="warning", forgot=device.pinned)
         return replace(device, pinned="")
 
-    async def pins(self) -> list[Pin]:
-        """All pinned keys, soonest expiry first."""
+    async def pins(self, *, after: str = "", limit: int = 0) -> list[Pin]:
+        """All pinned keys, soonest expiry first; with ``limit`` a page of them, by Mac."""
         async with self._store.reading() as connection:
-            return await devices.list_pins(connection)
+            return await devices.list_pins(connection, after=after, limit=limit)
 
     async def open_token(
         self, mac: Mac, *, now: float | None = None, window: float = _WINDOW, fetches: int = _FETCHES
@@ -356,11 +361,6 @@ async def _extension_for(change: Change, device: Device, ref: str) -> Extension:
         return only(own, "extension", ref)
     elsewhere = await extension_of(change.connection, ref)
     raise Invalid("extension", f"{elsewhere.number} belongs to another account than the device")
-
-
-async def _end(change: Change, one: Binding) -> None:
-    await devices.end_binding(change.connection, one.mac, one.line, change.at)
-    _note(change, one.mac, "line_unbound", line=str(one.line), extension=one.extension, number=one.number)
 
 
 async def _refuse_taken(change: Change, mac: Mac, line: int, wanted: Extension, phones: Phones | None) -> None:

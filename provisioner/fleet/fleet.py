@@ -9,12 +9,15 @@ from __future__ import annotations
 from provisioner.desk import device_of
 from provisioner.errors import NotFound
 from provisioner.fleet.devices import Access, Lines
+from provisioner.fleet.evidence import Evidence
 from provisioner.fleet.licenses import Licenses
 from provisioner.fleet.numbers import Numbers, Ranges
 from provisioner.fleet.partners import Partners
 from provisioner.fleet.people import Accounts, People
+from provisioner.fleet.places import Places
 from provisioner.fleet.policies import Policies
 from provisioner.fleet.shaping import Shaping
+from provisioner.fleet.wipe import Wiping
 from provisioner.model import Mac
 from provisioner.progress_desk import Arrivals
 from provisioner.rights import Right
@@ -24,7 +27,22 @@ from provisioner.store.rotation import Rotated, Rotation
 from provisioner.store.rows import Fetch, HeldUpload, Seen, StoredEvent
 
 
-class Fleet(Accounts, Partners, People, Policies, Licenses, Numbers, Ranges, Lines, Access, Shaping, Arrivals):
+class Fleet(
+    Accounts,
+    Partners,
+    People,
+    Places,
+    Policies,
+    Licenses,
+    Numbers,
+    Ranges,
+    Lines,
+    Access,
+    Evidence,
+    Shaping,
+    Arrivals,
+    Wiping,
+):
     """All of them; each group stands in its own module."""
 
     async def events(

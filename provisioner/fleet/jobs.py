@@ -5,10 +5,11 @@ A job may do what its author may do, within their reach when they began it; whoe
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, Final
 
 from provisioner.desk import Desk
@@ -18,7 +19,7 @@ from provisioner.job_states import TRANSITIONS, JobState, RowState
 from provisioner.rights import OPERATOR, Part, Principal, Reach, Right, Role
 from provisioner.store import jobs, people
 from provisioner.store.database import Store
-from provisioner.store.jobs import Job, JobRow
+from provisioner.store.jobs import Job, JobRow, NewRow
 from provisioner.vendor import VendorDriver
 
 MOST_ROWS: Final = 10_000
@@ -44,17 +45,19 @@ class Jobs(Desk):
         """Write the job down; whoever works on jobs checks its rows and applies them."""
         if not 1 <= len(rows) <= MOST_ROWS:
             raise Invalid("rows", f"must be 1 to {MOST_ROWS} of them")
-        async with self._all.changing(self._actor, self._clock()) as change:
-            job = Job(
-                people.new_id(), kind, JobState.CHECKING, change.actor, account, dry_run, len(rows), 0, 0, 0,
-                change.at, None,
-            )  # fmt: skip
-            await jobs.insert_job(change.connection, self._all.box, job, written_principal(self._principal), rows)
-            change.audit("job_begun", job=job.id, work=kind, rows=str(len(rows)), account=account)
-        return job
+        given = [NewRow(number, row) for number, row in enumerate(rows, 1)]
+        job = Job(
+            people.new_id(), kind, JobState.CHECKING, self._actor, account, dry_run, len(rows), 0, 0, 0, 0.0, None
+        )
+        return await begin(self._all, job, self._principal, given, self._clock())
 
     async def job_page(
-        self, *, state: JobState | None = None, after: tuple[float, str] | None = None, limit: int = 100
+        self,
+        *,
+        state: JobState | None = None,
+        kind: str = "",
+        after: tuple[float, str] | None = None,
+        limit: int = 100,
     ) -> Page[Job]:
         """The newest first: one's own, and those of accounts that one reaches."""
         if not 1 <= limit <= MOST:
@@ -62,8 +65,9 @@ class Jobs(Desk):
         reach = self._principal.reach
         async with self._all.reading() as connection:
             found = await jobs.list_jobs(
-                connection, after=after, limit=limit + 1, actor=self._actor, accounts=reach.accounts, state=state
-            )
+                connection, after=after, limit=limit + 1, actor=self._actor, accounts=reach.accounts, state=state,
+                kind=kind,
+            )  # fmt: skip
         last = found[limit - 1] if len(found) > limit else None
         return Page(found[:limit], (last.created, last.id) if last else None)
 
@@ -96,8 +100,38 @@ class Jobs(Desk):
             change.audit("job_stopped", job=ident, work=found.kind, account=found.account)
         return await self.job(ident)
 
+    async def apply_job(self, ident: str) -> Job:
+        """Do the rows that could be done, of a job that was only checked or was refused for others of its rows.
+
+        It is whoever's says so from now on: they are done as theirs. Conflict once the rows are kept no longer.
+        """
+        found = await self.job(ident)
+        async with self._all.changing(self._actor, self._clock()) as change:
+            sources = [state for state, ways in TRANSITIONS.items() if JobState.APPLYING in ways]
+            sources.remove(JobState.CHECKING)
+            if found.state in sources and not await jobs.count_kept(change.connection, ident):
+                raise Conflict(f"job {ident} has no row any more that could be done: send its rows again")
+            moved = await jobs.move_job(
+                change.connection, ident, sources, JobState.APPLYING, change.at, actor=change.actor,
+                principal=written_principal(self._principal),
+            )  # fmt: skip
+            if not moved:
+                raise Conflict(f"job {ident} is {found.state}: what can be done are jobs that were checked or refused")
+            change.audit("job_applied", job=ident, work=found.kind, account=found.account)
+        return await self.job(ident)
+
     def _sees(self, job: Job) -> bool:
         return job.actor == self._actor or self._principal.reach.whole(job.account)
+
+
+async def begin(store: Store, job: Job, principal: Principal, rows: Sequence[NewRow], at: float) -> Job:
+    """Write a job down with what may bound it."""
+    sealed = await asyncio.to_thread(jobs.sealed_rows, store.box, job.id, rows)
+    job = replace(job, created=at)
+    async with store.changing(job.actor, at) as change:
+        await jobs.insert_job(change.connection, job, written_principal(principal), sealed)
+        change.audit("job_begun", job=job.id, work=job.kind, rows=str(job.total), account=job.account)
+    return job
 
 
 def written_principal(one: Principal) -> str:

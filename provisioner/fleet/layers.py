@@ -13,6 +13,7 @@ from provisioner.desk import Desk, account_of, device_of, site_of
 from provisioner.errors import Invalid, NotFound
 from provisioner.model import ConfigLayer, Mac, Model, Scope, Secret
 from provisioner.neutral import KEYS, LANGUAGE, LineKey, parse_value, setting_of
+from provisioner.rehearsal import LayerChange
 from provisioner.store import layer_rows
 from provisioner.store.database import Change
 from provisioner.vendor import Manifest, model_named
@@ -63,43 +64,76 @@ class Layers(Desk):
     ) -> ConfigLayer:
         """Set entries; the layer's others stay. All are checked before any is kept."""
         async with self._change() as change:
-            key, model = await self._place(change.connection, scope, key)
-            parsed = {name: parse_value(name, value) for name, value in values.items()}
-            if model is not None:
-                check_model_fits(model, parsed)
-            if vendor := model.vendor if model else key if scope is Scope.VENDOR else "":
-                _check_language(self._drivers[vendor].manifest, parsed)
-            checked = dict(self._checked_raw(scope, key, model, raw or {}))
-            old = await self._read(change.connection, scope, key)
-            layer = ConfigLayer(scope, key, {**old.values, **parsed}, {**old.raw, **checked})
-            await layer_rows.write_layer(change.connection, self._store.box, layer)
-            _note(change, old, layer, "layer_set", [*parsed, *checked])
-        return _masked(layer)
+            wanted = await self._checked(change.connection, scope, key, values, raw or {})
+            return masked((await self._alter(change, wanted))[1])
 
     async def unset_layer(self, scope: Scope, key: str, names: Iterable[str]) -> ConfigLayer:
         """Take entries out, settings or raw parameters; NotFound names one that is not there."""
-        names = list(names)
         async with self._change() as change:
-            key, _ = await self._place(change.connection, scope, key)
-            old = await self._read(change.connection, scope, key)
-            if missing := [name for name in names if name not in old.values and name not in old.raw]:
-                raise NotFound(f"layer {_title(scope, key)} does not set {missing[0]}")
-            values = {name: value for name, value in old.values.items() if name not in names}
-            layer = ConfigLayer(scope, key, values, {name: one for name, one in old.raw.items() if name not in names})
-            await layer_rows.write_layer(change.connection, self._store.box, layer)
-            _note(change, old, layer, "layer_unset", names)
-        return _masked(layer)
+            wanted = await self._checked(change.connection, scope, key, {}, {}, names)
+            return masked((await self._alter(change, wanted))[1])
+
+    async def rehearse_layer(
+        self,
+        scope: Scope,
+        key: str,
+        values: Mapping[str, object] | None = None,
+        raw: Mapping[str, str] | None = None,
+        unset: Iterable[str] = (),
+    ) -> LayerChange:
+        """The change as it would be made, checked like it; nothing is kept."""
+        async with self._store.reading() as connection:
+            wanted = await self._checked(connection, scope, key, values or {}, raw or {}, unset)
+            await layer_rows.require_settled(connection, wanted.scope, wanted.key)
+        return wanted
+
+    async def _checked(
+        self,
+        connection: AsyncConnection,
+        scope: Scope,
+        key: str,
+        values: Mapping[str, object],
+        raw: Mapping[str, str],
+        unset: Iterable[str] = (),
+    ) -> LayerChange:
+        """All is read and looked at before any is kept."""
+        key, model = await self._place(connection, scope, key)
+        parsed = {name: parse_value(name, value) for name, value in values.items()}
+        self._check_fits(scope, key, model, parsed)
+        checked = dict(self._checked_raw(scope, key, model, raw))
+        gone = list(dict.fromkeys(unset))
+        old = await self._read(connection, scope, key)
+        if missing := [name for name in gone if name not in old.values and name not in old.raw]:
+            raise NotFound(f"layer {_title(scope, key)} does not set {missing[0]}")
+        return LayerChange(scope, key, parsed, checked, frozenset(gone) - {*parsed, *checked})
+
+    def _check_fits(self, scope: Scope, key: str, model: Model | None, parsed: Mapping[str, object]) -> None:
+        if model is not None:
+            check_model_fits(model, parsed)
+        if vendor := model.vendor if model else key if scope is Scope.VENDOR else "":
+            _check_language(self._drivers[vendor].manifest, parsed)
+
+    async def _alter(self, change: Change, wanted: LayerChange) -> tuple[ConfigLayer, ConfigLayer]:
+        """What the layer said, and what it says now."""
+        old = await self._read(change.connection, wanted.scope, wanted.key)
+        new = altered(old, wanted)
+        await layer_rows.write_layer(change.connection, self._store.box, new)
+        if names := [*wanted.values, *wanted.raw]:
+            note_change(change, old, new, "layer_set", names)
+        if wanted.unset:
+            note_change(change, old, new, "layer_unset", sorted(wanted.unset))
+        return old, new
 
     async def layer(self, scope: Scope, key: str) -> ConfigLayer:
         """What one layer says, secret settings hidden; empty when it says nothing."""
         async with self._store.reading() as connection:
             key, _ = await self._place(connection, scope, key)
-            return _masked(await self._read(connection, scope, key))
+            return masked(await self._read(connection, scope, key))
 
     async def layers(self, scope: Scope | None = None) -> list[ConfigLayer]:
         """The layers that say anything: of one scope, or of all but the devices'."""
         async with self._store.reading() as connection:
-            return [_masked(one) for one in await layer_rows.list_layers(connection, self._store.box, scope)]
+            return [masked(one) for one in await layer_rows.list_layers(connection, self._store.box, scope)]
 
     async def _read(self, connection: AsyncConnection, scope: Scope, key: str) -> ConfigLayer:
         found = await layer_rows.read_layer(connection, self._store.box, scope, key)
@@ -169,16 +203,25 @@ class Layers(Desk):
             yield name if owner else given, value
 
 
-def _note(change: Change, old: ConfigLayer, layer: ConfigLayer, kind: str, names: Sequence[str]) -> None:
+def altered(old: ConfigLayer, wanted: LayerChange) -> ConfigLayer:
+    """The layer with the change in it."""
+    kept = {name: one for name, one in old.values.items() if name not in wanted.unset}
+    raw = {name: one for name, one in old.raw.items() if name not in wanted.unset}
+    return ConfigLayer(old.scope, old.key, {**kept, **wanted.values}, {**raw, **wanted.raw})
+
+
+def note_change(
+    change: Change, old: ConfigLayer, layer: ConfigLayer, kind: str, names: Sequence[str], **more: str
+) -> None:
     """What it said before and says now; of a secret, and of a raw parameter, which may be one, only that it is set."""
     change.touch(layer.scope, layer.key)
     mac = layer.key if layer.scope is Scope.DEVICE else ""
     told = {"names": ", ".join(names), "before": _shown(old, names), "after": _shown(layer, names)}
-    change.audit(kind, mac=mac, scope=layer.scope.value, key=layer.key, **told)
+    change.audit(kind, mac=mac, scope=layer.scope.value, key=layer.key, **told, **more)
 
 
 def _shown(layer: ConfigLayer, names: Sequence[str]) -> str:
-    values = {**_masked(layer).values, **dict.fromkeys(layer.raw, HIDDEN)}
+    values = {**masked(layer).values, **dict.fromkeys(layer.raw, HIDDEN)}
     told = {name: values[name] for name in names if name in values}
     return json.dumps(told, default=str, sort_keys=True)[:_LONGEST_TOLD]
 
@@ -187,7 +230,8 @@ def _title(scope: Scope, key: str) -> str:
     return f"{scope.value} {key}".rstrip()
 
 
-def _masked(layer: ConfigLayer) -> ConfigLayer:
+def masked(layer: ConfigLayer) -> ConfigLayer:
+    """The layer without what is secret in it."""
     values = {name: HIDDEN if _is_secret(name) and value else value for name, value in layer.values.items()}
     return ConfigLayer(layer.scope, layer.key, values, layer.raw)
 

@@ -62,6 +62,11 @@ class Licenses(Desk):
             owner = await account_id(connection, account)
             return await licenses.license_totals(connection, owner)
 
+    async def license(self, license: str, *, account: str = "") -> License:
+        """One license, by its id, or by the user who has no other one."""
+        async with self._store.reading() as connection:
+            return await _license(connection, license, account)
+
     async def assign_license(self, user: str, *, account: str = "", kind: LicenseKind = LicenseKind.USER) -> License:
         """Give a user a license of the account; NoLicense when the last one is taken."""
         async with self._change() as change:
@@ -129,7 +134,7 @@ async def _none_left(connection: AsyncConnection, account: str, kind: LicenseKin
     """How it comes that there is none."""
     totals = {one.kind: one for one in await licenses.license_totals(connection, account)}
     found = totals.get(kind)
-    told = f"of {found.total} {found.assigned} assigned, {found.suspended} suspended" if found else "none was bought"
+    told = f"of {found.total}: {found.assigned} assigned, {found.suspended} suspended" if found else "none was bought"
     return f"no {kind.value} license is left ({told}): `provisioner license add` after buying, or take one from a user"
 
 

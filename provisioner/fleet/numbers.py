@@ -64,60 +64,65 @@ class Numbers(Desk):
             found = await numbers.list_numbers(connection, now, owner, site=place, extension=holder)
         return [one for one in found if state in {None, one.state}]
 
+    async def number(self, number: str, *, account: str = "") -> PhoneNumber:
+        """One number, as it is now."""
+        async with self._store.reading() as connection:
+            return await _number(connection, self._clock(), number, account)
+
     async def hold_number(self, number: str, *, account: str = "", seconds: float = HOLD) -> PhoneNumber:
         """Keep an available number for whoever asks, for a while."""
         _check_hold(seconds)
         async with self._change() as change:
-            found = await _number(change, number, account)
+            found = await _number(change.connection, change.at, number, account)
             until = change.at + seconds
             if not await numbers.hold_number(change.connection, found.id, change.actor, until, change.at):
                 raise Conflict(_taken(found))
             change.audit("number_held", seconds=f"{seconds:.0f}", **_named(found))
-            return await _number(change, found.id, found.account)
+            return await _number(change.connection, change.at, found.id, found.account)
 
     async def release_number(self, number: str, *, account: str = "") -> PhoneNumber:
         """End a hold before its time."""
         async with self._change() as change:
-            found = await _number(change, number, account)
+            found = await _number(change.connection, change.at, number, account)
             if not await numbers.release_number(change.connection, found.id, change.at):
                 raise Conflict(f"nobody holds {found.number}")
             change.audit("number_released", held_by=found.held_by, **_named(found))
-            return await _number(change, found.id, found.account)
+            return await _number(change.connection, change.at, found.id, found.account)
 
     async def assign_number(self, number: str, *, extension: str, account: str = "") -> PhoneNumber:
         """Give an extension a number of its own account; one that is still being ported counts when it has come."""
         async with self._change() as change:
             owner = await account_id(change.connection, account)
             target = await extension_of(change.connection, extension, owner)
-            found = await _number(change, number, target.account)
+            found = await _number(change.connection, change.at, number, target.account)
             now = change.at
             if not await numbers.assign_number(change.connection, found.id, target.id, change.actor, now):
                 raise Conflict(_taken(found))
             change.audit("number_assigned", extension=target.id, **_named(found))
-            return await _number(change, found.id, found.account)
+            return await _number(change.connection, change.at, found.id, found.account)
 
     async def unassign_number(self, number: str, *, account: str = "") -> PhoneNumber:
         """Take a number from its extension; its phone goes on."""
         async with self._change() as change:
-            found = await _number(change, number, account)
+            found = await _number(change.connection, change.at, number, account)
             if not await numbers.free_number(change.connection, found.id, change.at):
                 raise Conflict(f"no extension has {found.number}")
             change.audit("number_unassigned", extension=found.extension, **_named(found))
-            return await _number(change, found.id, found.account)
+            return await _number(change.connection, change.at, found.id, found.account)
 
     async def number_ported(self, number: str, *, account: str = "") -> PhoneNumber:
         """It has come: from now on it counts for the extension that it was given to."""
         async with self._change() as change:
-            found = await _number(change, number, account)
+            found = await _number(change.connection, change.at, number, account)
             if not await numbers.end_porting(change.connection, found.id, change.at):
                 raise Conflict(f"{found.number} is not being ported, it is {found.state.value}")
             change.audit("number_ported", extension=found.extension, **_named(found))
-            return await _number(change, found.id, found.account)
+            return await _number(change.connection, change.at, found.id, found.account)
 
     async def remove_number(self, number: str, *, account: str = "") -> None:
         """Give an available number back."""
         async with self._change() as change:
-            found = await _number(change, number, account)
+            found = await _number(change.connection, change.at, number, account)
             if found.extension or found.state is NumberState.HELD:
                 raise Conflict(_taken(found))
             await numbers.delete_number(change.connection, found.id)
@@ -146,6 +151,16 @@ class Ranges(Desk):
             if not await numbers.delete_range(change.connection, owner.id, place):
                 raise NotFound(f"there is no range of {'that site' if place else f'account {owner.name!r}'}")
             change.audit("range_set", account=owner.id, site=place, range="none")
+
+    async def range(self, *, account: str, site: str = "") -> ExtensionRange:
+        """That of a site, or of the account as a whole; NotFound where there is none."""
+        async with self._store.reading() as connection:
+            owner = await account_of(connection, account)
+            place = await site_id(connection, site, owner.id)
+            for one in await numbers.list_ranges(connection, owner.id):
+                if one.site == place:
+                    return one
+        raise NotFound(f"there is no range of {'that site' if place else f'account {owner.name!r}'}")
 
     async def ranges(self, account: str = "") -> list[ExtensionRange]:
         """The ranges, of one account or of all."""
@@ -215,12 +230,12 @@ async def _range_of(connection: AsyncConnection, owner: Account, site: str) -> N
     return NumberRange(one.low, one.high)
 
 
-async def _number(change: Change, ref: str, account: str) -> PhoneNumber:
+async def _number(connection: AsyncConnection, now: float, ref: str, account: str) -> PhoneNumber:
     """By its id, or however it is written."""
-    owner = await account_id(change.connection, account)
-    found = await numbers.find_numbers(change.connection, ref, owner, change.at)
+    owner = await account_id(connection, account)
+    found = await numbers.find_numbers(connection, ref, owner, now)
     if not found and (spelled := _spelled(ref)):
-        found = await numbers.find_numbers(change.connection, spelled, owner, change.at)
+        found = await numbers.find_numbers(connection, spelled, owner, now)
     return only(found, "number", ref)
 
 

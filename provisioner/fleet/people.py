@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from dataclasses import replace
-from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from provisioner.bindings import end
+from provisioner.bindings import generated_secret as generated_secret
 from provisioner.desk import (
     Desk,
     account_id,
@@ -25,22 +25,17 @@ from provisioner.errors import Conflict, Invalid
 from provisioner.extension_forms import AUTH_USER, NUMBER, SECRET
 from provisioner.fleet.licenses import free_licenses_of
 from provisioner.fleet.numbers import claim_extension, free_numbers_of
+from provisioner.line_errands import have_fetch
 from provisioner.mail_address import parse_address
 from provisioner.model import ConfigLayer, Scope
 from provisioner.neutral import TIME_ZONE, parse_value
+from provisioner.places import UserKind
 from provisioner.preconditions import phones_of
 from provisioner.store import devices, layer_rows, people, schema, uploads
 from provisioner.store.database import Change
-from provisioner.store.rows import Account, Extension, Site, User
-
-_LETTERS: Final = "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz23456789"
-_GENERATED: Final = 20
-"""Characters of 57: 116 bits, and nobody mistakes an O for a 0 when it is typed into a phone."""
-
-
-def generated_secret() -> str:
-    """A password no one has to think of."""
-    return "".join(secrets.choice(_LETTERS) for _ in range(_GENERATED))
+from provisioner.store.people import SecretLife
+from provisioner.store.rows import Account, Binding, Extension, Site, User
+from provisioner.welcome import phone_taken_away
 
 
 def _secret(value: str) -> str:
@@ -116,7 +111,7 @@ class Accounts(Desk):
             layers = {}
             for one in found:
                 layers[one.id] = await layer_rows.read_layer(connection, self._store.box, Scope.SITE, one.id)
-        return [Site(one.id, one.account, one.name, _zone(layers[one.id])) for one in found]
+        return [replace(one, time_zone=_zone(layers[one.id])) for one in found]
 
     async def remove_site(self, site: str) -> None:
         """Remove a place where nothing stands."""
@@ -137,12 +132,12 @@ def _zone(layer: ConfigLayer | None) -> str:
 class People(Desk):
     """Users and the extensions they hold."""
 
-    async def add_user(self, name: str, *, account: str, email: str = "") -> User:
+    async def add_user(self, name: str, *, account: str, email: str = "", kind: UserKind = UserKind.PERSON) -> User:
         """A person or a place such as a lobby."""
         async with self._change() as change:
             name = text_of("name", name)
             owner = await account_of(change.connection, account)
-            user = User(people.new_id(), owner.id, name, await _free_address(change, email, owner.id))
+            user = User(people.new_id(), owner.id, name, await _free_address(change, email, owner.id), kind)
             await people.insert_user(change.connection, user)
             change.audit("user_added", user=user.id, account=owner.id, name=name)
         return user
@@ -162,18 +157,26 @@ class People(Desk):
             change.audit("email_set", user=found.id, account=found.account, address="yes" if email else "none")
         return replace(found, email=email)
 
-    async def remove_user(self, user: str) -> None:
-        """Remove a user who holds no extension, with what their phones have sent."""
+    async def remove_user(self, user: str, *, extensions: bool = False) -> list[Binding]:
+        """Remove a user, with what their phones have sent; the lines that were freed by it.
+
+        Refused while they hold extensions, unless those shall go with them.
+        """
+        freed: list[Binding] = []
         async with self._change() as change:
             found = await user_of(change.connection, user)
-            if held := await people.list_extensions(change.connection, user=found.id):
+            held = await people.list_extensions(change.connection, user=found.id)
+            if held and not extensions:
                 numbers = ", ".join(one.number for one in held)
-                raise Conflict(f"user {found.name!r} holds extension {numbers}: remove it first")
+                raise Conflict(f"user {found.name!r} holds extension {numbers}: remove it first, or with its user")
+            for one in held:
+                freed += await self._remove(change, one)
             await free_licenses_of(change, found)
             gone = await uploads.forget_owner(change.connection, found.id)
             await people.delete_row(change.connection, schema.user, found.id)
             change.audit("user_removed", user=found.id, account=found.account, name=found.name)
         await asyncio.to_thread(uploads.remove_files, self._store.uploads, gone)
+        return freed
 
     async def add_extension(
         self, number: str, *, account: str, user: str, display_name: str = "", auth_user: str = "", secret: str = ""
@@ -189,7 +192,8 @@ class People(Desk):
                 raise Conflict(f"account {owner.name!r} has an extension {number} already")
             await claim_extension(change, owner, number)
             one = Extension(people.new_id(), owner.id, number, holder.id, display_name, auth_user or number)
-            await people.insert_extension(change.connection, one, self._sealed(one.id, _secret(secret)))
+            sealed, origin = self._sealed(one.id, _secret(secret)), people.origin_of(secret)
+            await people.insert_extension(change.connection, one, sealed, origin=origin, at=change.at)
             change.audit("extension_added", extension=one.id, account=owner.id, number=number, user=holder.id)
         return one
 
@@ -203,10 +207,11 @@ class People(Desk):
             return await people.list_extensions(connection, owner)
 
     async def set_secret(self, extension: str, *, secret: str = "", account: str = "") -> None:
-        """Another SIP secret; an empty one is generated."""
+        """Another SIP secret; an empty one is generated, and follows the account's policy from then on."""
         async with self._change() as change:
             found = await extension_in(change.connection, extension, account)
-            await people.write_secret(change.connection, found.id, self._sealed(found.id, _secret(secret)))
+            sealed, origin = self._sealed(found.id, _secret(secret)), people.origin_of(secret)
+            await people.write_secret(change.connection, found.id, sealed, origin=origin, at=change.at)
             for bound in await devices.bindings_of_extension(change.connection, found.id):
                 change.touch(Scope.DEVICE, bound.mac)
             change.audit("secret_changed", extension=found.id, number=found.number)
@@ -219,15 +224,29 @@ class People(Desk):
             change.audit("secret_revealed", severity="warning", extension=found.id, number=found.number)
         return self._store.box.open(sealed, "extension", found.id, "secret").decode()
 
-    async def remove_extension(self, extension: str, *, account: str = "") -> None:
-        """Remove a number that is on no line."""
+    async def remove_extension(self, extension: str, *, account: str = "") -> list[Binding]:
+        """Remove a number; its phones are told to fetch what empties the lines that it was on, which are returned."""
         async with self._change() as change:
-            found = await extension_in(change.connection, extension, account)
-            if (phones := await phones_of(change.connection, found.id, found.account)).held:
-                raise Conflict(f"extension {found.number} is on {phones.told}: unbind it first")
-            await free_numbers_of(change, found)
-            await people.delete_row(change.connection, schema.extension, found.id)
-            change.audit("extension_removed", extension=found.id, account=found.account, number=found.number)
+            return await self._remove(change, await extension_in(change.connection, extension, account))
+
+    async def _remove(self, change: Change, found: Extension) -> list[Binding]:
+        """The phones are asked first, as long as it is known by which name the PBX knows them."""
+        held = list((await phones_of(change.connection, found.id, found.account)).held)
+        for one in held:
+            await end(change, one)
+            await phone_taken_away(change, self._store.box, one)
+        await have_fetch(change, self._drivers, [one.mac for one in held])
+        await free_numbers_of(change, found)
+        await people.delete_row(change.connection, schema.extension, found.id)
+        numbers = {"account": found.account, "number": found.number}
+        change.audit("extension_removed", extension=found.id, **numbers)
+        return held
+
+    async def secret_life(self, extension: str, *, account: str = "") -> SecretLife:
+        """Whether its SIP secret was made here or given, and since when it is what it is."""
+        async with self._store.reading() as connection:
+            found = await extension_in(connection, extension, account)
+            return await people.secret_life(connection, found.id)
 
 
 async def _free_address(change: Change, email: str, account: str, own: str = "") -> str:

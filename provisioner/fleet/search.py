@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Generic, TypeVar
+from typing import TypeVar
 
 from provisioner.codes import ActivationCode, CodeState
 from provisioner.desk import (
@@ -22,56 +22,26 @@ from provisioner.desk import (
     user_id,
     user_of,
 )
-from provisioner.errors import Invalid
-from provisioner.fleet.devices import Devices
+from provisioner.errors import NotFound
+from provisioner.fleet.device_search import MOST as MOST
+from provisioner.fleet.device_search import DeviceQuery as DeviceQuery
+from provisioner.fleet.device_search import DeviceSearch, check_limit
+from provisioner.fleet.device_search import Found as Found
+from provisioner.fleet.device_search import Page as Page
 from provisioner.licensing import LicenseKind, LicenseState
-from provisioner.model import ConfigLayer, Device, DeviceState, Mac, Scope
+from provisioner.model import ConfigLayer, Device, Mac, Scope
 from provisioner.neutral import TIME_ZONE
 from provisioner.numbering import NumberState
+from provisioner.places import UserKind
 from provisioner.store import asset_pages, event_pages, layer_rows, pages
-from provisioner.store.devices import DeviceFilter, find_pin
+from provisioner.store.devices import find_pin
 from provisioner.store.event_pages import EventFilter
 from provisioner.store.journal import list_fetches
-from provisioner.store.pages import Key, Span, Whereabouts
+from provisioner.store.numbers import ranges_of
+from provisioner.store.pages import Key, Span
 from provisioner.store.rows import Account, Extension, Fetch, License, PhoneNumber, Pin, Site, StoredEvent, User
 
 T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
-
-MOST: Final = 500
-"""Rows of a page."""
-_SCANS: Final = 8
-"""Pages read for one that only the vendors' knowledge can fill; then it is given out as it is."""
-
-
-@dataclass(frozen=True, slots=True)
-class Page(Generic[T_co]):
-    """Some rows, and where the next page begins; None after the last one."""
-
-    items: Sequence[T_co]
-    next: Key | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceQuery:
-    """Which devices are meant; an empty field does not restrict."""
-
-    account: str = ""
-    """Name or id."""
-    site: str = ""
-    vendor: str = ""
-    model: str = ""
-    state: DeviceState | None = None
-    text: str = ""
-    """Beginning or end of a Mac, a number, the beginning of a user's name or mail address, a label."""
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A device in a list."""
-
-    device: Device
-    about: Whereabouts
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,38 +59,8 @@ class Standing:
     pin: Pin | None
 
 
-class Search(Devices):
+class Search(DeviceSearch):
     """Lists of everything."""
-
-    async def device_page(self, wanted: DeviceQuery, *, after: str = "", limit: int = 100) -> Page[Found]:
-        """Devices by Mac. A page may be short, even empty, before the last one: go on while it tells a next one."""
-        _check(limit)
-        model = self._model_wanted(wanted.vendor, wanted.model)
-        async with self._store.reading() as connection:
-            owner = (await account_of(connection, wanted.account)).id if wanted.account else ""
-            place = (await site_of(connection, wanted.site, owner)).id if wanted.site else ""
-            asked = DeviceFilter(owner, place, wanted.vendor, model, wanted.state, after, limit + 1)
-            only = self._outdated() if wanted.state is DeviceState.NEEDS_FIRMWARE else None
-            meant = await pages.meaning(connection, wanted.text)
-            found: list[Device] = []
-            for _ in range(_SCANS):
-                rows = await pages.devices_page(connection, asked, meant, only)
-                told = [self._told(one) for one in rows]
-                found += [one for one in told if wanted.state in {None, one.state}]
-                if len(rows) <= limit or len(found) > limit:
-                    break
-                asked = replace(asked, after=rows[-1].mac)
-            behind = len(rows) > limit
-            last = found[limit - 1].mac if len(found) > limit else rows[-1].mac if behind else ""
-            shown = found[:limit]
-            about = await pages.whereabouts(connection, [one.mac for one in shown])
-        items = [Found(one, about[one.mac]) for one in shown]
-        return Page(items, (last,) if behind or len(found) > limit else None)
-
-    def _outdated(self) -> list[str]:
-        """Models that know a firmware which is too old."""
-        models = (one for driver in self._drivers.values() for one in driver.manifest.models.values())
-        return sorted({one.name for one in models if one.min_firmware})
 
     async def standing(self, mac: Mac) -> Standing:
         """How new a device's configuration is, what it fetched last and what was wrong with its certificate."""
@@ -146,7 +86,8 @@ class Search(Devices):
         async with self._store.reading() as connection:
             found = await site_of(connection, ref)
             layer = await layer_rows.read_layer(connection, self._store.box, Scope.SITE, found.id)
-        return replace(found, time_zone=_zone(layer))
+            spans = await ranges_of(connection, [found.id])
+        return replace(found, time_zone=_zone(layer), range=spans.get(found.id, ""))
 
     async def user(self, ref: str) -> User:
         """One user, by id, name or mail address."""
@@ -158,16 +99,19 @@ class Search(Devices):
         async with self._store.reading() as connection:
             return await extension_of(connection, ref)
 
-    async def account_page(self, *, after: Key = (), limit: int = 100, name: str = "") -> Page[Account]:
-        """Accounts by id."""
-        _check(limit)
+    async def account_page(
+        self, *, after: Key = (), limit: int = 100, name: str = "", parent: str = ""
+    ) -> Page[Account]:
+        """Accounts by id; ``parent`` is whose customers they are."""
+        check_limit(limit)
         async with self._store.reading() as connection:
-            rows = await pages.accounts_page(connection, Span(after, limit + 1), name)
+            partner = await account_id(connection, parent)
+            rows = await pages.accounts_page(connection, Span(after, limit + 1), name, partner)
         return _paged(rows, limit, lambda one: (one.id,))
 
     async def site_page(self, *, account: str = "", name: str = "", after: Key = (), limit: int = 100) -> Page[Site]:
         """Sites by id, with the time zones that their layers say."""
-        _check(limit)
+        check_limit(limit)
         async with self._store.reading() as connection:
             owner = await account_id(connection, account)
             rows = await pages.sites_page(connection, Span(after, limit + 1), owner, name)
@@ -176,25 +120,36 @@ class Search(Devices):
                 _zone(await layer_rows.read_layer(connection, self._store.box, Scope.SITE, one.id))
                 for one in page.items
             ]
-        items = [replace(one, time_zone=zone) for one, zone in zip(page.items, zones, strict=True)]
+            spans = await ranges_of(connection, [one.id for one in page.items])
+        items = [
+            replace(one, time_zone=zone, range=spans.get(one.id, ""))
+            for one, zone in zip(page.items, zones, strict=True)
+        ]
         return replace(page, items=items)
 
     async def user_page(
-        self, *, account: str = "", name: str = "", email: str = "", after: Key = (), limit: int = 100
+        self,
+        *,
+        account: str = "",
+        name: str = "",
+        email: str = "",
+        kind: UserKind | None = None,
+        after: Key = (),
+        limit: int = 100,
     ) -> Page[User]:
         """Users by id."""
-        _check(limit)
+        check_limit(limit)
         async with self._store.reading() as connection:
             owner = await account_id(connection, account)
             span = Span(after, limit + 1)
-            rows = await pages.users_page(connection, span, owner, name, email)
+            rows = await pages.users_page(connection, span, owner, name, email, kind.value if kind else "")
         return _paged(rows, limit, lambda one: (one.id,))
 
     async def extension_page(
         self, *, account: str = "", user: str = "", number: str = "", after: Key = (), limit: int = 100
     ) -> Page[Extension]:
         """Extensions by id."""
-        _check(limit)
+        check_limit(limit)
         async with self._store.reading() as connection:
             owner = await account_id(connection, account)
             holder = await user_id(connection, user, owner)
@@ -206,7 +161,7 @@ class Search(Devices):
         self, *, account: str = "", state: CodeState | None = None, after: Key = (), limit: int = 100
     ) -> Page[ActivationCode]:
         """Activation codes without their digits, the newest first."""
-        _check(limit)
+        check_limit(limit)
         async with self._store.reading() as connection:
             owner = await account_id(connection, account)
             span = Span(after, limit + 1)
@@ -224,7 +179,7 @@ class Search(Devices):
         limit: int = 100,
     ) -> Page[License]:
         """Licenses by id."""
-        _check(limit)
+        check_limit(limit)
         async with self._store.reading() as connection:
             owner = await account_id(connection, account)
             holder = await user_id(connection, user, owner)
@@ -245,7 +200,7 @@ class Search(Devices):
         limit: int = 100,
     ) -> Page[PhoneNumber]:
         """Phone numbers by id, with their states as of now."""
-        _check(limit)
+        check_limit(limit)
         async with self._store.reading() as connection:
             owner = await account_id(connection, account)
             place = await site_id(connection, site, owner)
@@ -260,25 +215,28 @@ class Search(Devices):
         self, wanted: EventFilter, *, before: int | None = None, limit: int = 100
     ) -> Page[StoredEvent]:
         """Events, the newest first."""
-        _check(limit)
+        check_limit(limit)
         async with self._store.reading() as connection:
             rows = await event_pages.events_page(connection, wanted, before=before, limit=limit + 1)
         return _paged(rows, limit, lambda one: (one.id,))
 
+    async def event(self, ident: int) -> StoredEvent:
+        """One event, by its number."""
+        async with self._store.reading() as connection:
+            found = await event_pages.events_page(connection, EventFilter(), before=ident + 1, limit=1)
+        if not found or found[0].id != ident:
+            raise NotFound(f"there is no event {ident}")
+        return found[0]
+
     async def events_after(self, wanted: EventFilter, *, after: int, limit: int = 100) -> list[StoredEvent]:
         """Events from one on, the oldest first."""
-        _check(limit)
+        check_limit(limit)
         async with self._store.reading() as connection:
             return await event_pages.events_since(connection, wanted, after=after, limit=limit)
 
 
 def _zone(layer: ConfigLayer | None) -> str:
     return str(layer.values.get(TIME_ZONE.name, "")) if layer else ""
-
-
-def _check(limit: int) -> None:
-    if not 1 <= limit <= MOST:
-        raise Invalid("limit", f"must be from 1 to {MOST}")
 
 
 def _paged(rows: Sequence[T], limit: int, key: Callable[[T], Key]) -> Page[T]:

@@ -2,39 +2,47 @@
 
 Looking reads and writes nothing. Taking over is done a few devices at a time, each batch planned and written in one
 transaction: whatever is killed leaves whole rows, and the same file run again finishes. What is already so is not
-written again.
+written again. Whoever cannot wait for it begins a job, which goes on by itself.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from provisioner.desk import Desk
-from provisioner.errors import Conflict, Forbidden, StoreFailed
+from provisioner.desk import Desk, account_id
+from provisioner.errors import Forbidden, StoreFailed
+from provisioner.fleet.jobs import begin
+from provisioner.imports.course import PAUSE, WRITTEN, Course
 from provisioner.imports.formats import read_sheet
-from provisioner.imports.plan import Planner, Said
-from provisioner.imports.reading import Reading
-from provisioner.imports.rows import Format, Row, Sheet
+from provisioner.imports.kept import as_object, packed
+from provisioner.imports.plan import Said
+from provisioner.imports.rows import Fault, Format, Row, Sheet
 from provisioner.imports.steps import Outcome, Planned, batches, groups, refused
-from provisioner.imports.world import World
-from provisioner.imports.writing import Writing
-from provisioner.rights import Right
-from provisioner.store.database import Change
-from provisioner.store.engine import may_pass
+from provisioner.job_states import JobState
+from provisioner.rights import OPERATOR, Principal, Right
+from provisioner.store.database import Store
+from provisioner.store.jobs import Job, NewRow
+from provisioner.store.people import new_id
+from provisioner.vendor import VendorDriver
 
-RIGHTS: Final = (Right.PEOPLE_WRITE, Right.DEVICE_WRITE, Right.DEVICE_BIND)
-"""All of them, since a row may need each."""
+RIGHTS: Final = (
+    Right.PEOPLE_WRITE,
+    Right.SITE_WRITE,
+    Right.SECRET_WRITE,
+    Right.DEVICE_WRITE,
+    Right.DEVICE_BIND,
+    Right.JOB_WRITE,
+)
+"""All of them in one place, since a row may need each."""
+KIND: Final = "import"
+"""Of such jobs."""
 _LOOKED: Final = 500
 """Rows that are looked at together; nobody waits for a reader."""
-_WRITTEN: Final = 50
-"""Rows of a transaction: whoever writes beside it waits a tenth of a second."""
-_TRIES: Final = 3
-_PAUSE: Final = 0.01
-"""s between two transactions, in which others have their turn."""
 
 Told = Callable[[int, int], None]
 """Rows that are done, of how many."""
@@ -68,7 +76,7 @@ class Imported:
 
 
 @dataclass(slots=True)
-class _Course:
+class _Way:
     """How far an import is."""
 
     said: Said = field(default_factory=Said)
@@ -79,22 +87,34 @@ class _Course:
 class Imports(Desk):
     """Taking over what another system has."""
 
+    def __init__(
+        self,
+        store: Store,
+        drivers: Mapping[str, VendorDriver],
+        *,
+        actor: str = "",
+        clock: Callable[[], float] = time.time,
+        principal: Principal = OPERATOR,
+    ) -> None:
+        """It reaches as far as ``principal`` has all of RIGHTS."""
+        super().__init__(store, drivers, actor=actor, clock=clock, principal=importing(principal))
+        self._all = store
+        self._asking = principal
+
     def read(self, files: Sequence[bytes], *, format: Format = Format.AUTO) -> Sheet:
-        """What stands in the files; Invalid names line and column of what cannot be read."""
+        """What stands in the files; Invalid names line and column of what cannot be read. For a thread, if large."""
         return read_sheet(files, format)
 
     async def plan_import(self, sheet: Sheet, *, account: str = "", site: str = "", told: Told = _nobody) -> Imported:
         """What would become of each row; nothing is written."""
         self._require_rights()
         sheet = _placed(sheet, account, site)
-        course, world, reading = _Course(), World(), Reading(self._store.box)
-        planner = Planner(self._drivers, self._actor, self._clock(), course.said)
-        async with self._store.reading() as connection:
-            for batch in batches(sheet.rows, _LOOKED):
-                await reading.read(connection, batch, world)
-                course.done += [planner.plan(row, world) for row in batch]
-                told(len(course.done), len(sheet.rows))
-        return _report(sheet, course, dry_run=True)
+        way = _Way()
+        course = self._course(way.said)
+        for batch in batches(sheet.rows, _LOOKED):
+            way.done += await course.look(batch)
+            told(len(way.done), len(sheet.rows))
+        return _report(sheet, way, dry_run=True)
 
     async def apply_import(
         self,
@@ -108,70 +128,79 @@ class Imports(Desk):
         """Take the rows over; one that is refused does not stop the others. ``stop`` ends it between two batches."""
         self._require_rights()
         sheet = _placed(sheet, account, site)
-        course = _Course()
+        way = _Way()
         for some in batches(sheet.rows, _LOOKED):
-            open_rows = await self._settled(some, course)
-            for batch in batches(open_rows, _WRITTEN):
-                await self._go_on(batch, course, stop)
-                if course.stopped:
-                    return _report(sheet, course, dry_run=False)
-                told(len(course.done), len(sheet.rows))
-                await asyncio.sleep(_PAUSE)
-            told(len(course.done), len(sheet.rows))
-        return _report(sheet, course, dry_run=False)
+            open_rows = await self._settled(some, way)
+            for batch in batches(open_rows, WRITTEN):
+                await self._go_on(batch, way, stop)
+                if way.stopped:
+                    return _report(sheet, way, dry_run=False)
+                told(len(way.done), len(sheet.rows))
+                await asyncio.sleep(PAUSE)
+            told(len(way.done), len(sheet.rows))
+        return _report(sheet, way, dry_run=False)
 
-    async def _settled(self, rows: Sequence[Row], course: _Course) -> list[Row]:
-        """Note the rows of which nothing has to be written; those that are left, with all rows of their devices."""
-        world = World()
-        planner = Planner(self._drivers, self._actor, self._clock(), course.said)
+    async def begin_import(
+        self, sheet: Sheet, *, account: str = "", site: str = "", dry_run: bool = True, partly: bool = False
+    ) -> Job:
+        """Have it looked at, and unless it is a dry run taken over, row by row as a job.
+
+        Where a row is refused nothing is taken over, unless ``partly``. Whoever has looked at what came of a job's
+        check may have the rows applied that can be.
+        """
+        self._require_rights()
         async with self._store.reading() as connection:
-            await Reading(self._store.box).read(connection, rows, world)
+            owner = await account_id(connection, account)
+        ordered: list[Row | Fault] = sorted(
+            [*_placed(sheet, account, site).rows, *sheet.faults], key=lambda one: (one.file, one.line)
+        )
+        rows = [_kept(number, one) for number, one in enumerate(ordered, 1)]
+        wrong = len(sheet.faults)
+        options = {"format": sheet.format.value, "partly": "yes" if partly else "no", "unused": ", ".join(sheet.unused)}
+        job = Job(
+            new_id(), KIND, JobState.CHECKING, self._actor, owner, dry_run, sheet.total, wrong, 0, wrong, 0.0, None,
+            options,
+        )  # fmt: skip
+        return await begin(self._all, job, self._principal, rows, self._clock())
+
+    def _course(self, said: Said) -> Course:
+        return Course(self._store, self._drivers, self._actor, self._clock, said)
+
+    async def _settled(self, rows: Sequence[Row], way: _Way) -> list[Row]:
+        """Note the rows of which nothing has to be written; those that are left, with all rows of their devices."""
+        ordered = [row for group in groups(rows) for row in group]
+        planned = {id(row): one for row, one in zip(ordered, await self._course(way.said).look(ordered), strict=True)}
         left: list[Row] = []
         for group in groups(rows):
-            planned = [planner.plan(row, world) for row in group]
-            if any(one.steps for one in planned):
+            if any(planned[id(row)].steps for row in group):
                 left += group
             else:
-                course.done += planned
+                way.done += [planned[id(row)] for row in group]
         return left
 
-    async def _go_on(self, batch: Sequence[Row], course: _Course, stop: Callable[[], bool]) -> None:
+    async def _go_on(self, batch: Sequence[Row], way: _Way, stop: Callable[[], bool]) -> None:
         if stop():
-            course.stopped = "it was stopped"
+            way.stopped = "it was stopped"
             return
         try:
-            course.done += await self._written(batch, course.said)
+            way.done += await self._course(way.said).write(batch)
         except StoreFailed as error:
-            course.stopped = error.cause
+            way.stopped = error.cause
 
     def _require_rights(self) -> None:
-        for right in RIGHTS:
-            if not self._principal.may(right):
-                raise Forbidden(f"an import takes the right {right.value}", right=right.value)
+        if self._principal.parts:
+            return
+        missing = next((right for right in RIGHTS if not self._asking.may(right)), RIGHTS[0])
+        raise Forbidden(f"an import takes the right {missing.value}", right=missing.value)
 
-    async def _written(self, batch: Sequence[Row], said: Said) -> list[Planned]:
-        """A batch as a whole; where somebody else is quicker it is planned anew, in the end device by device."""
-        for left in range(_TRIES, 0, -1):
-            try:
-                async with self._change() as change:
-                    return await self._batch(change, batch, said)
-            except Conflict as error:
-                if left == 1 and len(groups(batch)) == 1:
-                    return [Planned(one.line, one.file, Outcome.REFUSED, why=error.cause, mac=one.mac) for one in batch]
-            except StoreFailed as error:
-                if left == 1 or not may_pass(error):
-                    raise
-                await asyncio.sleep(_PAUSE)
-        return [one for rows in groups(batch) for one in await self._written(rows, said)]
 
-    async def _batch(self, change: Change, batch: Sequence[Row], said: Said) -> list[Planned]:
-        world = World()
-        await Reading(self._store.box).read(change.connection, batch, world)
-        planner = Planner(self._drivers, self._actor, change.at, said)
-        planned = [planner.plan(row, world) for row in batch]
-        steps = [step for one in planned for step in one.steps]
-        await Writing(change, self._store.box, self._drivers, steps).write()
-        return planned
+def importing(principal: Principal) -> Principal:
+    """The same, reaching only as far as they have every right that a row may need."""
+    return replace(principal, parts=tuple(part for part in principal.parts if part.rights.issuperset(RIGHTS)))
+
+
+def _kept(number: int, one: Row | Fault) -> NewRow:
+    return NewRow(number, packed(one)) if isinstance(one, Row) else NewRow(number, None, as_object(refused(one)))
 
 
 def _placed(sheet: Sheet, account: str, site: str) -> Sheet:
@@ -182,12 +211,12 @@ def _placed(sheet: Sheet, account: str, site: str) -> Sheet:
     return replace(sheet, rows=tuple(rows))
 
 
-def _report(sheet: Sheet, course: _Course, *, dry_run: bool) -> Imported:
-    known = {(one.file, one.line) for one in course.done}
+def _report(sheet: Sheet, way: _Way, *, dry_run: bool) -> Imported:
+    known = {(one.file, one.line) for one in way.done}
     left = [
-        Planned(row.line, row.file, Outcome.NOT_DONE, why=course.stopped, mac=row.mac)
+        Planned(row.line, row.file, Outcome.NOT_DONE, why=way.stopped, mac=row.mac)
         for row in sheet.rows
-        if course.stopped and (row.file, row.line) not in known
+        if way.stopped and (row.file, row.line) not in known
     ]
-    rows = sorted([*course.done, *left, *map(refused, sheet.faults)], key=lambda one: (one.file, one.line))
-    return Imported(sheet.format, dry_run, tuple(rows), sheet.unused, course.stopped, sheet.files)
+    rows = sorted([*way.done, *left, *map(refused, sheet.faults)], key=lambda one: (one.file, one.line))
+    return Imported(sheet.format, dry_run, tuple(rows), sheet.unused, way.stopped, sheet.files)

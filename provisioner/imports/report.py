@@ -8,6 +8,7 @@ from io import StringIO
 from typing import Final
 
 from provisioner.imports.imports import Imported
+from provisioner.imports.kept import as_object
 from provisioner.imports.rows import Format
 from provisioner.imports.steps import Outcome, Planned
 
@@ -30,20 +31,7 @@ def as_objects(found: Imported) -> Mapping[str, object]:
         "total": len(found.rows),
         "counts": {outcome.value: count for outcome, count in found.counts.items()},
         "unused_columns": list(found.unused),
-        "rows": [_object(one) for one in found.rows],
-    }
-
-
-def _object(one: Planned) -> dict[str, object]:
-    return {
-        "file": one.file,
-        "line": one.line,
-        "outcome": one.outcome.value,
-        "mac": one.mac or "",
-        "does": list(one.does),
-        "column": one.column,
-        "why": one.why,
-        "warnings": list(one.warnings),
+        "rows": [as_object(one) for one in found.rows],
     }
 
 
@@ -53,7 +41,7 @@ def as_table(found: Imported) -> str:
     writer = csv.writer(text)
     writer.writerow(COLUMNS)
     for one in found.rows:
-        told = {**_object(one), "does": ", ".join(one.does), "warnings": "; ".join(one.warnings)}
+        told = {**as_object(one), "does": ", ".join(one.does), "warnings": "; ".join(one.warnings)}
         writer.writerow([_harmless(str(told[name])) for name in COLUMNS])
     return text.getvalue()
 

@@ -6,10 +6,10 @@ have been here before are asked to fetch.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
-from provisioner.fleet.people import generated_secret
+from provisioner.bindings import fill, follow, generated_secret
 from provisioner.imports.steps import (
     AddDevice,
     AddExtension,
@@ -24,7 +24,7 @@ from provisioner.imports.steps import (
     Step,
 )  # fmt: skip
 from provisioner.line_errands import have_fetch
-from provisioner.model import Scope
+from provisioner.model import Mac, Scope
 from provisioner.store import devices, imports, people
 from provisioner.store.database import Change
 from provisioner.store.secretbox import SecretBox
@@ -72,15 +72,18 @@ class Writing:
 
     async def _extensions(self) -> None:
         added = self._of(AddExtension)
-        sealed = [(one.extension, self._sealed(one.extension.id, one.secret)) for one in added]
-        await imports.insert_extensions(self._change.connection, sealed)
-        await imports.end_holds(self._change.connection, (one for one, _ in sealed))
-        for one, _ in sealed:
+        sealed = [
+            (one.extension, self._sealed(one.extension.id, one.secret), people.origin_of(one.secret)) for one in added
+        ]
+        await imports.insert_extensions(self._change.connection, sealed, self._change.at)
+        await imports.end_holds(self._change.connection, (one.extension for one in added))
+        for one in [one.extension for one in added]:
             told = {"extension": one.id, "account": one.account, "number": one.number, "user": one.user}
             self._change.audit("extension_added", **told)
         for step in self._of(SetSecret):
             found = step.extension
-            await people.write_secret(self._change.connection, found.id, self._sealed(found.id, step.secret))
+            sealed_one, origin = self._sealed(found.id, step.secret), people.origin_of(step.secret)
+            await people.write_secret(self._change.connection, found.id, sealed_one, origin=origin, at=self._change.at)
             for bound in await devices.bindings_of_extension(self._change.connection, found.id):
                 self._change.touch(Scope.DEVICE, bound.mac)
             self._change.audit("secret_changed", extension=found.id, account=found.account, number=found.number)
@@ -117,10 +120,23 @@ class Writing:
             self._told("line_bound", bind)
             if bind.extension.id not in self._added:  # nobody can have been mailed a code for one that is new
                 await phone_assigned(self._change, self._box, bind.extension, bind.device)
-        await self._fetch(binds)
+        await self._fetch({one.binding.mac for one in binds} | await self._follow(self._of(Bind)))
 
-    async def _fetch(self, binds: Iterable[Bind]) -> None:
-        macs = {one.binding.mac for one in binds}
+    async def _follow(self, binds: Sequence[Bind]) -> set[Mac]:
+        """What else begins with a line: see ``bindings``; the further phones that it concerns."""
+        connection = self._change.connection
+        left = await imports.left_behind(connection, {one.extension.id for one in binds})
+        emptied = await imports.emptied(connection, {one.binding.mac for one in binds})
+        others: set[Mac] = set()
+        for one in binds:
+            if one.binding.mac in emptied:
+                await fill(self._change, self._box, one.binding)
+            if one.extension.id in left:
+                begun = await follow(self._change, self._box, one.binding, one.extension.account)
+                others |= set(begun.others)
+        return others
+
+    async def _fetch(self, macs: set[Mac]) -> None:
         known = await imports.may_fetch(self._change.connection, macs) if macs else []
         if known:
             await have_fetch(self._change, self._drivers, known)

@@ -8,7 +8,7 @@ from typing import Any
 from provisioner.http.api.routes import Route
 
 Names = Mapping[str, str]
-"""account, site, user, extension, mac, number, license, campaign, job, message, administrator, key, place,
+"""account, site, user, extension, mac, number, license, rollout, campaign, job, message, administrator, key, place,
 webhook, source, posted."""
 
 RULES = '[[rules]]\naction = "ignore"\n'
@@ -19,7 +19,9 @@ BODIES: Mapping[str, Mapping[str, Any]] = {
     "AccountParent": {"parent": "{account}"},
     "NewSite": {"name": "{fresh}", "account": "{account}"},
     "NewUser": {"name": "{fresh}", "account": "{account}"},
-    "UserEmail": {"email": "{fresh}@example.net"},
+    "UserChange": {"email": "{fresh}@example.net"},
+    "SiteChange": {"location": "{fresh}"},
+    "ExtensionChange": {"display_name": "{fresh}"},
     "NewExtension": {"number": "7{digits}", "account": "{account}", "user": "{user}"},
     "NewSecret": {},
     "HoldWish": {"account": "{account}"},
@@ -29,6 +31,7 @@ BODIES: Mapping[str, Mapping[str, Any]] = {
     "Access": {"token": True},
     "Pinning": {},
     "LineWanted": {"extension": "{extension}"},
+    "SwapWanted": {"new": "{free_mac}", "vendor": "poly", "model": "VVX 411", "dry_run": True},
     "NewCode": {"extension": "{extension}"},
     "Ties": {"extension": "{extension}"},
     "Again": {},
@@ -41,6 +44,8 @@ BODIES: Mapping[str, Mapping[str, Any]] = {
     "Target": {"extension": "{extension}"},
     "NewRange": {"range": "100-199"},
     "LayerChange": {"values": {"language": "de-DE"}},
+    "RevertWish": {},
+    "Promotion": {},
     "ResyncWish": {"account": "{account}"},
     "Shape": {"vendors": {"poly": {"poll.period": 7200}}},
     "NewAdministrator": {"email": "{fresh}@example.net", "role": "auditor", "account": "{account}"},
@@ -62,6 +67,8 @@ BODIES: Mapping[str, Mapping[str, Any]] = {
     "SourceChange": {"rules": RULES},
     "NewSourceSecret": {},
     "Trial": {"document": "null"},
+    "WipesJob": {"rows": [{"mac": "{mac}", "unbind": True}]},
+    "ResyncsJob": {"rows": [{"mac": "{mac}"}]},
     "RemovalsJob": {"rows": [{"mac": "{mac}"}]},
 }
 QUERIES: Mapping[str, str] = {
@@ -69,6 +76,7 @@ QUERIES: Mapping[str, str] = {
     "reveal_file": "name={mac}.cfg",
     "show_difference": "name={mac}.cfg",
     "take_role": "role=auditor&account={account}",
+    "begin_import": "account={account}",
 }
 NARROW = {"account", "site", "user", "extension", "mac"}
 """What a list is asked for."""
@@ -78,13 +86,30 @@ HELD_BACK = {"stream_events"}
 
 def request_of(route: Route, names: Names) -> tuple[str, Any]:
     """Path with its query, and body."""
-    places = {"scope": "account", "line": "1", "vendor": "poly", "model": "VVX 411", **names, "key": names["place"]}
+    places = {
+        "scope": "account",
+        "line": "1",
+        "event": "999999999",
+        "revision": "1",
+        "vendor": "poly",
+        "model": "VVX 411",
+        "digest": "0" * 64,
+        **names,
+        "key": names["place"],
+    }
     places |= {"key": names["apikey"]} if route.noun == "keys" else {}
     path = route.path.format(**{name: value.replace("+", "%2B") for name, value in places.items()})
     if route.name in QUERIES:
         path += "?" + QUERIES[route.name].format(**names)
     body = None if route.body is None else filled(BODIES[route.body.__name__], names)
     return path, body
+
+
+def file_of(route: Route, names: Names) -> bytes | None:
+    """What a route is sent that takes files: a row about these things."""
+    if not route.takes:
+        return None
+    return "account,user,extension,mac,model\n{account},{fresh},7{digits},{free_mac},VVX 411\n".format(**names).encode()
 
 
 def narrowed(route: Route, names: Names) -> list[str]:

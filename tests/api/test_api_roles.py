@@ -10,11 +10,15 @@ from typing import Any
 
 import pytest
 from api_house import ANY, OTHER, VVX, House
-from samples import HELD_BACK, RULES, narrowed, request_of
+from samples import HELD_BACK, RULES, file_of, narrowed, request_of
 
 from provisioner.http.api.application import table
 from provisioner.http.api.routes import Route
+from provisioner.model import ConfigLayer, Scope
 from provisioner.rights import Holding, Principal, Right, Role, parts_of
+from provisioner.rollout_states import PARTS, RolloutState
+from provisioner.store.people import new_id
+from provisioner.store.rollouts import Rollout, insert_rollout
 
 ROLES = list(Role)
 FOR_ALL_ACCOUNTS = {"verify_audit", "export_audit"}
@@ -52,7 +56,9 @@ async def prepared(house: House) -> tuple[dict[str, str], dict[str, str]]:
     )
     source = await house.ask("POST", "/webhook-sources", {"account": "Other", "name": "theirs", "rules": RULES})
     ids = house.ids
+    (changed,) = (await house.get("/layers/account/Other/revisions"))["items"]
     foreign = {
+        "revision": str(changed["revision"]), "rollout": await rolled_out(house),
         "webhook": webhook.json["about"]["id"], "source": source.json["about"]["id"], "posted": "1",
         "account": ids["Other"], "site": ids["Other site"], "user": ids["Eve"], "extension": ids["2001"],
         "mac": OTHER, "number": "+4930999", "license": given.json["id"], "campaign": "0123abcd", "job": job.json["id"],
@@ -60,7 +66,19 @@ async def prepared(house: House) -> tuple[dict[str, str], dict[str, str]]:
     }  # fmt: skip
     nowhere = {name: "zzzzzzzzzzzz" for name in foreign}
     nowhere |= {"mac": "0004f2ffff09", "number": "+4930998", "campaign": "0123abcd", "message": "1", "posted": "1"}
+    nowhere["revision"] = foreign["revision"]
     return foreign, nowhere
+
+
+async def rolled_out(house: House) -> str:
+    """A change of the other account's layer that all its phones have, still watched."""
+    one = Rollout(
+        new_id(), Scope.ACCOUNT, house.ids["Other"], 1, RolloutState.WATCHING, PARTS, 1, 1, "eve", 1.0, 1.0, "", "",
+        None,
+    )  # fmt: skip
+    async with house.means.store.changing("test", 1.0) as change:
+        await insert_rollout(change.connection, house.means.store.box, one, ConfigLayer(one.scope, one.key))
+    return one.id
 
 
 def fresh(names: Mapping[str, str]) -> dict[str, str]:
@@ -73,7 +91,9 @@ async def asked(house: House, route: Route, names: Mapping[str, str], query: str
     """Status and body, with what was asked for taken out of it."""
     path, body = request_of(route, names)
     path += ("&" if "?" in path else "?") + query if query else ""
-    answer = await house.ask(route.method, path, body, who="someone", headers=ANY if route.version else None)
+    headers = {**(ANY if route.version else {}), **({"Content-Type": route.takes[0]} if route.takes else {})}
+    raw = file_of(route, names)
+    answer = await house.ask(route.method, path, body, raw=raw, who="someone", headers=headers)
     text = answer.body.decode()
     for name, value in sorted(names.items(), key=lambda one: -len(one[1])):
         if name == "mac":

@@ -15,7 +15,8 @@ from click.testing import CliRunner
 from cryptography import x509
 from house import House, soon
 
-from provisioner.admin_app import base_urls, is_here, tls_files
+from provisioner.admin_address import is_here
+from provisioner.admin_app import base_urls, tls_files
 from provisioner.cli.main import cli
 from provisioner.model import ListenerKind
 from provisioner.settings import Settings

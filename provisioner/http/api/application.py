@@ -16,6 +16,7 @@ from provisioner.http.api.devices import devices
 from provisioner.http.api.edge import ApiEdge
 from provisioner.http.api.events import events
 from provisioner.http.api.house import house, messages
+from provisioner.http.api.imports import imports
 from provisioner.http.api.jobs import jobs
 from provisioner.http.api.layers import layers, models
 from provisioner.http.api.licenses import licenses, policies
@@ -26,8 +27,11 @@ from provisioner.http.api.people import administrators, audit, keys
 from provisioner.http.api.problems import PROBLEMS, refused_status
 from provisioner.http.api.rates import Rates
 from provisioner.http.api.resyncs import resyncs
+from provisioner.http.api.revisions import revisions
+from provisioner.http.api.rollouts import rollouts
 from provisioner.http.api.routes import ROOT, Route, Table
 from provisioner.http.api.status import status
+from provisioner.http.api.swaps import swaps
 from provisioner.http.api.tokens import tokens, uploads
 from provisioner.http.api.users import extensions, users
 from provisioner.http.api.webhook_sources import inbox, sources
@@ -44,9 +48,10 @@ def table() -> Table:
     """All routes of the API."""
     return Table(
         [
-            devices, lines, status, codes, tokens, uploads, accounts, sites, users, extensions, licenses, policies,
-            numbers, layers, models, resyncs, events, jobs, messages, webhooks, sources, inbox,
-            administrators, keys, audit, house,
+            devices, lines, swaps, status, codes, tokens, uploads, accounts, sites, users, extensions, licenses,
+            policies,
+            numbers, layers, revisions, rollouts, models, resyncs, events, jobs, imports, messages, webhooks, sources,
+            inbox, administrators, keys, audit, house,
         ]
     )  # fmt: skip
 

@@ -128,7 +128,10 @@ def _link(schema: Mapping[str, Any]) -> str:
 def _body(one: Mapping[str, Any]) -> str:
     if "requestBody" not in one:
         return ""
-    return f"<p>Takes {_link(one['requestBody']['content']['application/json']['schema'])}</p>"
+    content = one["requestBody"]["content"]
+    if len(content) > 1:
+        return f"<p>Takes {escape(', '.join(content))}</p>"
+    return f"<p>Takes {_link(content['application/json']['schema'])}</p>"
 
 
 def _answers(one: Mapping[str, Any]) -> str:

@@ -43,6 +43,12 @@ class DeviceName(Given):
     mac: AMac
 
 
+class DeviceWipe(DeviceName):
+    """A device that is to forget everything."""
+
+    unbind: Annotated[bool, Field(description="Free its lines, too; otherwise one with lines is refused")] = False
+
+
 async def _add_device(desks: Desks, row: Any) -> Result:
     made = await desks.fleet.add_device(
         Mac(row.mac), vendor=row.vendor, model=row.model, account=row.account, site=row.site
@@ -60,7 +66,7 @@ async def _assign(desks: Desks, row: Any) -> Result:
 
 
 async def _add_user(desks: Desks, row: Any) -> Result:
-    return {"id": (await desks.fleet.add_user(row.name, account=row.account, email=row.email)).id}
+    return {"id": (await desks.fleet.add_user(row.name, account=row.account, email=row.email, kind=row.kind)).id}
 
 
 async def _add_extension(desks: Desks, row: Any) -> Result:
@@ -94,6 +100,20 @@ async def _remove(desks: Desks, row: Any) -> Result:
     return {"mac": row.mac}
 
 
+async def _wipe(desks: Desks, row: Any) -> Result:
+    await desks.fleet.wipe_device(Mac(row.mac), unbind=row.unbind)
+    return {"mac": row.mac}
+
+
+async def _resync(desks: Desks, row: Any) -> Result:
+    return {"mac": row.mac, "campaign": await desks.lines.tell([await _there(desks, row.mac)])}
+
+
+async def _there(desks: Desks, mac: str) -> Mac:
+    """NotFound where there is none within reach."""
+    return (await desks.fleet.device(Mac(mac))).mac
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """A kind of job."""
@@ -124,6 +144,8 @@ KINDS: Final[Mapping[str, Kind]] = {
              ("account", "extension")),
         Kind("moves", "Give devices to another account or site", Right.DEVICE_WRITE, DeviceMove, _move, ("mac",)),
         Kind("revocations", "Serve devices nothing any more", Right.DEVICE_ACCESS, DeviceName, _revoke, ("mac",)),
+        Kind("wipes", "Have devices forget everything", Right.DEVICE_WIPE, DeviceWipe, _wipe, ("mac",)),
+        Kind("resyncs", "Have devices fetch again", Right.RESYNC, DeviceName, _resync, ("mac",)),
         Kind("removals", "Forget devices", Right.DEVICE_WRITE, DeviceName, _remove, ("mac",)),
     )
 }  # fmt: skip

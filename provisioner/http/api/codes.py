@@ -13,6 +13,7 @@ from provisioner.http.api.routes import AnyCall, Routes
 from provisioner.http.api.words import (
     AMac,
     Asked,
+    Fields,
     Given,
     Id,
     Maybe,
@@ -100,6 +101,10 @@ class WhoseCode(Asked):
     account: MaybeRef = ""
 
 
+class CodeAsked(Fields, WhoseCode):
+    """The same, and which fields."""
+
+
 class Digits(Told):
     """A code with its digits."""
 
@@ -181,13 +186,32 @@ async def check_code(call: AnyCall) -> Conditions:
     return Conditions(possible=all(one.met for one in items), items=items)
 
 
+@codes.get("/extensions/{extension}/code", Right.CODE_READ, Code, query=CodeAsked)
+async def show_code(call: AnyCall) -> Code:
+    """The last code of an extension, without its digits."""
+    return Code.model_validate(await call.desks.codes.code(call.path["extension"], account=call.query.account))
+
+
+async def code_there(call: AnyCall) -> Code:
+    """The same for a call that names the account in its body."""
+    return Code.model_validate(await call.desks.codes.code(call.path["extension"], account=call.body.account))
+
+
 @codes.post("/extensions/{extension}/code/reveal", Right.CODE_REVEAL, told=Digits, query=WhoseCode, secret=True)
 async def reveal_code(call: AnyCall) -> Digits:
     """Read the digits again; that they were read is an event, written before they are told."""
     return _digits(await call.desks.codes.reveal(call.path["extension"], account=call.query.account))
 
 
-@codes.post("/extensions/{extension}/code/reissue", Right.CODE_ISSUE, body=Again, told=Digits, status=201, secret=True)
+@codes.post(
+    "/extensions/{extension}/code/reissue",
+    Right.CODE_ISSUE,
+    body=Again,
+    told=Digits,
+    status=201,
+    secret=True,
+    version=code_there,
+)
 async def reissue_code(call: AnyCall) -> Digits:
     """Replace a code by another with the same ties; the one before is worth nothing from now on."""
     given: Again = call.body
@@ -197,7 +221,14 @@ async def reissue_code(call: AnyCall) -> Digits:
     return _digits(made)
 
 
-@codes.delete("/extensions/{extension}/code", Right.CODE_ISSUE, told=Code, query=WhoseCode)
+@codes.delete(
+    "/extensions/{extension}/code",
+    Right.CODE_ISSUE,
+    told=Code,
+    query=WhoseCode,
+    version=show_code,
+    must_match=True,
+)
 async def revoke_code(call: AnyCall) -> Code:
     """Take a code back."""
     return Code.model_validate(await call.desks.codes.revoke(call.path["extension"], account=call.query.account))

@@ -9,14 +9,14 @@ import base64
 import binascii
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel
 
 from provisioner.errors import Invalid
 from provisioner.fleet.search import Page
-from provisioner.http.api.words import Paged
+from provisioner.http.api.words import Paged, Turning
 from provisioner.store.pages import Key
 
 T = TypeVar("T")
@@ -53,6 +53,19 @@ def _fits(value: object, kind: type) -> bool:
     if kind is int:
         return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53
     return isinstance(value, str) and len(value) <= _LONGEST and "\x00" not in value and value.isprintable()
+
+
+def turned(
+    of: str, rows: Iterable[T], query: Turning, key: Callable[[T], str], model: type[BaseModel],
+    shown: Callable[[T], Any] = lambda one: one, *, down: bool = False,
+) -> Paged[Any]:  # fmt: skip
+    """A page of a list that is short enough to be read whole; ``key`` orders it and tells its rows apart."""
+    after = read_cursor(of, query.cursor, str)
+    ordered = sorted(rows, key=key, reverse=down)
+    if after:
+        ordered = [one for one in ordered if (key(one) < str(after[0]) if down else key(one) > str(after[0]))]
+    last = ordered[query.limit - 1] if len(ordered) > query.limit else None
+    return paged(of, Page(ordered[: query.limit], None if last is None else (key(last),)), model, shown)
 
 
 def paged(of: str, page: Page[T], model: type[BaseModel], shown: Callable[[T], Any] = lambda one: one) -> Paged[Any]:

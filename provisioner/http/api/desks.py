@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol, TypedDict
 
@@ -16,13 +16,17 @@ from provisioner.capacity import Capacity
 from provisioner.fleet.assign import Assignment
 from provisioner.fleet.fleet import Fleet
 from provisioner.fleet.jobs import Jobs
+from provisioner.fleet.revisions import Revisions
 from provisioner.fleet.search import Search
+from provisioner.fleet.swap import Swap
 from provisioner.hooks.hooks import Hooks
 from provisioner.hooks.inbox import Inbox
 from provisioner.hooks.sources import Sources
 from provisioner.http.api.gatekeeper import Gatekeeper
+from provisioner.imports.imports import Imports
 from provisioner.keys_desk import ApiKeys
 from provisioner.model import Mac
+from provisioner.onlookers import Onlookers
 from provisioner.outbox_desk import OutboxDesk
 from provisioner.preview import Preview
 from provisioner.resync.resync import BaseUrls, Resync
@@ -73,6 +77,8 @@ class Means:
     gatekeeper: Gatekeeper
     feed: Feed
     clock: Callable[[], float] = time.time
+    onlookers: Onlookers = field(default_factory=Onlookers)
+    """What workers have told of devices that somebody looks at."""
 
 
 @dataclass(frozen=True)
@@ -98,9 +104,19 @@ class Desks:
         return Search(self.store, self.means.drivers, **self._who)
 
     @cached_property
+    def layers(self) -> Revisions:
+        """Settings of phones, how changes of them reach many phones, and taking changes back."""
+        return Revisions(self.store, self.means.drivers, self.means.settings, **self._who)
+
+    @cached_property
     def lines(self) -> Assignment:
         """Who is on which phone."""
         return Assignment(self.store, self.means.drivers, **self._who)
+
+    @cached_property
+    def swaps(self) -> Swap:
+        """New phones for old ones."""
+        return Swap(self.store, self.means.drivers, **self._who)
 
     @cached_property
     def codes(self) -> Codes:
@@ -136,6 +152,11 @@ class Desks:
     def jobs(self) -> Jobs:
         """Bulk work."""
         return Jobs(self.store, self.means.drivers, **self._who)
+
+    @cached_property
+    def imports(self) -> Imports:
+        """Files of other systems."""
+        return Imports(self.store, self.means.drivers, **self._who)
 
     @cached_property
     def hooks(self) -> Hooks:

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from provisioner.fleet.search import DeviceQuery, Found
-from provisioner.http.api.cursors import paged, read_cursor
+from provisioner.fleet.search import DeviceQuery, Found, Page
+from provisioner.http.api.cursors import paged, read_cursor, turned
 from provisioner.http.api.routes import AnyCall, Routes
 from provisioner.http.api.words import (
     AMac,
@@ -27,6 +27,7 @@ from provisioner.http.api.words import (
 from provisioner.model import Device as Known
 from provisioner.model import DeviceState, Mac
 from provisioner.rights import Right
+from provisioner.store.device_pages import Order
 from provisioner.store.rows import Binding
 
 devices = Routes("devices", "Phones and ATAs, by their MAC.")
@@ -91,9 +92,11 @@ class DevicesAsked(Turning):
         Field(
             max_length=80,
             pattern=r"^[^\x00-\x1f\x7f]*$",
-            description="Beginning or end of a MAC, a number, the beginning of a user's name or mail address, a label",
+            description="Anything people know of it: part of a MAC, a number, a person, an IP address, an account, a "
+            "site, a model, a vendor, a firmware, a state, a label",
         ),
     ] = ""
+    sort: Annotated[Order | None, Field(description="What has no index is told by MAC all the same")] = None
 
 
 class NewDevice(Given):
@@ -155,12 +158,6 @@ class Sighting(Told):
     times: int
 
 
-class Sightings(Told):
-    """Devices that nobody has added."""
-
-    items: list[Sighting]
-
-
 class Pin(Told):
     """The factory key that a device is held to."""
 
@@ -168,12 +165,6 @@ class Pin(Told):
     spki: str
     not_after: str
     at: Moment
-
-
-class Pins(Told):
-    """All pins."""
-
-    items: list[Pin]
 
 
 def told(one: Known, bound: list[Binding]) -> Device:
@@ -198,9 +189,9 @@ def _row(found: Found) -> dict[str, Any]:
 
 @devices.get("/devices", Right.DEVICE_READ, Paged[DeviceRow], query=DevicesAsked)
 async def list_devices(call: AnyCall) -> Paged[DeviceRow]:
-    """The devices within reach, by MAC. A page may be short before the last one: go on until `next` is null."""
+    """The devices within reach. A page may be short before the last one: go on until `next` is null."""
     query: DevicesAsked = call.query
-    wanted = DeviceQuery(query.account, query.site, query.vendor, query.model, query.state, query.q)
+    wanted = DeviceQuery(query.account, query.site, query.vendor, query.model, query.state, query.q, query.sort)
     after = read_cursor("devices", query.cursor, str)
     page = await call.desks.search.device_page(wanted, after=str(after[0]) if after else "", limit=query.limit)
     return paged("devices", page, DeviceRow, _row)
@@ -284,25 +275,28 @@ async def forget_pin(call: AnyCall) -> None:
     await call.desks.fleet.forget_pin(call.mac)
 
 
-@devices.post("/devices/{mac}/digest-secret", Right.SECRET_WRITE, told=DigestSecret, secret=True)
+@devices.post("/devices/{mac}/digest-secret", Right.SECRET_WRITE, told=DigestSecret, secret=True, version=show_device)
 async def set_digest(call: AnyCall) -> DigestSecret:
     """Make a new HTTP Digest password and tell it once; the user name is the MAC."""
     return DigestSecret(username=call.mac, secret=await call.desks.fleet.set_digest(call.mac))
 
 
-@devices.post("/devices/{mac}/forgive", Right.CODE_ISSUE, status=204)
+@devices.post("/devices/{mac}/forgive", Right.CODE_ISSUE, status=204, version=show_device)
 async def forgive_device(call: AnyCall) -> None:
     """Let a device try activation codes again that was locked out for wrong ones."""
     await call.desks.codes.forgive(call.mac)
 
 
-@devices.get("/seen-devices", Right.SERVER_READ, Sightings)
-async def list_seen(call: AnyCall) -> Sightings:
-    """Devices with a good certificate that nobody has added, the latest first."""
-    return Sightings(items=[Sighting.model_validate(one) for one in await call.desks.fleet.seen()])
+@devices.get("/seen-devices", Right.SERVER_READ, Paged[Sighting], query=Turning)
+async def list_seen(call: AnyCall) -> Paged[Sighting]:
+    """Devices with a good certificate that nobody has added, by MAC."""
+    return turned("seen-devices", await call.desks.fleet.seen(), call.query, lambda one: one.mac, Sighting)
 
 
-@devices.get("/pins", Right.SERVER_READ, Pins)
-async def list_pins(call: AnyCall) -> Pins:
-    """All pinned factory keys, the soonest expiry first."""
-    return Pins(items=[Pin.model_validate(one) for one in await call.desks.fleet.pins()])
+@devices.get("/pins", Right.SERVER_READ, Paged[Pin], query=Turning)
+async def list_pins(call: AnyCall) -> Paged[Pin]:
+    """All pinned factory keys, by MAC."""
+    after = read_cursor("pins", call.query.cursor, str)
+    found = await call.desks.fleet.pins(after=str(after[0]) if after else "", limit=call.query.limit + 1)
+    last = found[call.query.limit - 1].mac if len(found) > call.query.limit else None
+    return paged("pins", Page(found[: call.query.limit], None if last is None else (last,)), Pin)

@@ -34,6 +34,13 @@ async def read_body(request: web.Request, model: type[BaseModel] | None, limit: 
     return raw, parsed(raw, model)
 
 
+async def read_raw(request: web.Request, media: Iterable[str], limit: int) -> bytes:
+    """A body that is no document of the API; WrongMedia names what it may be."""
+    if request.content_type not in media:
+        raise WrongMedia(f"the body must be {' or '.join(media)}")
+    return await _read(request, limit)
+
+
 async def _read(request: web.Request, limit: int) -> bytes:
     if request.content_length is not None and request.content_length > limit:
         raise BodyTooLarge(f"a body has at most {limit} bytes")

@@ -19,7 +19,7 @@ from pydantic import BaseModel
 
 from provisioner.errors import Malformed, NotFound, NotSignedIn, ProvisionerError
 from provisioner.http.api.desks import Desks, Means
-from provisioner.http.api.documents import check_fields, read_body, read_query, sparse, written
+from provisioner.http.api.documents import check_fields, read_body, read_query, read_raw, sparse, written
 from provisioner.http.api.etags import etag_of, is_known, require_match
 from provisioner.http.api.problems import refused
 from provisioner.http.api.rates import Rates
@@ -71,14 +71,21 @@ class ApiEdge:
         doing = principal.doing(route.right)
         path = placed(request.match_info)
         query = read_query(request, route.query)
-        check_fields(route.told, getattr(query, "fields", ""), page=route.turns)
-        raw, body = await read_body(request, route.body, self.means.settings.api_body)
+        check_fields(route.told, getattr(query, "fields", ""), page=route.lists)
+        raw, body = await self._body(route, request)
         desks = Desks(self.means, self.means.store, doing)
         call: AnyCall = Call(request, principal, desks, path, query, body)
         kept = await (self._changed(route, call, raw) if route.changes else self._read(route, call))
         if isinstance(kept, web.StreamResponse):
             return kept
         return web.Response(status=kept.status, body=kept.body, headers=[*kept.headers, *told.items()])
+
+    async def _body(self, route: Route, request: web.Request) -> tuple[bytes, Any]:
+        """As it came, and as the route takes it."""
+        if route.takes:
+            raw = await read_raw(request, route.takes, route.most or self.means.settings.api_body)
+            return raw, raw
+        return await read_body(request, route.body, self.means.settings.api_body)
 
     async def _known(self, request: web.Request) -> Principal:
         try:
@@ -162,6 +169,6 @@ def _told(route: Route, call: AnyCall, value: object) -> Kept:
     if route.turns and (following := document.get("next")):
         headers["Link"] = f'<{call.request.rel_url.update_query(cursor=following)}>; rel="next"'
     headers["Content-Type"] = _JSON
-    shown: Mapping[str, Any] = sparse(document, getattr(call.query, "fields", ""), page=route.turns)
+    shown: Mapping[str, Any] = sparse(document, getattr(call.query, "fields", ""), page=route.lists)
     body = json.dumps(shown, ensure_ascii=False, separators=(",", ":")).encode()
     return Kept(route.status, tuple(headers.items()), body)

@@ -9,9 +9,10 @@ from pydantic import Field
 
 from provisioner.errors import Invalid
 from provisioner.events import KINDS
-from provisioner.http.api.cursors import paged, read_cursor
+from provisioner.hook_events import OUTWARD
+from provisioner.http.api.cursors import paged, read_cursor, turned
 from provisioner.http.api.routes import AnyCall, Routes
-from provisioner.http.api.words import Asked, MaybeText, Moment, Paged, Told, Turning
+from provisioner.http.api.words import LARGEST, Asked, Maybe, MaybeText, Moment, Paged, Told, Turning
 from provisioner.model import Mac
 from provisioner.rights import Right
 from provisioner.store.event_pages import EventFilter
@@ -52,12 +53,7 @@ class Kind(Told):
 
     kind: str
     says: str
-
-
-class Kinds(Told):
-    """All kinds."""
-
-    items: list[Kind]
+    told_as: Annotated[Maybe, Field(description="The type by which webhooks hear of it; null: they do not")]
 
 
 def wanted(query: EventsWish) -> EventFilter:
@@ -91,11 +87,17 @@ def _unix(name: str, value: datetime | None) -> float | None:
     return None if value is None else value.timestamp()
 
 
-@events.get("/event-kinds", Right.EVENT_READ, Kinds)
-async def list_kinds(call: AnyCall) -> Kinds:
-    """Every kind of event and what it says."""
-    del call
-    return Kinds(items=[Kind(kind=kind, says=says) for kind, says in KINDS.items()])
+@events.get("/event-kinds", Right.EVENT_READ, Paged[Kind], query=Turning)
+async def list_kinds(call: AnyCall) -> Paged[Kind]:
+    """Every kind of event, what it says, and what webhooks call it."""
+    found = [Kind(kind=kind, says=says, told_as=OUTWARD.get(kind)) for kind, says in KINDS.items()]
+    return turned("event-kinds", found, call.query, lambda one: one.kind, Kind)
+
+
+@events.get("/events/{event}", Right.EVENT_READ, Event)
+async def show_event(call: AnyCall) -> Event:
+    """One event, by its number."""
+    return Event.model_validate(await call.desks.search.event(call.number("event", LARGEST)))
 
 
 @events.get("/events/stream", Right.EVENT_READ, None, query=EventsWish, media="text/event-stream")

@@ -8,9 +8,11 @@ from typing import Annotated, Any, Final
 from pydantic import Field
 from sqlalchemy import make_url
 
+from provisioner.fleet.search import Page
+from provisioner.http.api.cursors import paged, read_cursor
 from provisioner.http.api.routes import AnyCall, Routes
 from provisioner.http.api.status import plain
-from provisioner.http.api.words import Asked, Given, MaybeMoment, MaybeRef, Moment, Text, Told
+from provisioner.http.api.words import Given, MaybeMoment, MaybeRef, Moment, Paged, Text, Told, Turning
 from provisioner.outbox_states import MessageState
 from provisioner.rights import Right
 from provisioner.settings import knobs
@@ -90,12 +92,6 @@ class Message(Told):
     last_error: str
 
 
-class Messages(Told):
-    """Messages, the newest first."""
-
-    items: list[Message]
-
-
 class ReplayWish(Given):
     """Which messages that were given up are to be sent again."""
 
@@ -109,7 +105,7 @@ class MessagesReplayed(Told):
     replayed: int
 
 
-class MessagesAsked(Asked):
+class MessagesAsked(Turning):
     """Which messages."""
 
     account: MaybeRef = ""
@@ -166,25 +162,31 @@ async def _shapes(call: AnyCall) -> Shapes:
     )
 
 
-@house.put("/storm-values", Right.SERVER_WRITE, body=Shape, told=Shapes)
+@house.put("/storm-values", Right.SERVER_WRITE, body=Shape, told=Shapes, version=list_shaped)
 async def shape(call: AnyCall) -> Shapes:
     """Set the values of a storm plan, all or none; each can be taken back exactly."""
     await call.desks.fleet.shape(call.body.vendors)
     return await _shapes(call)
 
 
-@house.delete("/storm-values", Right.SERVER_WRITE, told=Shapes)
+@house.delete("/storm-values", Right.SERVER_WRITE, told=Shapes, version=list_shaped)
 async def unshape(call: AnyCall) -> Shapes:
     """Take back what storm plans have set; what somebody has changed since stays."""
     await call.desks.fleet.unshape()
     return await _shapes(call)
 
 
-@messages.get("/messages", Right.MAIL_READ, Messages, query=MessagesAsked)
-async def list_messages(call: AnyCall) -> Messages:
-    """What waits to leave this server, what has left and what was given up."""
-    found = await call.desks.outbox.messages(state=call.query.state, account=call.query.account)
-    return Messages(items=[Message.model_validate(one) for one in found])
+@messages.get("/messages", Right.MAIL_READ, Paged[Message], query=MessagesAsked)
+async def list_messages(call: AnyCall) -> Paged[Message]:
+    """What waits to leave this server, what has left and what was given up, the newest first."""
+    query: MessagesAsked = call.query
+    after = read_cursor("messages", query.cursor, int)
+    before = int(after[0]) if after else 0
+    found = await call.desks.outbox.messages(
+        state=query.state, account=query.account, before=before, limit=query.limit + 1
+    )
+    last = found[query.limit - 1].id if len(found) > query.limit else None
+    return paged("messages", Page(found[: query.limit], None if last is None else (last,)), Message)
 
 
 @messages.get("/messages/{message}", Right.MAIL_READ, Message)
@@ -200,13 +202,13 @@ async def replay_messages(call: AnyCall) -> MessagesReplayed:
     return MessagesReplayed(replayed=await call.desks.outbox.replay_all(given.kind, account=given.account))
 
 
-@messages.post("/messages/{message}/replay", Right.MAIL_WRITE, told=Message)
+@messages.post("/messages/{message}/replay", Right.MAIL_WRITE, told=Message, version=show_message)
 async def replay_message(call: AnyCall) -> Message:
     """Send one that was given up, at once and with all its attempts anew."""
     return Message.model_validate(await call.desks.outbox.replay(_ident(call)))
 
 
-@messages.post("/messages/{message}/drop", Right.MAIL_WRITE, told=Message)
+@messages.post("/messages/{message}/drop", Right.MAIL_WRITE, told=Message, version=show_message)
 async def drop_message(call: AnyCall) -> Message:
     """Take one out that has not been sent; what it says is erased."""
     return Message.model_validate(await call.desks.outbox.drop(_ident(call)))

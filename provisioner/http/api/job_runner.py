@@ -15,7 +15,9 @@ from provisioner.errors import ProvisionerError, StoreFailed
 from provisioner.fleet.jobs import read_principal
 from provisioner.http.api.bulk import KINDS, Kind
 from provisioner.http.api.desks import Desks, Means
+from provisioner.http.api.import_runner import ImportRunner
 from provisioner.http.api.problems import problem_of
+from provisioner.imports.imports import KIND as IMPORT
 from provisioner.job_states import JobState, RowState, after_checking
 from provisioner.rights import Principal
 from provisioner.store import jobs, repeats
@@ -27,12 +29,14 @@ _SHORT: Final = 0.1
 """s of a transaction: what writes beside it waits no longer than that."""
 _PAUSE: Final = 0.01
 """s between two transactions."""
-_TURN: Final = 1.0
-"""s after which other work of the process has its turn."""
+_TURN: Final = 5.0
+"""s after which whoever calls it has a turn; between two transactions everybody has."""
 _ROWS: Final = 100
 """Rows of a transaction at most."""
 _KEPT: Final = 30 * 86_400.0
 """s that a job stays in the list when it is over."""
+_ROWS_KEPT: Final = 86_400.0
+"""s that rows which were only checked can still be applied."""
 
 
 class _TakeBack(Exception):
@@ -45,6 +49,7 @@ class JobRunner:
     def __init__(self, means: Means, watch: Callable[[], float] = time.monotonic) -> None:
         self._means = means
         self._watch = watch
+        self._imports = ImportRunner(means)
 
     async def turn(self) -> bool:
         """Go on with the oldest job for a while; whether there was one."""
@@ -61,6 +66,7 @@ class JobRunner:
         now = self._means.clock()
         async with self._means.store.writing() as connection:
             await jobs.forget_jobs(connection, now - _KEPT)
+            await jobs.erase_rows(connection, now - _ROWS_KEPT)
             await repeats.forget_repeats(connection, now)
 
     async def _next(self) -> Job | None:
@@ -68,6 +74,10 @@ class JobRunner:
             return await jobs.next_job(connection)
 
     async def _step(self, job: Job) -> None:
+        if job.kind == IMPORT:
+            if not await self._imports.step(job):
+                await self._over(job, known=True)
+            return
         kind = KINDS.get(job.kind)
         wanted = RowState.WAITING if job.state is JobState.CHECKING else RowState.FITS
         async with self._means.store.reading() as connection:
@@ -87,7 +97,7 @@ class JobRunner:
             to = (
                 JobState.DONE
                 if job.state is JobState.APPLYING
-                else after_checking(refused=job.failed, dry_run=job.dry_run)
+                else after_checking(refused=job.failed, dry_run=job.dry_run, partly=job.partly)
             )
             await jobs.move_job(connection, job.id, [job.state], to if known else JobState.STOPPED, now)
 

@@ -11,7 +11,9 @@ from provisioner.http.api.bulk import KINDS, Kind
 from provisioner.http.api.cursors import paged, read_cursor
 from provisioner.http.api.problems import Fault, Unfit
 from provisioner.http.api.routes import AnyCall, Handler, Routes
-from provisioner.http.api.words import Id, MaybeMoment, Moment, Paged, Told, Turning
+from provisioner.http.api.words import Id, MaybeMoment, MaybeText, Moment, Paged, Told, Turning
+from provisioner.imports.imports import KIND as IMPORT
+from provisioner.imports.imports import RIGHTS
 from provisioner.job_states import JobState, RowState
 from provisioner.rights import Right
 
@@ -37,12 +39,14 @@ class Job(Told):
     failed: Annotated[int, Field(description="Rows that cannot be applied")]
     created: Moment
     ended: MaybeMoment
+    options: Annotated[dict[str, str], Field(description="Of an import its format, and columns left unused")]
 
 
 class JobsAsked(Turning):
     """Which jobs."""
 
     state: JobState | None = None
+    kind: MaybeText = ""
 
 
 class JobRow(Told):
@@ -65,7 +69,7 @@ async def list_jobs(call: AnyCall) -> Paged[Job]:
     query: JobsAsked = call.query
     after = read_cursor("jobs", query.cursor, float, str)
     since = (float(after[0]), str(after[1])) if after else None
-    page = await call.desks.jobs.job_page(state=query.state, after=since, limit=query.limit)
+    page = await call.desks.jobs.job_page(state=query.state, kind=query.kind, after=since, limit=query.limit)
     return paged("jobs", page, Job)
 
 
@@ -86,10 +90,23 @@ async def list_rows(call: AnyCall) -> Paged[JobRow]:
     return paged("rows", page, JobRow)
 
 
-@jobs.post("/jobs/{job}/stop", Right.JOB_WRITE, told=Job)
+@jobs.post("/jobs/{job}/stop", Right.JOB_WRITE, told=Job, version=show_job)
 async def stop_job(call: AnyCall) -> Job:
-    """Do no more of a job; what was applied stays."""
+    """Do no more of a job; what was applied stays. The rows of one that was only checked are forgotten."""
     return Job.model_validate(await call.desks.jobs.stop_job(call.path["job"]))
+
+
+@jobs.post("/jobs/{job}/apply", Right.JOB_WRITE, told=Job, version=show_job)
+async def apply_job(call: AnyCall) -> Job:
+    """Do the rows that could be done, of a job that was only checked or was refused because of others of its rows; as
+    the caller's, who needs the rights for it. They are kept for a day.
+    """
+    found = await call.desks.jobs.job(call.path["job"])
+    needed = RIGHTS if found.kind == IMPORT else [KINDS[found.kind].right] if found.kind in KINDS else []
+    for right in needed:
+        if not call.principal.may(right):
+            raise Forbidden(f"these rows take the right {right.value} as well", right=right.value)
+    return Job.model_validate(await call.desks.jobs.apply_job(found.id))
 
 
 def _begins(kind: Kind) -> Handler:

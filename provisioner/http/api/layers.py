@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import Field
 
+from provisioner.effects import effect_of
 from provisioner.errors import Invalid, NotFound
+from provisioner.http.api.cursors import turned
 from provisioner.http.api.routes import AnyCall, Routes
 from provisioner.http.api.status import plain
-from provisioner.http.api.words import Asked, Fields, Given, MaybeText, Text, Told
+from provisioner.http.api.words import (
+    LARGEST,
+    Fields,
+    Given,
+    MaybeText,
+    Paged,
+    Text,
+    Told,
+    Turning,
+)
 from provisioner.model import ConfigLayer, Model, Scope
 from provisioner.neutral import SETTINGS
+from provisioner.rehearsal import LayerChange as Rehearsed
 from provisioner.rights import Right
 from provisioner.vendor import model_named
 
@@ -22,7 +34,15 @@ layers = Routes(
 )
 models = Routes("models", "What devices may be, and what they can do.")
 
-_NO_KEY = "-"
+_NO_KEY: Final = "-"
+Confirm = Annotated[
+    int | None,
+    Field(ge=0, le=LARGEST, description="How many phones it concerns, where those are many (`rollout.confirm`)"),
+]
+Canary = Annotated[
+    float | None,
+    Field(gt=0, le=100, description="Percent of the phones that get it first; null: a few of many, all of few"),
+]
 
 
 class Layer(Told):
@@ -34,13 +54,7 @@ class Layer(Told):
     raw: Annotated[dict[str, str], Field(description="The vendor's own parameters")]
 
 
-class Layers(Told):
-    """Layers that say anything."""
-
-    items: list[Layer]
-
-
-class LayersAsked(Asked):
+class LayersAsked(Turning):
     """Which layers."""
 
     scope: Annotated[Scope | None, Field(description="Empty: all but those of devices")] = None
@@ -52,6 +66,43 @@ class LayerChange(Given):
     values: Annotated[dict[Text, Any], Field(max_length=500, description="Neutral settings to set")] = {}  # noqa: RUF012  # pydantic copies it
     raw: Annotated[dict[Text, str], Field(max_length=500, description="The vendor's own parameters to set")] = {}  # noqa: RUF012  # pydantic copies it
     unset: Annotated[list[Text], Field(max_length=500, description="Settings and parameters to take away")] = []  # noqa: RUF012  # pydantic copies it
+    confirm: Confirm = None
+    canary: Canary = None
+
+
+class FileDiff(Told):
+    """One file that would be another one, secrets hidden."""
+
+    name: str
+    diff: Annotated[str, Field(description="Unified, a parameter a line")]
+
+
+class PhoneEffect(Told):
+    """A phone that would get other files."""
+
+    mac: str
+    model: str
+    files: list[FileDiff]
+    fault: Annotated[str, Field(description="Why its files could not be made; else empty")]
+
+
+class ModelEffect(Told):
+    """Phones of one model that the layer is for."""
+
+    vendor: str
+    model: str
+    phones: int
+    looked: Annotated[int, Field(description="How many of them were looked at")]
+    different: Annotated[int, Field(description="How many of those would get other files")]
+
+
+class Effect(Told):
+    """What a change would make of phones."""
+
+    phones: Annotated[int, Field(description="For how many phones the layer is: what `confirm` says")]
+    asks: Annotated[bool, Field(description="Whether that is so many that `confirm` is needed")]
+    models: list[ModelEffect]
+    different: Annotated[list[PhoneEffect], Field(description="Of the phones that were looked at, those that differ")]
 
 
 class Meaning(Told):
@@ -96,7 +147,7 @@ class Models(Told):
     items: list[ModelRow]
 
 
-class ModelsAsked(Asked):
+class ModelsAsked(Fields):
     """Which models."""
 
     vendor: MaybeText = ""
@@ -107,7 +158,7 @@ def _layer(one: ConfigLayer) -> Layer:
     return Layer(scope=one.scope, key=one.key, values=values, raw=dict(sorted(one.raw.items())))
 
 
-def _place(call: AnyCall) -> tuple[Scope, str]:
+def place(call: AnyCall) -> tuple[Scope, str]:
     """Which layer the path means."""
     word, key = call.path["scope"], call.path["key"]
     if word not in set(Scope):
@@ -128,33 +179,67 @@ async def list_meanings(call: AnyCall) -> Meanings:
     )  # fmt: skip
 
 
-@layers.get("/layers", Right.LAYER_READ, Layers, query=LayersAsked)
-async def list_layers(call: AnyCall) -> Layers:
+@layers.get("/layers", Right.LAYER_READ, Paged[Layer], query=LayersAsked)
+async def list_layers(call: AnyCall) -> Paged[Layer]:
     """The layers within reach that say anything: of one scope, or of all but the devices'."""
-    return Layers(items=[_layer(one) for one in await call.desks.fleet.layers(call.query.scope)])
+    found = await call.desks.fleet.layers(call.query.scope)
+    return turned("layers", found, call.query, lambda one: f"{one.scope.value}/{one.key}", Layer, _layer)
 
 
 @layers.get("/layers/{scope}/{key}", Right.LAYER_READ, Layer, query=Fields)
 async def show_layer(call: AnyCall) -> Layer:
     """What one layer says; empty where it says nothing."""
-    return _layer(await call.desks.fleet.layer(*_place(call)))
+    return _layer(await call.desks.fleet.layer(*place(call)))
 
 
 @layers.patch(
     "/layers/{scope}/{key}", Right.LAYER_WRITE, body=LayerChange, told=Layer, version=show_layer, must_match=True
 )
 async def change_layer(call: AnyCall) -> Layer:
-    """Set and take away settings of a layer; all are checked before any is kept."""
+    """Set and take away settings of a layer, as one revision; all are checked before any is kept.
+
+    Where many phones are concerned `confirm` has to say how many, and a few get it first: see rollouts.
+    """
     given: LayerChange = call.body
-    scope, key = _place(call)
+    scope, key = place(call)
+    _require_something(given)
+    found = await call.desks.layers.change_layer(
+        scope, key, given.values, given.raw, given.unset, confirm=given.confirm, canary=given.canary
+    )
+    return _layer(found.layer)
+
+
+def _require_something(given: LayerChange) -> None:
     if not (given.values or given.raw or given.unset):
         raise Invalid("values", "say at least one thing to set or to take away")
-    fleet = call.desks.fleet
-    if given.unset:
-        await fleet.unset_layer(scope, key, given.unset)
-    if given.values or given.raw:
-        await fleet.set_layer(scope, key, given.values, given.raw)
-    return _layer(await fleet.layer(scope, key))
+
+
+@layers.post(
+    "/layers/{scope}/{key}/preview", Right.LAYER_WRITE, body=LayerChange, told=Effect, version=show_layer, tags=False
+)
+async def preview_layer(call: AnyCall) -> Effect:
+    """How many phones a change would concern, and what some of each model would get; nothing is kept."""
+    given: LayerChange = call.body
+    scope, key = place(call)
+    _require_something(given)
+    wanted = await call.desks.layers.rehearse_layer(scope, key, given.values, given.raw, given.unset)
+    return await shown_effect(call, wanted)
+
+
+async def shown_effect(call: AnyCall, wanted: Rehearsed) -> Effect:
+    """What it would make of phones within reach."""
+    desk = call.desks.layers
+    found = await effect_of(wanted, await desk.concerned(wanted.scope, wanted.key), call.means.renders.of)
+    return Effect(
+        phones=found.phones,
+        asks=desk.asks(found.phones),
+        models=[
+            ModelEffect(vendor=one.vendor, model=one.model, phones=one.phones, looked=len(one.looked),
+                        different=one.different)
+            for one in found.models
+        ],
+        different=[PhoneEffect.model_validate(one) for one in found.different],
+    )  # fmt: skip
 
 
 @models.get("/models", Right.MODEL_READ, Models, query=ModelsAsked)

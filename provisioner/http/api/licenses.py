@@ -6,10 +6,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from provisioner.http.api.cursors import paged, read_cursor
+from provisioner.http.api.cursors import paged, read_cursor, turned
 from provisioner.http.api.routes import AnyCall, Routes
-from provisioner.http.api.words import Asked, Fields, Given, Id, Maybe, MaybeRef, Moment, Paged, Ref, Told, Turning
-from provisioner.licensing import MOST_PHONES, LicenseKind, LicenseState
+from provisioner.http.api.words import Fields, Given, Id, Maybe, MaybeRef, Moment, Paged, Ref, Told, Turning
+from provisioner.licensing import MOST_PHONES, LicenseKind, LicenseState, Rotation
 from provisioner.rights import Right
 
 licenses = Routes("licenses", "What an account has bought for its users, one row each.")
@@ -67,13 +67,7 @@ class Total(Told):
     suspended: int
 
 
-class Totals(Told):
-    """All totals."""
-
-    items: list[Total]
-
-
-class TotalsAsked(Asked):
+class TotalsAsked(Turning):
     """Whose totals."""
 
     account: MaybeRef = ""
@@ -93,6 +87,9 @@ class Policy(Told):
     needs_number: Annotated[bool, Field(description="The extension needs a phone number that has come")]
     phones: Annotated[int, Field(description="Physical phones of one extension at the same time")]
     reserved: Annotated[list[str], Field(description="Numbers that no extension may have")]
+    rotation: Annotated[
+        Rotation, Field(description="Which SIP passwords change when an extension comes to another phone")
+    ]
 
 
 class PolicyChange(Given):
@@ -102,6 +99,7 @@ class PolicyChange(Given):
     needs_number: bool | None = None
     phones: Annotated[int | None, Field(ge=1, le=MOST_PHONES)] = None
     reserved: Annotated[list[Annotated[str, Field(max_length=15)]] | None, Field(max_length=200)] = None
+    rotation: Rotation | None = None
 
 
 @licenses.get("/licenses", Right.LICENSE_READ, Paged[License], query=LicensesAsked)
@@ -119,11 +117,17 @@ async def list_licenses(call: AnyCall) -> Paged[License]:
     return paged("licenses", page, License)
 
 
-@licenses.get("/license-totals", Right.LICENSE_READ, Totals, query=TotalsAsked)
-async def list_totals(call: AnyCall) -> Totals:
+@licenses.get("/licenses/{license}", Right.LICENSE_READ, License)
+async def show_license(call: AnyCall) -> License:
+    """One license, by id."""
+    return License.model_validate(await call.desks.fleet.license(call.path["license"]))
+
+
+@licenses.get("/license-totals", Right.LICENSE_READ, Paged[Total], query=TotalsAsked)
+async def list_totals(call: AnyCall) -> Paged[Total]:
     """How many of each kind were bought, and what became of them."""
     found = await call.desks.fleet.license_totals(call.query.account)
-    return Totals(items=[Total.model_validate(one) for one in found])
+    return turned("license-totals", found, call.query, lambda one: f"{one.account}/{one.kind}", Total)
 
 
 @licenses.post("/licenses", Right.LICENSE_WRITE, body=Purchase, told=Licenses, status=201)
@@ -148,19 +152,19 @@ async def assign_license(call: AnyCall) -> License:
     return License.model_validate(await call.desks.fleet.assign_license(call.path["user"], kind=call.body.kind))
 
 
-@licenses.delete("/licenses/{license}/user", Right.LICENSE_WRITE, told=License)
+@licenses.delete("/licenses/{license}/user", Right.LICENSE_WRITE, told=License, version=show_license)
 async def unassign_license(call: AnyCall) -> License:
     """Take a license from its user."""
     return License.model_validate(await call.desks.fleet.unassign_license(call.path["license"]))
 
 
-@licenses.post("/licenses/{license}/suspend", Right.LICENSE_WRITE, told=License)
+@licenses.post("/licenses/{license}/suspend", Right.LICENSE_WRITE, told=License, version=show_license)
 async def suspend_license(call: AnyCall) -> License:
     """Let a license count for nothing; phones go on, but nothing further can be bound with it."""
     return License.model_validate(await call.desks.fleet.suspend_license(call.path["license"]))
 
 
-@licenses.post("/licenses/{license}/resume", Right.LICENSE_WRITE, told=License)
+@licenses.post("/licenses/{license}/resume", Right.LICENSE_WRITE, told=License, version=show_license)
 async def resume_license(call: AnyCall) -> License:
     """Let a license count again, for the user who has it."""
     return License.model_validate(await call.desks.fleet.resume_license(call.path["license"]))
@@ -189,5 +193,6 @@ async def set_policy(call: AnyCall) -> Policy:
         needs_number=given.needs_number,
         phones=given.phones,
         reserved=given.reserved,
+        rotation=given.rotation,
     )
     return Policy.model_validate(found)

@@ -7,7 +7,17 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from provisioner.http.api.routes import AnyCall, Routes
-from provisioner.http.api.words import Asked, Given, Id, MaybeMoment, MaybeRef, MaybeText, Moment, Told
+from provisioner.http.api.words import (
+    Asked,
+    Fields,
+    Given,
+    Id,
+    MaybeMoment,
+    MaybeRef,
+    MaybeText,
+    Moment,
+    Told,
+)
 from provisioner.rights import Right
 
 lines = Routes(
@@ -43,7 +53,7 @@ class Lines(Told):
     items: list[PastLine]
 
 
-class LinesAsked(Asked):
+class LinesAsked(Fields):
     """Which of them."""
 
     past: Annotated[bool, Field(description="Those that are over, too")] = False
@@ -82,6 +92,9 @@ class Assigned(Told):
     line: Line
     freed: list[Freed]
     campaign: Annotated[str, Field(description="The resync that tells the phones; empty where nobody had to be told")]
+    rotated: Annotated[
+        bool, Field(description="The extension has another SIP password now: whoever keeps it in a PBX has to read it")
+    ]
 
 
 class Released(Told):
@@ -121,7 +134,8 @@ async def show_line(call: AnyCall) -> Line:
 )
 async def assign_line(call: AnyCall) -> Assigned:
     """Put an extension, or the one of a user, on a line. What was there, and where the extension was, makes way;
-    license, number and uniqueness are checked, and every phone concerned is told to fetch again. All of it or nothing.
+    license, number and uniqueness are checked, a SIP password that another phone knows is exchanged where the account's
+    policy says so, and every phone concerned is told to fetch again. All of it or nothing.
     """
     given: LineWanted = call.body
     found = await call.desks.lines.assign(
@@ -137,6 +151,7 @@ async def assign_line(call: AnyCall) -> Assigned:
         line=Line.model_validate(found.binding),
         freed=[Freed.model_validate(one) for one in found.freed],
         campaign=found.campaign,
+        rotated=found.rotated,
     )
 
 
@@ -150,6 +165,6 @@ async def assign_line(call: AnyCall) -> Assigned:
     tags=False,
 )
 async def release_line(call: AnyCall) -> Released:
-    """Free a line; the phone is told to fetch what no longer holds the extension and its password."""
+    """Free a line; the phone is told to fetch what empties it, and its wipe says when it has."""
     found = await call.desks.lines.release(call.mac, call.number("line"), resync=call.query.resync)
     return Released(freed=Freed.model_validate(found.binding), campaign=found.campaign)

@@ -6,10 +6,11 @@ from typing import Annotated
 
 from pydantic import Field
 
-from provisioner.http.api.cursors import paged, read_cursor
+from provisioner.http.api.cursors import paged, read_cursor, turned
 from provisioner.http.api.routes import AnyCall, Routes
 from provisioner.http.api.words import (
     Asked,
+    Fields,
     Given,
     Id,
     Maybe,
@@ -68,8 +69,20 @@ class Numbers(Told):
     items: list[Number]
 
 
-class Whose(Asked):
+class Whose(Fields):
     """Whose number, where it is an internal one that several accounts have."""
+
+    account: MaybeRef = ""
+
+
+class WhoseNumber(Asked):
+    """The same of what is changed."""
+
+    account: MaybeRef = ""
+
+
+class RangesAsked(Turning):
+    """Whose ranges."""
 
     account: MaybeRef = ""
 
@@ -95,19 +108,19 @@ class Range(Told):
     high: str
 
 
-class Ranges(Told):
-    """All ranges."""
-
-    items: list[Range]
-
-
 class NewRange(Given):
     """Where to look."""
 
     range: Annotated[str, Field(max_length=30, pattern="^[0-9]+-[0-9]+$", examples=["1000-1999"])]
 
 
-class RangePlace(Asked):
+class RangePlace(Fields):
+    """Of which site; empty for the account as a whole."""
+
+    site: MaybeRef = ""
+
+
+class RangeOf(Asked):
     """Of which site; empty for the account as a whole."""
 
     site: MaybeRef = ""
@@ -143,7 +156,15 @@ async def add_numbers(call: AnyCall) -> Numbers:
     return Numbers(items=[_number(one) for one in made])
 
 
-@numbers.post("/numbers/{number}/hold", Right.NUMBER_WRITE, body=HoldFor, query=Whose, told=Number)
+@numbers.get("/numbers/{number}", Right.NUMBER_READ, Number, query=Whose)
+async def show_number(call: AnyCall) -> Number:
+    """One number, by id or however it is written, as it is now."""
+    return _number(await call.desks.fleet.number(call.path["number"], account=call.query.account))
+
+
+@numbers.post(
+    "/numbers/{number}/hold", Right.NUMBER_WRITE, body=HoldFor, query=WhoseNumber, told=Number, version=show_number
+)
 async def hold_number(call: AnyCall) -> Number:
     """Keep an available number for the caller, for a while."""
     found = await call.desks.fleet.hold_number(
@@ -152,13 +173,15 @@ async def hold_number(call: AnyCall) -> Number:
     return _number(found)
 
 
-@numbers.post("/numbers/{number}/release", Right.NUMBER_WRITE, query=Whose, told=Number)
+@numbers.post("/numbers/{number}/release", Right.NUMBER_WRITE, query=WhoseNumber, told=Number, version=show_number)
 async def release_number(call: AnyCall) -> Number:
     """End a hold before its time."""
     return _number(await call.desks.fleet.release_number(call.path["number"], account=call.query.account))
 
 
-@numbers.put("/numbers/{number}/extension", Right.NUMBER_WRITE, body=Target, query=Whose, told=Number)
+@numbers.put(
+    "/numbers/{number}/extension", Right.NUMBER_WRITE, body=Target, query=WhoseNumber, told=Number, version=show_number
+)
 async def assign_number(call: AnyCall) -> Number:
     """Give an extension a number of its own account."""
     found = await call.desks.fleet.assign_number(
@@ -167,38 +190,53 @@ async def assign_number(call: AnyCall) -> Number:
     return _number(found)
 
 
-@numbers.delete("/numbers/{number}/extension", Right.NUMBER_WRITE, query=Whose, told=Number)
+@numbers.delete("/numbers/{number}/extension", Right.NUMBER_WRITE, query=WhoseNumber, told=Number, version=show_number)
 async def unassign_number(call: AnyCall) -> Number:
     """Take a number from its extension; its phone goes on."""
     return _number(await call.desks.fleet.unassign_number(call.path["number"], account=call.query.account))
 
 
-@numbers.post("/numbers/{number}/ported", Right.NUMBER_WRITE, query=Whose, told=Number)
+@numbers.post("/numbers/{number}/ported", Right.NUMBER_WRITE, query=WhoseNumber, told=Number, version=show_number)
 async def number_ported(call: AnyCall) -> Number:
     """A number that was being ported has come."""
     return _number(await call.desks.fleet.number_ported(call.path["number"], account=call.query.account))
 
 
-@numbers.delete("/numbers/{number}", Right.NUMBER_WRITE, query=Whose)
+@numbers.delete("/numbers/{number}", Right.NUMBER_WRITE, query=WhoseNumber, version=show_number, must_match=True)
 async def remove_number(call: AnyCall) -> None:
     """Give an available number back."""
     await call.desks.fleet.remove_number(call.path["number"], account=call.query.account)
 
 
-@numbers.get("/ranges", Right.NUMBER_READ, Ranges, query=Whose)
-async def list_ranges(call: AnyCall) -> Ranges:
+@numbers.get("/ranges", Right.NUMBER_READ, Paged[Range], query=RangesAsked)
+async def list_ranges(call: AnyCall) -> Paged[Range]:
     """The ranges in which extensions are suggested."""
-    return Ranges(items=[Range.model_validate(one) for one in await call.desks.fleet.ranges(call.query.account)])
+    found = await call.desks.fleet.ranges(call.query.account)
+    return turned("ranges", found, call.query, lambda one: f"{one.account}/{one.site}", Range)
 
 
-@numbers.put("/accounts/{account}/range", Right.NUMBER_WRITE, body=NewRange, query=RangePlace, told=Range)
+@numbers.get("/accounts/{account}/range", Right.NUMBER_READ, Range, query=RangePlace)
+async def show_range(call: AnyCall) -> Range:
+    """The range of an account, or of one of its sites."""
+    return Range.model_validate(await call.desks.fleet.range(account=call.path["account"], site=call.query.site))
+
+
+@numbers.put(
+    "/accounts/{account}/range",
+    Right.NUMBER_WRITE,
+    body=NewRange,
+    query=RangeOf,
+    told=Range,
+    version=show_range,
+    must_match=True,
+)
 async def set_range(call: AnyCall) -> Range:
     """Look for new extensions there; a site's range goes before its account's."""
     found = await call.desks.fleet.set_range(call.body.range, account=call.path["account"], site=call.query.site)
     return Range.model_validate(found)
 
 
-@numbers.delete("/accounts/{account}/range", Right.NUMBER_WRITE, query=RangePlace)
+@numbers.delete("/accounts/{account}/range", Right.NUMBER_WRITE, query=RangeOf, version=show_range, must_match=True)
 async def clear_range(call: AnyCall) -> None:
     """Look there no more."""
     await call.desks.fleet.clear_range(account=call.path["account"], site=call.query.site)

@@ -119,7 +119,17 @@ def _operation(route: Route, schemas: Schemas) -> Document:
         needed = any(one.is_required() for one in route.body.model_fields.values())
         content = {"application/json": {"schema": schemas.ref(route.body, "validation")}}
         found["requestBody"] = {"required": needed, "content": content}
+    if route.takes:
+        found["requestBody"] = {"required": True, "content": {one: {"schema": _raw(one)} for one in route.takes}}
     return {name: value for name, value in found.items() if value != ""}
+
+
+def _raw(media: str) -> Document:
+    """A body that is a file, or a form with files."""
+    if media != "multipart/form-data":
+        return {} if media == "application/json" else {"type": "string"}
+    file = {"type": "string", "contentMediaType": "application/octet-stream"}
+    return {"type": "object", "properties": {"file": {"type": "array", "items": file}}, "required": ["file"]}
 
 
 def _parameters(route: Route, schemas: Schemas) -> Iterator[Document]:
@@ -142,7 +152,7 @@ def _place(name: str) -> Document:
         return {"type": "string", "pattern": "^([0-9a-fA-F]{2}[:-]?){5}[0-9a-fA-F]{2}$"}
     if name == "line":
         return {"type": "integer", "minimum": 1, "maximum": 999}
-    if name == "message":
+    if name in ("message", "event", "posted"):
         return {"type": "integer", "minimum": 1}
     return {"type": "string", "minLength": 1, "maxLength": 254}
 
@@ -182,7 +192,7 @@ def _good(route: Route, schemas: Schemas) -> Document:
         return {"description": "Done"}
     schema = schemas.ref(route.told, "serialization")
     if "fields" in route.query.model_fields:
-        schema = {"anyOf": [schema, schemas.sparse(route.told, page=route.turns)]}
+        schema = {"anyOf": [schema, schemas.sparse(route.told, page=route.lists)]}
     headers = {"ETag": {"schema": {"type": "string"}}} if route.tagged else {}
     headers |= {"Location": {"schema": {"type": "string"}}} if route.made_at else {}
     told: Document = {"description": "Done", "content": {"application/json": {"schema": schema}}}

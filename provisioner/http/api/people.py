@@ -8,6 +8,7 @@ from aiohttp import web
 from pydantic import Field
 
 from provisioner.audit_log import AuditLog
+from provisioner.http.api.cursors import turned
 from provisioner.http.api.routes import AnyCall, Routes
 from provisioner.http.api.words import (
     Asked,
@@ -18,9 +19,11 @@ from provisioner.http.api.words import (
     MaybeRef,
     MaybeText,
     Moment,
+    Paged,
     Ref,
     Text,
     Told,
+    Turning,
     moment,
 )
 from provisioner.keys_desk import ApiKeys
@@ -65,12 +68,6 @@ class Administrator(Told):
     second_factor: bool
     roles: list[HeldRole]
     grants: list[Grant]
-
-
-class Administrators(Told):
-    """Those within reach."""
-
-    items: list[Administrator]
 
 
 class RoleAt(Given):
@@ -142,12 +139,6 @@ class ApiKey(Told):
     actor: str
 
 
-class ApiKeyList(Told):
-    """Keys, the newest first."""
-
-    items: list[ApiKey]
-
-
 class NewKey(Given):
     """A key to make."""
 
@@ -210,10 +201,11 @@ def _key(one: KnownKey) -> ApiKey:
     return ApiKey(**{**values, "scopes": list(one.scopes), "accounts": list(one.accounts)})
 
 
-@administrators.get("/administrators", Right.ROLE_READ, Administrators)
-async def list_administrators(call: AnyCall) -> Administrators:
-    """Those who hold a role somewhere within reach, and of theirs only what is."""
-    return Administrators(items=[_known(one) for one in await _roster(call).administrators()])
+@administrators.get("/administrators", Right.ROLE_READ, Paged[Administrator], query=Turning)
+async def list_administrators(call: AnyCall) -> Paged[Administrator]:
+    """Those who hold a role somewhere within reach, by mail address, and of theirs only what is."""
+    found = await _roster(call).administrators()
+    return turned("administrators", found, call.query, lambda one: one.administrator.email, Administrator, _known)
 
 
 @administrators.get("/administrators/{administrator}", Right.ROLE_READ, Administrator)
@@ -280,20 +272,34 @@ async def _shown(call: AnyCall) -> Administrator:
     return _known(await _roster(call).administrator(call.path["administrator"]))
 
 
-@administrators.post("/administrators/{administrator}/invite", Right.ROLE_WRITE, told=Invitation, secret=True)
+@administrators.post(
+    "/administrators/{administrator}/invite",
+    Right.ROLE_WRITE,
+    told=Invitation,
+    secret=True,
+    version=show_administrator,
+)
 async def invite_administrator(call: AnyCall) -> Invitation:
     """Make a one-time link with which somebody sets their password; the one before is worth nothing any more."""
     made = await _roster(call).invite(call.path["administrator"])
     return Invitation(email=made.administrator.email, link=made.link, expires=moment(made.expires))
 
 
-@administrators.delete("/administrators/{administrator}/second-factor", Right.ROLE_WRITE)
+@administrators.delete("/administrators/{administrator}/second-factor", Right.ROLE_WRITE, version=show_administrator)
 async def take_off_second_factor(call: AnyCall) -> None:
     """For somebody who has lost their second factor; their sessions end."""
     await _roster(call).take_off_totp(call.path["administrator"])
 
 
-@administrators.post("/administrators/{administrator}/grants", Right.ROLE_WRITE, body=GrantWish, told=Grant, status=201)
+@administrators.post(
+    "/administrators/{administrator}/grants",
+    Right.ROLE_WRITE,
+    body=GrantWish,
+    told=Grant,
+    status=201,
+    version=show_administrator,
+    tags=False,
+)
 async def grant_right(call: AnyCall) -> Grant:
     """Give somebody a right for a time, whose role can be granted it there."""
     given: GrantWish = call.body
@@ -303,16 +309,29 @@ async def grant_right(call: AnyCall) -> Grant:
     return Grant.model_validate(made)
 
 
-@administrators.delete("/administrators/{administrator}/grants", Right.ROLE_WRITE, query=GrantAsked, told=GrantsEnded)
+@administrators.delete(
+    "/administrators/{administrator}/grants",
+    Right.ROLE_WRITE,
+    query=GrantAsked,
+    told=GrantsEnded,
+    version=show_administrator,
+    tags=False,
+)
 async def end_grants(call: AnyCall) -> GrantsEnded:
     """End what was granted before its time."""
     return GrantsEnded(ended=await _roster(call).end_grants(call.path["administrator"], call.query.right))
 
 
-@keys.get("/keys", Right.APIKEY_WRITE, ApiKeyList)
-async def list_keys(call: AnyCall) -> ApiKeyList:
-    """Keys, the newest first: one's own, or all where every account is within reach."""
-    return ApiKeyList(items=[_key(one) for one in await _keys(call).keys()])
+@keys.get("/keys", Right.APIKEY_WRITE, Paged[ApiKey], query=Turning)
+async def list_keys(call: AnyCall) -> Paged[ApiKey]:
+    """Keys by id: one's own, or all where every account is within reach."""
+    return turned("keys", await _keys(call).keys(), call.query, lambda one: one.id, ApiKey, _key)
+
+
+@keys.get("/keys/{key}", Right.APIKEY_WRITE, ApiKey)
+async def show_key(call: AnyCall) -> ApiKey:
+    """One key, by id, name, or how it begins."""
+    return _key(await _keys(call).key(call.path["key"]))
 
 
 @keys.post("/keys", Right.APIKEY_WRITE, body=NewKey, told=MadeKey, status=201, secret=True)
@@ -323,7 +342,7 @@ async def make_key(call: AnyCall) -> MadeKey:
     return MadeKey(key=made.key, about=_key(made.about))
 
 
-@keys.delete("/keys/{key}", Right.APIKEY_WRITE, told=ApiKey)
+@keys.delete("/keys/{key}", Right.APIKEY_WRITE, told=ApiKey, version=show_key, must_match=True)
 async def revoke_key(call: AnyCall) -> ApiKey:
     """End a key at once; by id, name, or how it begins."""
     return _key(await _keys(call).revoke_key(call.path["key"]))

@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from provisioner import errors
-from provisioner.errors import Forbidden, Invalid, NotSignedIn, ProvisionerError, StoreFailed, Throttled
+from provisioner.errors import Forbidden, Invalid, NotSignedIn, ProvisionerError, StoreFailed, Throttled, WideChange
 from provisioner.http.api.words import Told
 
 MEDIA: Final = "application/problem+json"
@@ -45,6 +45,8 @@ CURES: Final[Mapping[str, str]] = MappingProxyType(
         "key_reused": "make a new Idempotency-Key for each different request",
         "no_license": "give the user a license, or let the account's policy ask for none",
         "no_number": "give the extension a phone number, or let the account's policy ask for none",
+        "wide_change": "look at what phones would get (preview), then send it with `confirm`: the number of phones",
+        "extension_has_code": "reveal or reissue the code that there is, or revoke it first",
         "extension_has_phone": "unbind the extension where it is, or let the new phone replace that one",
         "model_unsupported": "take a model from the list of models",
         "ivr_unsupported_model": "bind the device by its MAC instead",
@@ -72,6 +74,7 @@ class Problem(Told):
     cure: Annotated[str, Field(description="What to do")]
     errors: Annotated[list[Fault], Field(description="Field by field, where fields are wrong")] = []  # noqa: RUF012  # pydantic copies it
     right: Annotated[str | None, Field(description="The right that is missing")] = None
+    phones: Annotated[int | None, Field(description="How many it concerns, where `confirm` has to say it")] = None
 
 
 class Unfit(ProvisionerError):
@@ -126,6 +129,7 @@ def problem_of(error: ProvisionerError) -> Problem:
         cure=CURES[kind],
         errors=faults,
         right=error.right or None if isinstance(error, Forbidden) else None,
+        phones=error.phones if isinstance(error, WideChange) else None,
     )
 
 

@@ -8,7 +8,17 @@ from pydantic import Field, model_validator
 
 from provisioner.errors import Conflict, Forbidden
 from provisioner.http.api.routes import AnyCall, Routes
-from provisioner.http.api.words import AMac, Asked, Given, MaybeMoment, MaybeRef, Moment, Told, moment
+from provisioner.http.api.words import (
+    AMac,
+    Asked,
+    Fields,
+    Given,
+    MaybeMoment,
+    MaybeRef,
+    Moment,
+    Told,
+    moment,
+)
 from provisioner.model import Mac
 from provisioner.resync.resync import Draft, Whom
 from provisioner.resync_states import Standing, State
@@ -62,7 +72,7 @@ class Campaign(Told):
     turns: Annotated[list[Turn], Field(description="The first hundred")]
 
 
-class Whose(Asked):
+class Whose(Fields):
     """Whose turns."""
 
     campaign: Annotated[str, Field(max_length=40, pattern="^[0-9a-f]*$")] = ""

@@ -89,6 +89,10 @@ class Route:
     """Its answer is the very document that is changed, so it carries its new ETag."""
     prepare: Handler | None = None
     """Looks at what takes long, before the transaction and outside of it; ``Call.ready`` holds what it found."""
+    takes: tuple[str, ...] = ()
+    """Media types of a body that is no document of the API: ``Call.body`` holds its bytes."""
+    most: int = 0
+    """Bytes of such a body; 0: as many as any other."""
     media: str = "application/json"
     secret: bool = False
     """Tells a secret: nothing may keep the answer."""
@@ -124,6 +128,11 @@ class Route:
         if self.told is None or self.turns or self.secret:
             return False
         return not self.changes or (self.tags and (self.version is not None or bool(self.made_at)))
+
+    @property
+    def lists(self) -> bool:
+        """Whether its answer is rows, of which each may be asked for some fields only."""
+        return self.told is not None and "items" in self.told.model_fields
 
     @property
     def turns(self) -> bool:

@@ -9,7 +9,15 @@ from pydantic import Field
 
 from provisioner.http.api.devices import Pin
 from provisioner.http.api.routes import AnyCall, Routes
-from provisioner.http.api.words import Asked, Maybe, MaybeMoment, Moment, Told, moment
+from provisioner.http.api.words import (
+    Asked,
+    Fields,
+    Maybe,
+    MaybeMoment,
+    Moment,
+    Told,
+    moment,
+)
 from provisioner.model import DeviceState, ListenerKind, Proof
 from provisioner.neutral import DialRule, HostPort, LineKey
 from provisioner.preview import Masked, Preview, difference, written
@@ -111,6 +119,10 @@ class FileAsked(Asked):
     name: Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[!-~]+$", description="As the device asks")]
 
 
+class FileShown(Fields, FileAsked):
+    """Which file, and which fields."""
+
+
 class Difference(Told):
     """What has changed since the last fetch; empty where nothing has."""
 
@@ -133,6 +145,34 @@ class Values(Told):
     """Everything that makes a device's configuration."""
 
     items: list[Value]
+
+
+class Certificate(Told):
+    """One certificate of a chain."""
+
+    subject: str
+    issuer: str
+    not_before: Moment
+    not_after: Moment
+    key: Annotated[str, Field(description="RSA, EC, EdDSA or DSA")]
+    bits: int
+    hash: Annotated[str, Field(description="Of the signature on it")]
+    fingerprint: Annotated[str, Field(description="SHA-256 of the whole certificate")]
+    spki: Annotated[str, Field(description="SHA-256 of its key: what a device is held to")]
+
+
+class ShownCertificate(Told):
+    """A certificate whose key a device has proven to own."""
+
+    at: Annotated[Moment, Field(description="When it first came")]
+    pinned: Annotated[bool, Field(description="The device is held to its key")]
+    chain: Annotated[list[Certificate], Field(description="The device's own first, the anchor last")]
+
+
+class Certificates(Told):
+    """What a device came with, the newest first."""
+
+    items: list[ShownCertificate]
 
 
 def plain(value: object) -> Any:
@@ -209,7 +249,7 @@ async def list_files(call: AnyCall) -> Files:
     return Files(items=items)
 
 
-@status.get("/devices/{mac}/file", Right.LAYER_READ, Body, query=FileAsked)
+@status.get("/devices/{mac}/file", Right.LAYER_READ, Body, query=FileShown)
 async def show_file(call: AnyCall) -> Body:
     """One file as the device would get it now, its secrets hidden."""
     found = (await _preview(call)).render(call.query.name, Masked())
@@ -225,7 +265,7 @@ async def reveal_file(call: AnyCall) -> Body:
     return Body.model_validate(found)
 
 
-@status.get("/devices/{mac}/file/difference", Right.LAYER_READ, Difference, query=FileAsked)
+@status.get("/devices/{mac}/file/difference", Right.LAYER_READ, Difference, query=FileShown)
 async def show_difference(call: AnyCall) -> Difference:
     """What one file would be now against what the device got last, secrets hidden."""
     masked = Masked()
@@ -245,3 +285,11 @@ async def show_settings(call: AnyCall) -> Values:
             for one in found
         ]
     )  # fmt: skip
+
+
+@status.get("/devices/{mac}/certificates", Right.DEVICE_READ, Certificates)
+async def list_certificates(call: AnyCall) -> Certificates:
+    """The last certificates that a device came with, each with the CAs above it."""
+    return Certificates(
+        items=[ShownCertificate.model_validate(one) for one in await call.desks.fleet.certificates(call.mac)]
+    )

@@ -2,7 +2,8 @@
 
 Every listener has its own place in the journal and reads on from there, so one that is slow waits for nobody and nobody
 for it; nothing is kept for those who do not take it. A short way back is read again each time, since a database may
-show an event after one with a higher number; what was told already is not told twice.
+show an event after one with a higher number; what was told already is not told twice. Who follows one device is told
+of its files by the workers of this node themselves, before they are written down.
 """
 
 from __future__ import annotations
@@ -11,15 +12,17 @@ import asyncio
 import json
 import time
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from typing import Final
 
 from aiohttp import web
 
 from provisioner.errors import Crowded, Malformed
 from provisioner.http.api.routes import AnyCall
-from provisioner.model import Mac
+from provisioner.model import FetchRecord, Mac
+from provisioner.onlookers import Look, Onlookers
 from provisioner.rights import Principal, Right
 from provisioner.store.event_pages import EventFilter, last_event
 from provisioner.store.rows import Fetch, StoredEvent
@@ -35,6 +38,8 @@ _BACK: Final = 100
 _AT_ONCE: Final = 200
 _RETRY: Final = 2000
 """ms after which a browser connects again."""
+_SOON: Final = b": more in a moment\n\n"
+"""Something has happened that has no number yet."""
 
 Known = Callable[[web.Request], Awaitable[Principal]]
 
@@ -47,6 +52,7 @@ class Feed:
     each: int
     known: Known
     clock: Callable[[], float] = time.monotonic
+    onlookers: Onlookers = field(default_factory=Onlookers)
 
     def __post_init__(self) -> None:
         """Nobody listens yet."""
@@ -62,7 +68,11 @@ class Feed:
         self._listening[name] += 1
         try:
             after = await self._start(call)
-            return await self._told(call, wanted, after)
+            looking: AbstractContextManager[Look | None] = nullcontext()
+            if wanted.mac:
+                looking = self.onlookers.looking(Mac(wanted.mac))
+            with looking as look:
+                return await self._told(call, wanted, after, look)
         finally:
             self._listening[name] -= 1
             self._listening += Counter()  # drops who is at 0
@@ -85,7 +95,7 @@ class Feed:
                 self._newest = (self.clock(), number)
             return number
 
-    async def _told(self, call: AnyCall, wanted: EventFilter, after: int) -> web.StreamResponse:
+    async def _told(self, call: AnyCall, wanted: EventFilter, after: int, look: Look | None) -> web.StreamResponse:
         headers = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         response = web.StreamResponse(headers=headers)
         await response.prepare(call.request)
@@ -93,8 +103,7 @@ class Feed:
         listener = _Listener(call, wanted, after, call.means.clock() - LOOK)
         said = checked = self.clock()
         while call.request.transport is not None:  # None once the caller has left
-            newest = await self._last(call)
-            words = await listener.news(newest)
+            words = await listener.news(await self._last(call))
             now = self.clock()
             if words or now - said >= _QUIET:
                 await response.write(words or b": still here\n\n")
@@ -102,8 +111,21 @@ class Feed:
             if now - checked >= _AGAIN:
                 (await self.known(call.request)).doing(Right.EVENT_READ)
                 checked = now
-            await asyncio.sleep(LOOK)
+            await _pause(response, listener, look)
         return response
+
+
+async def _pause(response: web.StreamResponse, listener: _Listener, look: Look | None) -> None:
+    """Until the next look at the database; what workers tell meanwhile is passed on at once."""
+    if look is None:
+        await asyncio.sleep(LOOK)
+        return
+    until = time.monotonic() + LOOK
+    while (left := until - time.monotonic()) > 0:
+        await look.wait(left)
+        fetches, events = look.taken()
+        if words := listener.fetched(fetches) or (_SOON if events else b""):
+            await response.write(words)
 
 
 class _Listener:
@@ -136,9 +158,26 @@ class _Listener:
         return fresh
 
     async def _fetches(self, mac: Mac) -> list[Fetch]:
-        found = [one for one in await self._fleet.fetches(mac) if one.at > self._fetched.get(one.file, self._since)]
+        return self._fresh(await self._fleet.fetches(mac))
+
+    def fetched(self, records: Iterable[FetchRecord]) -> bytes:
+        """What workers have told, as it is sent; nothing where this caller does not ask for fetches."""
+        if self._wanted.kind:
+            return b""
+        return "".join(map(told_fetch, self._fresh(map(as_fetch, records)))).encode()
+
+    def _fresh(self, fetches: Iterable[Fetch]) -> list[Fetch]:
+        found = [one for one in fetches if one.at > self._fetched.get(one.file, self._since)]
         self._fetched.update((one.file, one.at) for one in found)
         return found
+
+
+def as_fetch(one: FetchRecord) -> Fetch:
+    """What a worker has put down as it stands in the database a second later."""
+    return Fetch(
+        one.mac, one.file, one.at, one.status, one.size, one.digest, one.proof, one.listener, one.tls_version,
+        one.firmware,
+    )  # fmt: skip
 
 
 def told_event(one: StoredEvent) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from aiohttp import web
 from pydantic import Field
 
 from provisioner.http.api.routes import AnyCall, Routes
@@ -87,7 +88,7 @@ async def open_token(call: AnyCall) -> TokenUrl:
     return TokenUrl(mac=call.mac, url=call.means.base_urls()[ListenerKind.DEVICE] + path.lstrip("/"))
 
 
-@tokens.delete("/devices/{mac}/tokens", Right.DEVICE_ACCESS, told=TokensClosed)
+@tokens.delete("/devices/{mac}/tokens", Right.DEVICE_ACCESS, told=TokensClosed, version=list_tokens, tags=False)
 async def revoke_tokens(call: AnyCall) -> TokensClosed:
     """Close all token URLs of a device."""
     return TokensClosed(closed=await call.desks.fleet.revoke_tokens(call.mac))
@@ -97,3 +98,25 @@ async def revoke_tokens(call: AnyCall) -> TokensClosed:
 async def list_uploads(call: AnyCall) -> Uploads:
     """What a device has sent, for its user of today and for earlier ones."""
     return Uploads(items=[Upload.model_validate(one) for one in await call.desks.fleet.uploads(call.mac)])
+
+
+@uploads.get("/devices/{mac}/uploads/{digest}", Right.UPLOAD_READ, None, media="application/octet-stream")
+async def show_upload(call: AnyCall) -> object:
+    """A file that a device has sent, as it came, by the SHA-256 of its content."""
+    found, body = await call.desks.fleet.upload(call.mac, call.path["digest"])
+    return attached(body, found.name)
+
+
+def attached(body: bytes, name: str) -> web.Response:
+    """Whatever a device has sent is a file to save: no browser takes it for a page, a script or a picture."""
+    kept = "".join(letter if letter.isascii() and (letter.isalnum() or letter in "._-") else "_" for letter in name)
+    return web.Response(
+        body=body,
+        headers={
+            "Content-Type": "application/octet-stream",
+            "Content-Disposition": f'attachment; filename="{kept[:120] or "upload"}"',
+            "Content-Security-Policy": "default-src 'none'; sandbox",
+            "X-Content-Type-Options": "nosniff",
+            "Cache-Control": "no-store",
+        },
+    )

@@ -6,12 +6,14 @@ from typing import Annotated
 
 from pydantic import Field
 
-from provisioner.http.api.cursors import paged, read_cursor
+from provisioner.http.api.cursors import paged, read_cursor, turned
+from provisioner.http.api.lines import Line
 from provisioner.http.api.routes import AnyCall, Routes
 from provisioner.http.api.words import (
     Asked,
     Given,
     Id,
+    MaybeMoment,
     MaybeRef,
     MaybeText,
     Moment,
@@ -21,7 +23,9 @@ from provisioner.http.api.words import (
     Text,
     Told,
     Turning,
+    moment,
 )
+from provisioner.places import UserKind
 from provisioner.rights import Right
 
 users = Routes("users", "Persons, and places such as a lobby, that hold extensions.")
@@ -35,6 +39,7 @@ class User(Told):
     account: Id
     name: str
     email: Annotated[str, Field(description="Empty for none")]
+    kind: UserKind
 
 
 class NewUser(Given):
@@ -43,12 +48,15 @@ class NewUser(Given):
     name: Text
     account: Ref
     email: MaybeText = ""
+    kind: UserKind = Field(default=UserKind.PERSON, strict=False)
 
 
-class UserEmail(Given):
-    """Another mail address."""
+class UserChange(Given):
+    """What shall be different; what is left out stays."""
 
-    email: Annotated[str, Field(max_length=254, description="Empty for none")]
+    name: Text | None = None
+    email: Annotated[MaybeText | None, Field(description="Empty for none")] = None
+    kind: UserKind | None = Field(default=None, strict=False)
 
 
 class UsersAsked(Turning):
@@ -57,6 +65,13 @@ class UsersAsked(Turning):
     account: MaybeRef = ""
     name: MaybeText = ""
     email: MaybeText = ""
+    kind: UserKind | None = None
+
+
+class RemovalAsked(Asked):
+    """What goes with a user."""
+
+    extensions: Annotated[bool, Field(description="Their extensions, too; phones that have them are emptied")] = False
 
 
 class Extension(Told):
@@ -81,6 +96,19 @@ class NewExtension(Given):
     secret: Annotated[Password, Field(description="SIP password; empty: one is made")] = ""
 
 
+class ExtensionChange(Given):
+    """What shall be different; what is left out stays."""
+
+    display_name: Annotated[MaybeText | None, Field(description="Empty for none")] = None
+    auth_user: Annotated[MaybeText | None, Field(description="Empty: the number")] = None
+
+
+class Phones(Told):
+    """Where an extension is."""
+
+    items: list[Line]
+
+
 class ExtensionsAsked(Turning):
     """Which extensions."""
 
@@ -93,6 +121,15 @@ class NewSecret(Given):
     """Another SIP password."""
 
     secret: Annotated[Password, Field(description="Empty: one is made")] = ""
+
+
+class SecretLife(Told):
+    """What is known of a SIP password beside itself."""
+
+    origin: Annotated[str, Field(description="`made` here, or `given` by whoever dictates it")]
+    since: Annotated[
+        MaybeMoment, Field(description="When it became what it is; null where that was before it was kept")
+    ]
 
 
 class Secret(Told):
@@ -121,16 +158,10 @@ class Hold(Told):
     until: Moment
 
 
-class HoldsAsked(Asked):
+class HoldsAsked(Turning):
     """Whose holds."""
 
     account: MaybeRef = ""
-
-
-class Holds(Told):
-    """Numbers that are kept now."""
-
-    items: list[Hold]
 
 
 @users.get("/users", Right.PEOPLE_READ, Paged[User], query=UsersAsked)
@@ -139,7 +170,7 @@ async def list_users(call: AnyCall) -> Paged[User]:
     query: UsersAsked = call.query
     after = read_cursor("users", query.cursor, str)
     page = await call.desks.search.user_page(
-        account=query.account, name=query.name, email=query.email, after=after, limit=query.limit
+        account=query.account, name=query.name, email=query.email, kind=query.kind, after=after, limit=query.limit
     )
     return paged("users", page, User)
 
@@ -154,19 +185,26 @@ async def show_user(call: AnyCall) -> User:
 async def add_user(call: AnyCall) -> User:
     """Add a person or a place."""
     given: NewUser = call.body
-    return User.model_validate(await call.desks.fleet.add_user(given.name, account=given.account, email=given.email))
+    found = await call.desks.fleet.add_user(given.name, account=given.account, email=given.email, kind=given.kind)
+    return User.model_validate(found)
 
 
-@users.patch("/users/{user}", Right.PEOPLE_WRITE, body=UserEmail, told=User, version=show_user, must_match=True)
-async def set_email(call: AnyCall) -> User:
-    """Give a user another mail address, or none."""
-    return User.model_validate(await call.desks.fleet.set_email(call.path["user"], email=call.body.email))
+@users.patch("/users/{user}", Right.PEOPLE_WRITE, body=UserChange, told=User, version=show_user, must_match=True)
+async def change_user(call: AnyCall) -> User:
+    """Give a user another name or mail address, or make a place of them; all of it or nothing."""
+    given: UserChange = call.body
+    found = await call.desks.search.user(call.path["user"])
+    if given.email is not None:
+        found = await call.desks.fleet.set_email(found.id, email=given.email)
+    if given.name is not None or given.kind is not None or given.email is None:
+        found = await call.desks.fleet.change_user(found.id, name=given.name, kind=given.kind)
+    return User.model_validate(found)
 
 
-@users.delete("/users/{user}", Right.PEOPLE_WRITE, version=show_user, must_match=True)
+@users.delete("/users/{user}", Right.PEOPLE_WRITE, version=show_user, must_match=True, query=RemovalAsked)
 async def remove_user(call: AnyCall) -> None:
-    """Remove a user who holds no extension, with what their phones have sent."""
-    await call.desks.fleet.remove_user(call.path["user"])
+    """Remove a user, with what their phones have sent; refused while they hold extensions that shall not go, too."""
+    await call.desks.fleet.remove_user(call.path["user"], extensions=call.query.extensions)
 
 
 @extensions.get("/extensions", Right.PEOPLE_READ, Paged[Extension], query=ExtensionsAsked)
@@ -203,16 +241,49 @@ async def add_extension(call: AnyCall) -> Extension:
     return Extension.model_validate(found)
 
 
+@extensions.patch(
+    "/extensions/{extension}",
+    Right.PEOPLE_WRITE,
+    body=ExtensionChange,
+    told=Extension,
+    version=show_extension,
+    must_match=True,
+)
+async def change_extension(call: AnyCall) -> Extension:
+    """Another name that phones show, or SIP user name; its phones get it with their next fetch."""
+    given: ExtensionChange = call.body
+    found = await call.desks.fleet.change_extension(
+        call.path["extension"], display_name=given.display_name, auth_user=given.auth_user
+    )
+    return Extension.model_validate(found)
+
+
+@extensions.get("/extensions/{extension}/lines", Right.DEVICE_READ, Phones)
+async def list_phones(call: AnyCall) -> Phones:
+    """On which lines of which devices an extension is now; the phone that has had it longest comes first."""
+    found = await call.desks.fleet.lines_of(call.path["extension"])
+    return Phones(items=[Line.model_validate(one) for one in found])
+
+
 @extensions.delete("/extensions/{extension}", Right.PEOPLE_WRITE, version=show_extension, must_match=True)
 async def remove_extension(call: AnyCall) -> None:
-    """Remove a number that is on no line."""
+    """Remove a number; phones that have it on a line are told to fetch what empties that."""
     await call.desks.fleet.remove_extension(call.path["extension"])
 
 
-@extensions.put("/extensions/{extension}/secret", Right.SECRET_WRITE, body=NewSecret, status=204)
+@extensions.put(
+    "/extensions/{extension}/secret", Right.SECRET_WRITE, body=NewSecret, status=204, version=show_extension
+)
 async def set_secret(call: AnyCall) -> None:
     """Give an extension another SIP password; its phones get it with their next fetch."""
     await call.desks.fleet.set_secret(call.path["extension"], secret=call.body.secret)
+
+
+@extensions.get("/extensions/{extension}/secret", Right.PEOPLE_READ, SecretLife)
+async def show_secret_life(call: AnyCall) -> SecretLife:
+    """Whether an extension's SIP password was made here or given, and since when it is what it is; not the password."""
+    found = await call.desks.fleet.secret_life(call.path["extension"])
+    return SecretLife(origin=found.origin, since=None if found.at is None else moment(found.at))
 
 
 @extensions.post("/extensions/{extension}/secret/reveal", Right.SECRET_REVEAL, told=Secret, secret=True)
@@ -231,11 +302,11 @@ async def suggest_extension(call: AnyCall) -> Hold:
     return Hold.model_validate(found)
 
 
-@extensions.get("/extension-holds", Right.PEOPLE_READ, Holds, query=HoldsAsked)
-async def list_holds(call: AnyCall) -> Holds:
+@extensions.get("/extension-holds", Right.PEOPLE_READ, Paged[Hold], query=HoldsAsked)
+async def list_holds(call: AnyCall) -> Paged[Hold]:
     """Numbers that are kept for somebody now."""
     found = await call.desks.fleet.extension_holds(call.query.account)
-    return Holds(items=[Hold.model_validate(one) for one in found])
+    return turned("extension-holds", found, call.query, lambda one: f"{one.account}/{one.number}", Hold)
 
 
 @extensions.delete("/accounts/{account}/extension-holds/{number}", Right.PEOPLE_WRITE)

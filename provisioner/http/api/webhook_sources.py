@@ -7,11 +7,25 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from provisioner.errors import Invalid
+from provisioner.fleet.search import Page
 from provisioner.hooks.mapping import Action
 from provisioner.hooks.signing import Scheme
+from provisioner.http.api.cursors import paged, read_cursor, turned
 from provisioner.http.api.routes import AnyCall, Routes
 from provisioner.http.api.webhooks import AccountAsked
-from provisioner.http.api.words import LARGEST, Asked, Given, Id, MaybeMoment, MaybeRef, Moment, Ref, Told, moment
+from provisioner.http.api.words import (
+    LARGEST,
+    Given,
+    Id,
+    MaybeMoment,
+    MaybeRef,
+    Moment,
+    Paged,
+    Ref,
+    Told,
+    Turning,
+    moment,
+)
 from provisioner.rights import Right
 from provisioner.store.hook_inbox import InboxState
 
@@ -32,12 +46,6 @@ class Source(Told):
     enabled: bool
     old_secret_until: MaybeMoment
     created: Moment
-
-
-class Sources(Told):
-    """All sources within reach."""
-
-    items: list[Source]
 
 
 class MadeSource(Told):
@@ -96,10 +104,11 @@ def _source(one: Any) -> Source:
     return Source.model_validate(values | {"old_secret_until": one.before_until or None})
 
 
-@sources.get("/webhook-sources", Right.HOOK_READ, Sources, query=AccountAsked)
-async def list_sources(call: AnyCall) -> Sources:
+@sources.get("/webhook-sources", Right.HOOK_READ, Paged[Source], query=AccountAsked)
+async def list_sources(call: AnyCall) -> Paged[Source]:
     """The sources within reach, by name."""
-    return Sources(items=[_source(one) for one in await call.desks.sources.sources(account=call.query.account)])
+    found = await call.desks.sources.sources(account=call.query.account)
+    return turned("webhook-sources", found, call.query, lambda one: one.name, Source, _source)
 
 
 @sources.post("/webhook-sources", Right.HOOK_WRITE, body=NewSource, told=MadeSource, status=201, secret=True)
@@ -140,7 +149,14 @@ async def remove_source(call: AnyCall) -> None:
     await call.desks.sources.remove_source(call.path["source"])
 
 
-@sources.post("/webhook-sources/{source}/secret", Right.HOOK_WRITE, body=NewSourceSecret, told=MadeSource, secret=True)
+@sources.post(
+    "/webhook-sources/{source}/secret",
+    Right.HOOK_WRITE,
+    body=NewSourceSecret,
+    told=MadeSource,
+    secret=True,
+    version=show_source,
+)
 async def rotate_source(call: AnyCall) -> MadeSource:
     """A new secret, told once; for a while the old one is taken as well."""
     made = await call.desks.sources.rotate_source(call.path["source"], secret=call.body.secret)
@@ -180,19 +196,12 @@ class Posted(Told):
     why: str
 
 
-class AllPosted(Told):
-    """Messages, the newest first."""
-
-    items: list[Posted]
-
-
-class PostedAsked(Asked):
+class PostedAsked(Turning):
     """Which messages."""
 
     source: MaybeRef = ""
     account: MaybeRef = ""
     state: InboxState | None = None
-    limit: Annotated[int, Field(ge=1, le=500)] = 200
 
 
 class PostedBody(Told):
@@ -205,14 +214,17 @@ def _ident(call: AnyCall) -> int:
     return call.number("posted", LARGEST)
 
 
-@inbox.get("/webhook-inbox", Right.HOOK_READ, AllPosted, query=PostedAsked)
-async def list_posted(call: AnyCall) -> AllPosted:
+@inbox.get("/webhook-inbox", Right.HOOK_READ, Paged[Posted], query=PostedAsked)
+async def list_posted(call: AnyCall) -> Paged[Posted]:
     """What sources have posted, the newest first."""
     asked: PostedAsked = call.query
+    after = read_cursor("webhook-inbox", asked.cursor, int)
     found = await call.desks.inbox.posted(
-        source=asked.source, state=asked.state, account=asked.account, limit=asked.limit
-    )
-    return AllPosted(items=[Posted.model_validate(one) for one in found])
+        source=asked.source, state=asked.state, account=asked.account, limit=asked.limit,
+        before=int(after[0]) if after else 0,
+    )  # fmt: skip
+    last = found[-1].id if len(found) == asked.limit else None
+    return paged("webhook-inbox", Page(found, None if last is None else (last,)), Posted)
 
 
 @inbox.get("/webhook-inbox/{posted}", Right.HOOK_READ, Posted)
@@ -228,13 +240,13 @@ async def show_posted_body(call: AnyCall) -> PostedBody:
     return PostedBody(body=said.decode("utf-8", "backslashreplace"))
 
 
-@inbox.post("/webhook-inbox/{posted}/replay", Right.HOOK_WRITE, told=Posted)
+@inbox.post("/webhook-inbox/{posted}/replay", Right.HOOK_WRITE, told=Posted, version=show_posted)
 async def replay_posted(call: AnyCall) -> Posted:
     """Try a parked message again, by the rules of today."""
     return Posted.model_validate(await call.desks.inbox.replay_posted(_ident(call)))
 
 
-@inbox.post("/webhook-inbox/{posted}/drop", Right.HOOK_WRITE, told=Posted)
+@inbox.post("/webhook-inbox/{posted}/drop", Right.HOOK_WRITE, told=Posted, version=show_posted)
 async def drop_posted(call: AnyCall) -> Posted:
     """Put a parked message aside."""
     return Posted.model_validate(await call.desks.inbox.drop_posted(_ident(call)))

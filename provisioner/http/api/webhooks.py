@@ -6,11 +6,13 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from provisioner.fleet.search import Page
+from provisioner.hook_events import OUTWARD, TYPES
 from provisioner.hooks.hooks import HookState
+from provisioner.http.api.cursors import paged, read_cursor, turned
 from provisioner.http.api.routes import AnyCall, Routes
 from provisioner.http.api.words import (
     LARGEST,
-    Asked,
     Given,
     Id,
     Maybe,
@@ -18,8 +20,10 @@ from provisioner.http.api.words import (
     MaybeRef,
     MaybeText,
     Moment,
+    Paged,
     Text,
     Told,
+    Turning,
 )
 from provisioner.rights import Right
 
@@ -52,12 +56,6 @@ class WebhookState(Webhook):
 
     waiting: int
     dead: Annotated[int, Field(description="Messages that were given up")]
-
-
-class Webhooks(Told):
-    """All endpoints within reach."""
-
-    items: list[WebhookState]
 
 
 class MadeWebhook(Told):
@@ -100,24 +98,23 @@ class Delivery(Told):
     error: str
 
 
-class Deliveries(Told):
-    """Attempts, the newest first."""
-
-    items: list[Delivery]
-
-
-class AccountAsked(Asked):
+class AccountAsked(Turning):
     """Whose."""
 
     account: MaybeRef = ""
 
 
-class DeliveriesAsked(Asked):
+class DeliveriesAsked(Turning):
     """Which attempts."""
 
-    limit: Annotated[int, Field(ge=1, le=500)] = 100
-    before: Annotated[int, Field(ge=0, le=LARGEST, description="The id of the last one of the page before")] = 0
-    message: Annotated[int, Field(ge=0, le=LARGEST)] = 0
+    message: Annotated[int, Field(ge=0, le=LARGEST, description="Of this message only")] = 0
+
+
+class EventType(Told):
+    """A type of event that endpoints hear of."""
+
+    type: str
+    kinds: Annotated[list[str], Field(description="Kinds of events here that are told by it")]
 
 
 class Replay(Given):
@@ -149,10 +146,19 @@ def _hook(call: AnyCall) -> str:
     return call.path["webhook"]
 
 
-@webhooks.get("/webhooks", Right.HOOK_READ, Webhooks, query=AccountAsked)
-async def list_webhooks(call: AnyCall) -> Webhooks:
+@webhooks.get("/webhooks", Right.HOOK_READ, Paged[WebhookState], query=AccountAsked)
+async def list_webhooks(call: AnyCall) -> Paged[WebhookState]:
     """The endpoints within reach, by name."""
-    return Webhooks(items=[_state(one) for one in await call.desks.hooks.hooks(account=call.query.account)])
+    found = await call.desks.hooks.hooks(account=call.query.account)
+    return turned("webhooks", found, call.query, lambda one: f"{one.about.name}/{one.about.id}", WebhookState, _state)
+
+
+@webhooks.get("/webhook-events", Right.HOOK_READ, Paged[EventType], query=Turning)
+async def list_types(call: AnyCall) -> Paged[EventType]:
+    """Every type of event that an endpoint can ask for; `device.*` asks for a family, `*` for all."""
+    kinds = {kind: sorted(inside for inside, told in OUTWARD.items() if told == kind) for kind in TYPES}
+    types = [EventType(type=kind, kinds=inside) for kind, inside in kinds.items()]
+    return turned("webhook-events", types, call.query, lambda one: one.type, EventType)
 
 
 @webhooks.post("/webhooks", Right.HOOK_WRITE, body=NewWebhook, told=MadeWebhook, status=201, secret=True)
@@ -185,46 +191,55 @@ async def remove_webhook(call: AnyCall) -> None:
     await call.desks.hooks.remove_hook(_hook(call))
 
 
-@webhooks.post("/webhooks/{webhook}/enable", Right.HOOK_WRITE, told=WebhookState)
+@webhooks.post("/webhooks/{webhook}/enable", Right.HOOK_WRITE, told=WebhookState, version=show_webhook, tags=False)
 async def enable_webhook(call: AnyCall) -> WebhookState:
     """Call an endpoint again; what has waited goes out."""
     return _state(await call.desks.hooks.enable_hook(_hook(call)))
 
 
-@webhooks.post("/webhooks/{webhook}/disable", Right.HOOK_WRITE, told=WebhookState)
+@webhooks.post("/webhooks/{webhook}/disable", Right.HOOK_WRITE, told=WebhookState, version=show_webhook, tags=False)
 async def disable_webhook(call: AnyCall) -> WebhookState:
     """Call an endpoint no more, and note nothing further for it."""
     return _state(await call.desks.hooks.disable_hook(_hook(call)))
 
 
-@webhooks.post("/webhooks/{webhook}/secret", Right.HOOK_WRITE, told=MadeWebhook, secret=True)
+@webhooks.post("/webhooks/{webhook}/secret", Right.HOOK_WRITE, told=MadeWebhook, secret=True, version=show_webhook)
 async def rotate_webhook(call: AnyCall) -> MadeWebhook:
     """A new secret, told once; for a while the old one signs as well."""
     made = await call.desks.hooks.rotate_hook(_hook(call))
     return MadeWebhook(secret=made.secret, about=Webhook.model_validate(_about(made.about)))
 
 
-@webhooks.post("/webhooks/{webhook}/test", Right.HOOK_WRITE, told=WebhookState)
+@webhooks.post("/webhooks/{webhook}/test", Right.HOOK_WRITE, told=WebhookState, version=show_webhook, tags=False)
 async def test_webhook(call: AnyCall) -> WebhookState:
     """Queue a signed ping; the deliveries say what came of it."""
     return _state(await call.desks.hooks.queue_ping(_hook(call)))
 
 
-@webhooks.get("/webhooks/{webhook}/deliveries", Right.HOOK_READ, Deliveries, query=DeliveriesAsked)
-async def list_deliveries(call: AnyCall) -> Deliveries:
+@webhooks.get("/webhooks/{webhook}/deliveries", Right.HOOK_READ, Paged[Delivery], query=DeliveriesAsked)
+async def list_deliveries(call: AnyCall) -> Paged[Delivery]:
     """What came of each attempt, the newest first."""
     asked: DeliveriesAsked = call.query
+    after = read_cursor("deliveries", asked.cursor, int)
     found = await call.desks.hooks.deliveries(
-        _hook(call), before=asked.before, limit=asked.limit, message=asked.message
+        _hook(call), before=int(after[0]) if after else 0, limit=asked.limit, message=asked.message
     )
-    return Deliveries(items=[Delivery.model_validate(_without_hook(one)) for one in found])
+    last = found[-1].id if len(found) == asked.limit else None
+    return paged("deliveries", Page(found, None if last is None else (last,)), Delivery, _without_hook)
 
 
 def _without_hook(one: Any) -> dict[str, Any]:
     return {name: getattr(one, name) for name in Delivery.model_fields}
 
 
-@webhooks.post("/webhooks/{webhook}/replay", Right.HOOK_WRITE, body=Replay, told=Replayed)
+@webhooks.post(
+    "/webhooks/{webhook}/replay",
+    Right.HOOK_WRITE,
+    body=Replay,
+    told=Replayed,
+    version=show_webhook,
+    tags=False,
+)
 async def replay_webhook(call: AnyCall) -> Replayed:
     """Send again what was given up, with all attempts anew."""
     return Replayed(messages=await call.desks.hooks.replay_hook(_hook(call), message=call.body.message))

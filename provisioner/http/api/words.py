@@ -12,7 +12,7 @@ from provisioner.model import Mac
 
 T = TypeVar("T")
 
-_CLEAN: Final = r"^[^\x00-\x1f\x7f]*$"
+CLEAN: Final = r"^[^\x00-\x1f\x7f]*$"
 """No control characters: none of them means anything here, and PostgreSQL's text holds no NUL."""
 LARGEST: Final = 2**53 - 1
 """What every JSON reader holds exactly, and every database."""
@@ -118,12 +118,12 @@ AMac = Annotated[
         mode="validation",
     ),
 ]
-Ref = Annotated[str, Field(min_length=1, max_length=254, pattern=_CLEAN)]
+Ref = Annotated[str, Field(min_length=1, max_length=254, pattern=CLEAN)]
 """An id, or the name people use."""
-MaybeRef = Annotated[str, Field(max_length=254, pattern=_CLEAN)]
-Text = Annotated[str, Field(min_length=1, max_length=254, pattern=_CLEAN)]
-MaybeText = Annotated[str, Field(max_length=254, pattern=_CLEAN)]
-Password = Annotated[str, Field(max_length=64, pattern=_CLEAN, json_schema_extra={"format": "password"})]
+MaybeRef = Annotated[str, Field(max_length=254, pattern=CLEAN)]
+Text = Annotated[str, Field(min_length=1, max_length=254, pattern=CLEAN)]
+MaybeText = Annotated[str, Field(max_length=254, pattern=CLEAN)]
+Password = Annotated[str, Field(max_length=64, pattern=CLEAN, json_schema_extra={"format": "password"})]
 Id = Annotated[str, Field(description="An id")]
 Seconds = Annotated[float, Field(gt=0, le=31_536_000)]
 Json = Any
