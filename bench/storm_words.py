@@ -83,6 +83,10 @@ def _side_by_side(found: Found) -> Iterator[str]:
             f" about {found.dial.capacity:g}, and nginx once more as much CPU as ours. Comparators and ours with parts"
             f" off were stopped after {found.dial.others:g} times their ideal. `limit_conn` is set per address, as an"
             " operator would; nginx counts a connection only once a request has been read, so it spares no handshake."
+            " Wasted CPU is by difference: 1 - (boots x CPU a boot in the calibration + idle CPU) / CPU of the storm."
+            " Below zero it says that a boot cost less in the storm than in the calibration before it, whose caches"
+            " were cold and whose machine may have been busier. So it is as uncertain as such a shift, a tenth or two"
+            " either way; the share that is counted, in the goals above, is not."
         )
         yield _table(_HEAD, (_storm_cells(name, one) for name, one in _all_storms(found)))
     if len(found.goodput) > 1:

@@ -76,7 +76,7 @@ __all__ = [
 
 _LONGEST_READ: Final = 16
 """Digits of an extension that are read back; nobody listens to more."""
-_SPECIFIC: Final = frozenset({ResultKind.EXPIRED, ResultKind.USED, ResultKind.WRONG_MODEL})
+_SPECIFIC: Final = frozenset({ResultKind.EXPIRED, ResultKind.USED, ResultKind.WRONG_MODEL, ResultKind.NOT_READY})
 """Only a caller whose device is authenticated hears these; another learns nothing about a code from them."""
 _EVENTS: Final = {
     ResultKind.ACCEPTED: Event.ACCEPTED,
@@ -85,6 +85,7 @@ _EVENTS: Final = {
     ResultKind.EXPIRED: Event.EXPIRED,
     ResultKind.USED: Event.USED,
     ResultKind.WRONG_MODEL: Event.WRONG_MODEL,
+    ResultKind.NOT_READY: Event.NOT_READY,
     ResultKind.LOCKED: Event.LOCKED,
     ResultKind.BUSY: Event.BUSY,
     ResultKind.UNSUPPORTED: Event.UNSUPPORTED,
@@ -97,6 +98,7 @@ _CAUSES: Final = {
     State.BUSY: Cause.BUSY,
     State.ERROR: Cause.ERROR,
     State.ADMINISTRATOR: Cause.UNSUPPORTED,
+    State.NOT_READY: Cause.NOT_READY,
 }
 
 

@@ -28,6 +28,7 @@ class State(StrEnum):
     BUSY = "busy"
     ERROR = "system error"
     ADMINISTRATOR = "ask administrator"
+    NOT_READY = "not ready"
     GOODBYE = "goodbye"
     ENDED = "ended"
 
@@ -56,6 +57,7 @@ class Event(StrEnum):
     EXPIRED = "expired"
     USED = "used"
     WRONG_MODEL = "wrong_model"
+    NOT_READY = "not_ready"
     LOCKED = "locked"
     BUSY = "busy"
     UNSUPPORTED = "unsupported"
@@ -82,7 +84,7 @@ ASKING: Final = frozenset({State.WELCOME, State.ENTER, State.TYPO, State.WRONG, 
 WAITING: Final = frozenset({State.CHECKING, State.BINDING})
 """The use-case has been asked and has not answered yet."""
 CLOSING: Final = frozenset(
-    {State.SUCCESS, State.LOCKED, State.BUSY, State.ERROR, State.ADMINISTRATOR, State.GOODBYE},
+    {State.SUCCESS, State.LOCKED, State.BUSY, State.ERROR, State.ADMINISTRATOR, State.NOT_READY, State.GOODBYE},
 )
 """The last prompt is being played."""
 COLLECTING: Final = ASKING | {State.CONFIRM}
@@ -101,6 +103,7 @@ TAIL: Final[Mapping[State, tuple[str, ...]]] = {
     State.BUSY: ("busy",),
     State.ERROR: ("system_error",),
     State.ADMINISTRATOR: ("ask_administrator",),
+    State.NOT_READY: ("goodbye",),  # it sends them to their administrator, and blames neither phone nor code
     State.GOODBYE: ("goodbye",),
 }
 """What is said on the way into a state, after what the row itself says."""
@@ -145,6 +148,7 @@ ROWS: Final = (
     Row(WAITING, Event.EXPIRED, State.WRONG, Act.SAY, ("expired",), last=State.GOODBYE),
     Row(WAITING, Event.USED, State.WRONG, Act.SAY, ("used",), last=State.GOODBYE),
     Row(WAITING, Event.WRONG_MODEL, State.WRONG, Act.SAY, ("wrong_model",), last=State.GOODBYE),
+    Row(WAITING, Event.NOT_READY, State.NOT_READY, Act.SAY),
     Row(_ANSWERABLE, Event.LOCKED, State.LOCKED, Act.SAY),
     Row(_ANSWERABLE, Event.BUSY, State.BUSY, Act.SAY),
     Row(_ANSWERABLE, Event.UNSUPPORTED, State.ADMINISTRATOR, Act.SAY),
@@ -164,7 +168,7 @@ ROWS: Final = (
 
 _KEYED: Final = frozenset({Event.KEY, Event.CLEARED, Event.COMPLETE})
 _CHOSEN: Final = frozenset({Event.AGREED, Event.DECLINED})
-_REFUSED: Final = frozenset({Event.WRONG, Event.EXPIRED, Event.USED, Event.WRONG_MODEL})
+_REFUSED: Final = frozenset({Event.WRONG, Event.EXPIRED, Event.USED, Event.WRONG_MODEL, Event.NOT_READY})
 _TURNED_AWAY: Final = frozenset({Event.LOCKED, Event.BUSY, Event.UNSUPPORTED, Event.FAILED})
 _GOOD: Final = frozenset({Event.HELD, Event.ACCEPTED})
 _ANSWERED: Final = _GOOD | _REFUSED | _TURNED_AWAY

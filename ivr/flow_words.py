@@ -17,6 +17,8 @@ class ResultKind(StrEnum):
     EXPIRED = "expired"
     USED = "used"
     WRONG_MODEL = "wrong_model"
+    NOT_READY = "not_ready"
+    """The code and the phone are right, and something at the extension is missing: the code stays good."""
     LOCKED = "locked"
     BUSY = "busy"
     UNSUPPORTED = "unsupported"
@@ -178,6 +180,7 @@ class Cause(StrEnum):
     BUSY = "busy"
     ERROR = "error"
     UNSUPPORTED = "unsupported"
+    NOT_READY = "not ready"
     OVERTIME = "overtime"
 
 

@@ -184,12 +184,29 @@ def target(event: CodeEvent) -> CodeState:
     return TRANSITIONS[sources(event)[0]][event]
 
 
-def require(state: CodeState, event: CodeEvent, whose: str) -> None:
-    """Conflict that names the state and what is possible in it, when this is not."""
-    if event in TRANSITIONS[state]:
-        return
-    possible = ", ".join(TRANSITIONS[state]) or "nothing; `provisioner code issue` makes a new one"
-    raise Conflict(f"the code of {whose} is {state}: {event} is not possible then; possible is: {possible}")
+_REFUSED: Final[Mapping[CodeEvent, str]] = MappingProxyType(
+    {
+        CodeEvent.REVEAL: "cannot be read any more",
+        CodeEvent.REVOKE: "need not be taken back",
+        CodeEvent.REISSUE: "cannot be replaced",
+    }
+)
+"""What an administrator asks of a code, where its state does not let them."""
+
+
+def require(state: CodeState, event: CodeEvent, number: str) -> None:
+    """Conflict that names the extension, the state and what helps, where this is not possible."""
+    if event not in TRANSITIONS[state]:
+        refused = _REFUSED.get(event, f"{event} is not possible")
+        raise Conflict(f"the code of extension {number} is {state} and {refused}: {another(state, number)}")
+
+
+def another(state: CodeState, number: str) -> str:
+    """How to get an extension a code that works, by the state of the one that it has."""
+    if CodeEvent.REISSUE in TRANSITIONS[state]:
+        return f"`provisioner code reissue {number}` makes another in its place"
+    replacing = ", with --replace where a phone has the extension" if state is CodeState.USED else ""
+    return f"`provisioner code issue {number}` makes a new one{replacing}"
 
 
 def drawn() -> str:

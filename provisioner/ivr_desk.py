@@ -13,11 +13,12 @@ from types import MappingProxyType
 from typing import Final
 
 from ivr.flow import Caller, Flow, FlowSettings, Note, Result, ResultKind
+from ivr.flow_table import Event as Heard
 from provisioner.activation.activation import Activation
 from provisioner.activation_verdict import Attempt, Outcome, Redemption
 from provisioner.codes import SHORTEST, checks
 from provisioner.errors import Invalid, ProvisionerError, StoreFailed
-from provisioner.events import printable
+from provisioner.events import Repeats, printable
 from provisioner.model import Event, Mac
 from provisioner.settings import Settings
 from provisioner.store.codes import open_lengths
@@ -37,6 +38,7 @@ RESULTS: Final[Mapping[Outcome, ResultKind]] = MappingProxyType(
         Outcome.WRONG_MODEL: ResultKind.WRONG_MODEL,
         Outcome.WRONG_DEVICE: ResultKind.WRONG_MODEL,
         Outcome.WRONG_SITE: ResultKind.WRONG_MODEL,
+        Outcome.NOT_READY: ResultKind.NOT_READY,
         Outcome.LOCKED: ResultKind.LOCKED,
         Outcome.UNSUPPORTED: ResultKind.UNSUPPORTED,
         Outcome.BUSY: ResultKind.BUSY,
@@ -66,6 +68,7 @@ class IvrDesk:
         self._language = settings.ivr_language
         self._tell = tell
         self._clock = clock
+        self._repeats = Repeats()
 
     def flow(self, language: str = "") -> Flow:
         """A new conversation."""
@@ -131,7 +134,8 @@ class IvrDesk:
         return (seen.vendor, seen.model) if seen else ("", "")
 
     def note(self, caller: Caller, note: Note) -> None:
-        """Every prompt with its cause; a note never has digits."""
+        """Every prompt with its cause, and of slips one more event a minute and phone; a note never has digits."""
+        now = self._clock()
         told = {
             "cause": note.cause,
             "attempt": str(note.attempt),
@@ -141,7 +145,17 @@ class IvrDesk:
             "proven": "yes" if caller.authenticated else "no",
         }
         details = {name: printable(value) for name, value in told.items() if value}
-        self._tell(Event("ivr_prompt", self._clock(), mac=caller.mac, actor="device", details=details))
+        self._tell(Event("ivr_prompt", now, mac=caller.mac, actor="device", details=details))
+        if note.cause == Heard.MISTYPED:
+            self._mistyped(caller, details, now)
+
+    def _mistyped(self, caller: Caller, details: Mapping[str, str], now: float) -> None:
+        """The conversation notices a slip by itself and asks nobody, so here is where it is known."""
+        held = self._repeats.held((caller.mac, caller.source), now)
+        if held is not None:
+            known = {name: value for name, value in details.items() if name != "cause"}
+            known |= {"repeated": str(held)} if held else {}
+            self._tell(Event("code_mistyped", now, mac=caller.mac, actor="device", details=known))
 
     def finished(self, caller: Caller, result: Result | None) -> None:
         """Nothing: that a phone was bound stands in the database, and from there it is told to fetch what it has now.

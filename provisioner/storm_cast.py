@@ -6,6 +6,7 @@ making two thousand RSA keys would take minutes, and no server looks whether two
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import time
@@ -45,8 +46,12 @@ KEYS: Final = 32
 MOST: Final = 65_536
 """Phones: what the last four digits of their Macs can count."""
 _FIRST_NUMBER: Final = 200_000
-_BATCH: Final = 250
-"""Devices added in one transaction: other writers wait for it for a second or so."""
+_TURN: Final = 0.5
+"""s that a transaction may take before it is ended: other writers wait for it, and give up after five."""
+_GIVE_WAY: Final = 0.15
+"""s between two of them: who waits for SQLite's lock looks for it ten times a second."""
+_TELL: Final = 250
+"""Devices added from one word about it to the next."""
 _MODELS: Final = (
     ("poly", "VVX 411", "0004f25d"),
     ("yealink", "T46S", "0015655d"),
@@ -270,18 +275,29 @@ async def _enlist(configured: Settings, wanted: Sequence[Extra], pins: Sequence[
         ]
         if lacking:
             say(f"adding {len(lacking)} phones to account {ACCOUNT} ...")
-        for first in range(0, len(lacking), _BATCH):
-            if first:
-                say(f"  {first} added")
+        done = 0
+        while done < len(lacking):
+            before = done
             async with together(store, "storm", time.time()) as transaction:
-                desk = Fleet(transaction, known, actor="storm")
-                for one in lacking[first : first + _BATCH]:
+                desk, end = Fleet(transaction, known, actor="storm"), time.monotonic() + _TURN
+                while done == before or (done < len(lacking) and time.monotonic() < end):
+                    one = lacking[done]
                     await _add(desk, account, one, devices.get(one.mac), pins)
                     await _credit(desk, account, one, extensions, passwords)
                     await _connect(desk, one, devices.get(one.mac))
+                    done += 1
             _write(_secrets_file(configured.data), json.dumps(passwords).encode())
+            await _give_way(before, done, len(lacking), say)
         told = {one.number: one.auth_user for one in await fleet.extensions(account)}
     return {one.mac: _Own(told[one.extension], passwords[one.mac]) for one in wanted}
+
+
+async def _give_way(before: int, done: int, all_of_them: int, say: Say) -> None:
+    """Between two transactions: whoever else has something to write comes first."""
+    if done // _TELL > before // _TELL:
+        say(f"  {done} of {all_of_them} added")
+    if done < all_of_them:
+        await asyncio.sleep(_GIVE_WAY)
 
 
 async def _account(fleet: Fleet) -> str:

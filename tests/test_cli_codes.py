@@ -63,6 +63,12 @@ def test_what_stands_in_the_way_is_told_with_its_reason(run: Run, asked: Asked, 
     assert rows["ivr"]["reason"] == "ivr_unsupported_model" and "device bind" in rows["ivr"]["why"]
     assert rows["license"]["ok"]
     assert all(row["ok"] for row in asked("code", "check", "1002"))
+    run("code", "issue", "1002")
+    [wrong] = [row for row in asked("code", "check", "1002", code=1) if not row["ok"]]
+    assert (wrong["check"], wrong["reason"]) == ("code", "extension_has_code") and "code reissue 1002" in wrong["why"]
+    assert wrong["why"] in run("code", "issue", "1002", code=1).stderr
+    run("code", "revoke", "1002")
+    assert all(row["ok"] for row in asked("code", "check", "1002"))
     assert (
         '"kind": "ivr_unsupported_model"'
         in run("code", "issue", "1002", "--model", "SoundPoint IP 450", "--json", code=1).stderr
@@ -75,6 +81,8 @@ def test_what_stands_in_the_way_is_told_with_its_reason(run: Run, asked: Asked, 
         ["code", "issue"],
         ["code", "issue", "1002", "--life", "soon"],
         ["code", "issue", "1002", "--life", "-1d"],
+        ["code", "issue", "1002", "--life", "30m"],
+        ["code", "reissue", "1002", "--life", "91d"],
         ["code", "issue", "1002", "--mac", "nonsense"],
         ["code", "list", "--state", "lost"],
         ["code", "forgive", "1002"],
@@ -87,7 +95,10 @@ def test_wrong_usage_is_exit_code_2(run: Run, person: None, words: list[str]) ->
 
 @pytest.mark.parametrize("life", ["59m", "91d", "0"])
 def test_a_life_beyond_the_bounds_is_refused(run: Run, person: None, life: str) -> None:
-    assert "1 h to 90 d" in run("code", "issue", "1002", "--life", life, code=1).stderr
+    run("code", "issue", "1002")
+    for verb in ("issue", "reissue"):
+        said = run("code", verb, "1002", "--life", life, code=2).stderr
+        assert "1 h to 90 d" in said and "already" not in said
 
 
 def test_refusals_are_exit_code_1(run: Run, person: None) -> None:
@@ -103,6 +114,18 @@ def test_refusals_are_exit_code_1(run: Run, person: None) -> None:
     ):
         refused = run("code", *words, code=1)
         assert refused.stdout == "" and refused.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(("verb", "word"), [("mail", "mailed"), ("reveal", "read"), ("revoke", "taken back")])
+def test_of_a_code_that_is_over_it_is_said_what_works(run: Run, person: None, verb: str, word: str) -> None:
+    """And it does: what is advised is done."""
+    run("code", "issue", "1002")
+    run("code", "revoke", "1002")
+    said = run("code", verb, "1002", code=1).stderr
+    assert "the code of extension 1002 is revoked" in said and word in said
+    advised = re.findall(r"`provisioner ([^`]*)`", said)
+    assert advised == ["code issue 1002"]
+    run(*advised[0].split())
 
 
 def test_a_phone_that_was_not_locked_out_need_not_be_forgiven(run: Run, person: None) -> None:

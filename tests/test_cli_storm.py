@@ -41,6 +41,9 @@ def test_the_worked_example_and_nothing_is_changed(asked: Asked, run: Run, offic
     assert found["applied"] == []
     assert asked("layer", "list") == layers
     text = run(*BIG).stdout
+    assert "models here can be told to wait after power-on (storm.boot_delay), so W is reached by no setting" in text, (
+        "a window that no shipped model can be told is said to be one"
+    )
     for words in ("27,440", "307 s", "W = 1.2·N/C", "turning 100,000 phones away", "Nothing was changed"):
         assert words in text
 
@@ -153,6 +156,11 @@ def test_undo_puts_the_layers_back_as_they_were(asked: Asked, run: Run, office: 
     assert "nothing to take back" in run("storm", "plan", "--undo").stdout
     kinds = [one["kind"] for one in asked("events")]
     assert (kinds.count("storm_shaped"), kinds[-1]) == (2, "storm_shaped")
+    told = run("events", "--kind", "storm_shaped").stdout
+    assert "now=poly storm.retry_delay=" in told
+    assert "standing" not in told, "what is for programs is in their JSON only"
+    assert "{" not in told
+    assert [line for line in told.splitlines() if line != line.rstrip()] == []
 
 
 def test_undo_tells_what_it_did_and_leaves_what_somebody_has_changed(asked: Asked, run: Run, office: None) -> None:

@@ -45,6 +45,7 @@ OUTCOMES: Final[Mapping[str, tuple[HTTPStatus, str, str]]] = MappingProxyType(
         "used": (HTTPStatus.GONE, "used", "The code has been used."),
         "wrong_model": (HTTPStatus.CONFLICT, "wrong_device", "The code is for another phone."),
         "ask_administrator": (HTTPStatus.CONFLICT, "unsupported", "This phone is not activated with a code."),
+        "goodbye": (HTTPStatus.CONFLICT, "not_ready", "Ask the administrator; the code stays good."),
         "locked": (HTTPStatus.TOO_MANY_REQUESTS, "locked", "Too many wrong codes."),
         "busy": (HTTPStatus.SERVICE_UNAVAILABLE, "busy", "Not looked at, nothing was counted: try again."),
         "system_error": (HTTPStatus.SERVICE_UNAVAILABLE, "failed", "Something failed here: try again later."),

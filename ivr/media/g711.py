@@ -1,4 +1,4 @@
-"""G.711 by tables made at import: 256 entries to decode, 65 536 to encode. PCM is signed 16 bit little-endian, 8 kHz.
+"""G.711 by tables: 256 entries to decode; 65 536 to encode, made when first wanted. PCM is 16 bit little-endian, 8 kHz.
 
 The rule is that of ITU-T G.711, in the 16-bit scale of its reference software (G.191): the magnitude of a negative
 sample is its one's complement, so positive and negative intervals hold equally many integers.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from enum import IntEnum
+from functools import cache
 from typing import Final
 
 RATE: Final = 8000
@@ -53,8 +54,9 @@ def _alaw_sample(code: int) -> int:
     return 8 * magnitude if bits & 0x80 else -8 * magnitude
 
 
+@cache
 def _encoding(rule: Callable[[int], int]) -> bytes:
-    """Code of each sample, by the sample read as unsigned."""
+    """Code of each sample, by the sample read as unsigned: tens of milliseconds, once a rule."""
     return bytes(rule(sample) for sample in (*range(0x8000), *range(-0x8000, 0)))
 
 
@@ -64,8 +66,6 @@ def _decoding(rule: Callable[[int], int]) -> tuple[bytes, bytes]:
     return bytes(sample & 0xFF for sample in samples), bytes(sample >> 8 for sample in samples)
 
 
-_TO_ULAW: Final = _encoding(_ulaw_code)
-_TO_ALAW: Final = _encoding(_alaw_code)
 _FROM_ULAW: Final = _decoding(_ulaw_sample)
 _FROM_ALAW: Final = _decoding(_alaw_sample)
 
@@ -84,7 +84,7 @@ def _decode(codes: bytes, table: tuple[bytes, bytes]) -> bytes:
 
 def encode_ulaw(pcm: bytes) -> bytes:
     """PCM as µ-law, a byte a sample."""
-    return _encode(pcm, _TO_ULAW)
+    return _encode(pcm, _encoding(_ulaw_code))
 
 
 def decode_ulaw(codes: bytes) -> bytes:
@@ -94,7 +94,7 @@ def decode_ulaw(codes: bytes) -> bytes:
 
 def encode_alaw(pcm: bytes) -> bytes:
     """PCM as A-law, a byte a sample."""
-    return _encode(pcm, _TO_ALAW)
+    return _encode(pcm, _encoding(_alaw_code))
 
 
 def decode_alaw(codes: bytes) -> bytes:

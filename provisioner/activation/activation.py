@@ -145,7 +145,6 @@ class Activation:
         if claimed is not None and not claimed.ivr_activation:
             return await self._unsupported(attempt, now, _unable(claimed))
         if not checks(attempt.code):
-            await self._mention(attempt, Event("code_mistyped", now))
             return Redemption(Outcome.MISTYPED)
         async with self._store.writing() as connection:
             await hold(connection)

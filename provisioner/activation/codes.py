@@ -17,10 +17,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from provisioner.activation.sweep import sweep
 from provisioner.activation_budget import budgets
 from provisioner.activation_limits import limits_of
-from provisioner.codes import ActivationCode, CodeEvent, CodeState, generate, require
+from provisioner.codes import TRANSITIONS, ActivationCode, CodeEvent, CodeState, generate, require
 from provisioner.desk import Desk, account_id, device_of, extension_of, site_id
 from provisioner.errors import (
     Conflict,
+    ExtensionHasCode,
     ExtensionHasPhone,
     Invalid,
     IvrUnsupportedModel,
@@ -43,8 +44,9 @@ from provisioner.store.rows import Extension
 from provisioner.vendor import VendorDriver, model_named
 from provisioner.welcome import NOT_MAILED, Mailed, Welcome
 
-_SHORTEST: Final = 3600.0
-_LONGEST: Final = 7_776_000.0
+SHORTEST_LIFE: Final = 3600.0
+LONGEST_LIFE: Final = 7_776_000.0
+LIVES: Final = "a code lives from 1 h to 90 d"
 _TRIES: Final = 10
 """Codes drawn until one was never used; with 8 digits and many codes one in a thousand was."""
 _DAY: Final = 86_400.0
@@ -122,16 +124,14 @@ class Codes(Desk):
 
         ``mail``: send it to the extension's user; None: as mail.on_issue says.
         """
+        lives = self._life(life)
         async with self._change() as change:
             found = await _meant(change.connection, extension, account)
             ties = await self._ties(change.connection, found, (model, ""), mac, site, replace)
             await self._expire(change, found.id)
-            if (one := await codes.open_code(change.connection, found.id)) is not None:
-                raise Conflict(
-                    f"extension {found.number} has a code already, which is {one.state}: "
-                    "`provisioner code reveal` reads it, `provisioner code reissue` replaces it"
-                )
-            return await self._mailed(change, found, await self._issue(change, found, ties, self._life(life)), mail)
+            if (held := await _held(change.connection, found, change.at)) is not None:
+                raise held
+            return await self._mailed(change, found, await self._issue(change, found, ties, lives), mail)
 
     async def reissue(
         self, extension: str, *, account: str = "", life: float | None = None, mail: bool | None = None
@@ -140,32 +140,39 @@ class Codes(Desk):
 
         ``mail``: None also sends it to whom that one was sent.
         """
+        lives = self._life(life)
         async with self._change() as change:
             found, before = await self._current(change, extension, account)
             if before.state_at(change.at) is not CodeState.EXPIRED:
-                require(before.state, CodeEvent.REISSUE, f"extension {found.number}")
+                require(before.state, CodeEvent.REISSUE, found.number)
                 await codes.end_code(change.connection, before.id, CodeEvent.REISSUE, change.at)
             change.audit("code_reissued", mac=before.mac, **_named(before))
             mac = Mac(before.mac) if before.mac else None
             model = (before.model, before.vendor)
             ties = await self._ties(change.connection, found, model, mac, before.site, before.replaces)
-            issued = await self._issue(change, found, ties, self._life(life))
+            issued = await self._issue(change, found, ties, lives)
             return await self._mailed(change, found, issued, mail, before.id)
 
     async def reveal(self, extension: str, *, account: str = "") -> Issued:
         """The digits again; that they were read is an event, written before they are told."""
         async with self._change() as change:
             found, one = await self._current(change, extension, account)
-            require(one.state, CodeEvent.REVEAL, f"extension {found.number}")
+            require(one.state, CodeEvent.REVEAL, found.number)
             sealed = await codes.read_sealed(change.connection, one.id)
             change.audit("code_revealed", mac=one.mac, severity="warning", **_named(one))
         return Issued(codes.opened(self._store.box, one.id, sealed), one)
+
+    async def code(self, extension: str, *, account: str = "") -> ActivationCode:
+        """The last code of an extension without its digits, in the state that it is in now."""
+        async with self._store.reading() as connection:
+            one = await self._latest(connection, await _meant(connection, extension, account))
+        return replace(one, state=one.state_at(self._clock()))
 
     async def revoke(self, extension: str, *, account: str = "") -> ActivationCode:
         """Take it back."""
         async with self._change() as change:
             found, one = await self._current(change, extension, account)
-            require(one.state, CodeEvent.REVOKE, f"extension {found.number}")
+            require(one.state, CodeEvent.REVOKE, found.number)
             await codes.end_code(change.connection, one.id, CodeEvent.REVOKE, change.at)
             change.audit("code_revoked", mac=one.mac, **_named(one))
         return replace(one, state=CodeState.REVOKED, ended=change.at)
@@ -184,7 +191,8 @@ class Codes(Desk):
         async with self._store.reading() as connection:
             found = await _meant(connection, extension, account)
             ties = await self._ties(connection, found, (model, ""), mac, site, replace)
-            return await self._checks(connection, found, ties)
+            held = await _held(connection, found, self._clock())
+            return [Check("code", held), *await self._checks(connection, found, ties)]
 
     async def codes(self, *, account: str = "", state: CodeState | None = None) -> list[ActivationCode]:
         """Codes with their states as of now, the newest first."""
@@ -221,8 +229,8 @@ class Codes(Desk):
 
     def _life(self, life: float | None) -> float:
         chosen = self._settings.activation_life if life is None else life
-        if not _SHORTEST <= chosen <= _LONGEST:
-            raise Invalid("life", "a code lives from 1 h to 90 d")
+        if not SHORTEST_LIFE <= chosen <= LONGEST_LIFE:
+            raise Invalid("life", LIVES)
         return chosen
 
     async def _ties(
@@ -314,6 +322,19 @@ async def _meant(connection: AsyncConnection, extension: str, account: str) -> E
 
 def _named(one: ActivationCode) -> dict[str, str]:
     return {"activation": one.id, "extension": one.extension, "number": one.number}
+
+
+async def _held(connection: AsyncConnection, found: Extension, now: float) -> Conflict | None:
+    """One code an extension: one that can still be used, or is locked, is there to be replaced."""
+    one = await codes.open_code(connection, found.id)
+    if one is None or one.state_at(now) is CodeState.EXPIRED:
+        return None
+    number, read = found.number, CodeEvent.REVEAL in TRANSITIONS[one.state]
+    reading = f"`provisioner code reveal {number}` reads it, " if read else ""
+    return ExtensionHasCode(
+        f"extension {number} has a code already, which is {one.state}: {reading}"
+        f"`provisioner code reissue {number}` makes another in its place"
+    )
 
 
 async def _taken(connection: AsyncConnection, found: Extension, ties: Ties) -> Conflict | None:

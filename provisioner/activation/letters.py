@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from provisioner.activation.codes import Codes
-from provisioner.codes import ActivationCode, CodeEvent, CodeState, grouped, require
+from provisioner.codes import ActivationCode, CodeEvent, CodeState, another, grouped, require
 from provisioner.desk import user_of
 from provisioner.errors import Conflict, Invalid
 from provisioner.mail.post import full_name, preferences
@@ -53,17 +53,20 @@ class CodeLetters(Codes):
         async with self._change() as change:
             found, one = await self._current(change, extension, account)
             if one.state is not CodeState.ISSUED:
-                raise Conflict(
-                    f"the code of extension {found.number} is {one.state}: `provisioner code reissue` makes another"
-                )
+                why = f"the code of extension {found.number} is {one.state} and is not mailed"
+                raise Conflict(f"{why}: {another(one.state, found.number)}")
             return await self._welcome.again(change, found, one)
 
     async def cards(self, extensions: Sequence[str], *, account: str = "") -> list[Card]:
         """The codes of these extensions for a sheet; an error, and none is told, where one has none."""
         if len(extensions) > _MOST:
             raise Invalid("extension", f"a sheet has {_MOST} codes at most")
+        asked = list(dict.fromkeys(extensions))
         async with self._change() as change:
-            return [await self._card(change, one, account) for one in dict.fromkeys(extensions)]
+            try:
+                return [await self._card(change, one, account) for one in asked]
+            except Conflict as error:
+                raise Conflict(f"no code was read: {error.cause}; or leave it out of the sheet") from error
 
     async def mails(self, listed: Sequence[ActivationCode]) -> dict[str, Message]:
         """The newest mail about each of these codes, by the code's id."""
@@ -75,7 +78,7 @@ class CodeLetters(Codes):
     async def _card(self, change: Change, extension: str, account: str) -> Card:
         connection = change.connection
         found, one = await self._current(change, extension, account)
-        require(one.state, CodeEvent.REVEAL, f"extension {found.number}")
+        require(one.state, CodeEvent.REVEAL, found.number)
         sealed = await codes.read_sealed(connection, one.id)
         told = {"activation": one.id, "extension": one.extension, "number": one.number, "cause": "sheet"}
         change.audit("code_revealed", mac=one.mac, severity="warning", **told)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from provisioner.activation.letters import Card
-from provisioner.errors import Invalid
+from provisioner.errors import Conflict, Unusable
 from provisioner.mail.text import Texts, svg
 from provisioner.settings import Settings
 
@@ -29,16 +29,16 @@ def sheet(settings: Settings, cards: Sequence[Card], language: str = "") -> str:
 
 @contextmanager
 def sheet_file(path: Path, *, force: bool) -> Iterator[IO[str]]:
-    """A file for its owner alone that appears under its name when all is in it; Invalid where that is taken.
+    """A file for its owner alone that appears under its name when all is in it; Conflict where that is taken.
 
     It is made before anything is revealed, so that nothing is revealed in vain.
     """
     if path.exists() and not force:
-        raise Invalid("out", f"{path} is there already: --force overwrites it")
+        raise Conflict(f"{path} is there already: --force overwrites it")
     try:
         descriptor, name = tempfile.mkstemp(prefix=".sheet-", dir=path.parent)  # mode 0600
     except OSError as error:
-        raise Invalid("out", f"{path} cannot be written: {error.strerror}") from error
+        raise Unusable(f"{path} cannot be written: {error.strerror}") from error
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             yield file
@@ -56,4 +56,4 @@ def _name(made: Path, path: Path, force: bool) -> None:
         else:
             path.hardlink_to(made)  # fails where somebody was quicker
     except OSError as error:
-        raise Invalid("out", f"{path} cannot be written: {error.strerror}") from error
+        raise Unusable(f"{path} cannot be written: {error.strerror}") from error

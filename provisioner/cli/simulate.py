@@ -35,6 +35,7 @@ from provisioner.terminal import console
 
 FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 MORE: Final = click.FloatRange(0, 1e6, min_open=True)
+_STAYS: Final = f"Phones added to account {storm_cast.ACCOUNT} so far stay, and the next storm uses them"
 
 
 class _Delay(click.ParamType[float | None]):
@@ -93,7 +94,7 @@ simulate.add_command(simulate_call_command)
 
 
 @simulate.command("storm")
-@click.option("--phones", type=int, metavar="N", help="How many phones.  [default: 2000]")
+@click.option("--phones", type=int, metavar="N", help=f"How many phones, {storm_cast.MOST:,} at most.  [default: 2000]")
 @click.option("--spread", default=60.0, metavar="S", help="Power-on is spread over so many seconds.  [default: 60]")
 @click.option("--sites", type=int, metavar="N", help="Shared addresses they come from.  [default: 30]")
 @click.option("--nat", type=int, metavar="N", help="Phones behind one of them.  [default: 500, or a quarter]")
@@ -171,7 +172,7 @@ def _interruptible() -> Iterator[Stop]:
         try:
             yield stop
         except KeyboardInterrupt:
-            why = "stopped; there is nothing to report"
+            why = f"stopped; there is nothing to report. {_STAYS}"
             told = json.dumps({"error": {"kind": "stopped", "cause": why}}) if session().as_json else why
             click.echo(told, err=True)
             raise SystemExit(stop.exit_code) from None

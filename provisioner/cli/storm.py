@@ -189,7 +189,19 @@ def _text(outage: Outage, known: Capacity, budget: Budget, advice: Sequence[Advi
     ]
     rows = [("vendor", "setting", "now", "plan", "models", "why"), *map(_row, advice)]
     beware = [f"Capacity is {known.caution}."] if known.caution else []
+    beware += _of_window(advice)
     return "\n".join((*_aligned(figures), *beware, "", *_aligned(rows), "", _end(advice, applied)))
+
+
+def _of_window(advice: Sequence[Advice]) -> Iterator[str]:
+    """A time over which nobody can be told to spread measures the trouble and is no remedy."""
+    delays = [one for one in advice if one.setting == "storm.boot_delay"]
+    if not any(one.taken_by for one in delays):
+        yield (
+            f"None of the {sum(one.models for one in delays)} models here can be told to wait after power-on "
+            "(storm.boot_delay), so W is reached by no setting: it is how far apart to switch sites or PoE ports on "
+            "by hand. What can be set is below."
+        )
 
 
 def _row(one: Advice) -> tuple[str, ...]:

@@ -161,6 +161,15 @@ def _head_line(view: StormView) -> Iterator[str]:
     else:
         yield '<p id="state" class="off" role="status"><strong>Calm.</strong> Storm mode is off'
         yield f" since {since}.</p>" if since else ".</p>"
+    if view.unfinished:
+        yield f'<p id="unfinished" class="on">{escape(_of_unfinished(view))}</p>'
+
+
+def _of_unfinished(view: StormView) -> str:
+    """Storm mode looks at those who wait for their handshake, not at what becomes of it."""
+    lost = f"{view.timed_out:,.1f} timed out and {view.left_early:,.1f} callers left a second"
+    why = "the phones or the way to them are slow, not this server" if not view.storm else "their phones gave up"
+    return f"Many handshakes are begun and never finished ({lost}): {why}."
 
 
 def _left(seconds: float) -> str:
@@ -183,6 +192,8 @@ def _figures(view: StormView) -> Iterator[str]:
         "Gate capacity": f"{view.connections:,.0f} handshakes/s" if view.connections else "nobody has waited yet",
         "Waiting": f"{view.waiting:,}",
         "Longest wait": f"{view.delay:.2f} s",
+        "Handshakes timed out": f"{view.timed_out:,.1f} /s",
+        "Left before they had shaken hands": f"{view.left_early:,.1f} /s",
         "Devices": f"{view.fleet:,}" if view.fleet is not None else "not counted yet",
         "Devices back since it began, about": f"{view.back:,}" if view.storm else "–",
     }
@@ -208,6 +219,11 @@ def _graphs(view: StormView) -> tuple[Graph, ...]:
                 Line("handshakes begun", "a", lambda one: one.begun),
                 Line("dropped before cryptography", "b", lambda one: one.dropped),
             ),
+        ),
+        Graph(
+            "Handshakes not finished",
+            "/s",
+            (Line("timed out", "a", lambda one: one.timed_out), Line("caller left", "b", lambda one: one.left_early)),
         ),
         Graph("Queue delay", "s", (Line("longest wait", "a", lambda one: one.delay),)),
         Graph(

@@ -32,6 +32,10 @@ KEPT: Final = 1800
 _ENOUGH: Final = 20
 """Boots from which on connections a boot can be told."""
 
+_LATELY: Final = 10
+"""Samples over which is told what becomes of handshakes: one takes up to 8 s to time out."""
+_MANY: Final = 0.2
+"""Of the handshakes begun: where so many are never finished, it is said why."""
 _JUST: Final = 3
 """Samples before a storm was seen in which its cause may lie; it is seen after gate.interval."""
 _REMIND: Final = 60.0
@@ -63,6 +67,10 @@ class Sample(NamedTuple):
     storm: bool
     back: int
     """Devices back since the storm began, about: see StormView; 0 while calm."""
+    timed_out: float = 0.0
+    """Handshakes that were begun and not finished within tls.handshake_timeout, a second."""
+    left_early: float = 0.0
+    """Callers who left before their handshake was finished, a second; also those who left before it was begun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +96,12 @@ class StormView:
     """Of which a boot was served, about: each worker counts for itself, so one that booted in two counts twice."""
     left: float
     """s until everybody is back, about; 0 while calm, infinite while no pace is known."""
+    timed_out: float = 0.0
+    """As in Sample, over the last seconds."""
+    left_early: float = 0.0
+    """The same of who left."""
+    unfinished: bool = False
+    """Whether many handshakes are begun and never finished."""
 
 
 class StormWatch(Collector):
@@ -159,8 +173,8 @@ class StormWatch(Collector):
         then, before = self._before
         seconds = now - then
 
-        def rate(name: str) -> float:
-            return round((_sum(totals, name) - _sum(before, name)) / seconds, 2)
+        def rate(name: str, label: str | None = None) -> float:
+            return round((_sum(totals, name, label) - _sum(before, name, label)) / seconds, 2)
 
         return Sample(
             self._wall(),
@@ -171,6 +185,8 @@ class StormWatch(Collector):
             int(_sum(totals, "gate_waiting")),
             self._storm,
             self._back if self._storm else 0,
+            rate("tls_refused_total", "handshake_timeout"),
+            rate("tls_refused_total", "left"),
         )
 
     def _turn(self, storm: bool, now: float, totals: Totals) -> None:
@@ -222,6 +238,7 @@ class StormWatch(Collector):
         pace, connections = self._pace()
         back, fleet = self._back if self._storm else 0, self._fleet.size
         left = math.inf if fleet is None else time_left(fleet, back, pace)
+        begun, timed_out, left_early = self._lately()
         return StormView(
             storm=self._storm,
             since=self._turned_at,
@@ -234,6 +251,19 @@ class StormWatch(Collector):
             fleet=fleet,
             back=back,
             left=left if self._storm else 0.0,
+            timed_out=timed_out,
+            left_early=left_early,
+            unfinished=begun >= 1 and timed_out + left_early >= max(1.0, _MANY * begun),
+        )
+
+    def _lately(self) -> tuple[float, float, float]:
+        """Handshakes begun, timed out and left a second, over the last few seconds."""
+        some = list(islice(reversed(self.samples), _LATELY))
+        number = max(1, len(some))
+        return (
+            sum(one.begun for one in some) / number,
+            round(sum(one.timed_out for one in some) / number, 2),
+            round(sum(one.left_early for one in some) / number, 2),
         )
 
     def collect(self) -> Iterable[Metric]:
@@ -253,8 +283,9 @@ def told(view: StormView) -> str:
     )
 
 
-def _sum(totals: Totals, name: str) -> float:
-    return sum(value for (metric, _), value in totals.items() if metric == name)
+def _sum(totals: Totals, name: str, label: str | None = None) -> float:
+    """Over all labels, or of one."""
+    return sum(value for (metric, kind), value in totals.items() if metric == name and label in (None, kind))
 
 
 def _most(totals: Totals, name: str) -> float:

@@ -75,7 +75,7 @@ async def call_in(phone: Phone, url: str, manner: Manner, tell: Tell = lambda _:
     if story.codec:
         diary.note("boots again" if story.check_sync else "boots again by itself, nobody told it to")
         second = await boot(phone, url, flash)
-        story = replace(story, second=second, reason=_still_nobodys(line, second))
+        story = replace(story, second=second, reason=_still_nobodys(line, second, story))
         if story.good:
             diary.note(f"registers {'; '.join(map(named, second.lines))}")
     return replace(story, steps=tuple(diary.steps))
@@ -96,13 +96,14 @@ def _nothing_to_call(report: BootReport) -> str:
     return f"nothing is dialled when the handset is lifted: the phone is {users} already (--dial says what to dial)"
 
 
-def _still_nobodys(line: RegisteredLine, second: BootReport) -> str:
+def _still_nobodys(line: RegisteredLine, second: BootReport, story: CallStory) -> str:
     if second.refused_because:
         return f"the server refused the phone its files after the call: {second.refused_because}"
     if not second.lines:
         return f"after the call the phone has no line: {second.no_line_because}"
     if any(one.user == line.user for one in second.lines):
-        return f"after the call the phone still registers as {line.user}: the code was not accepted"
+        why = f"the call was cut: {story.reason}" if story.reason else "the code was not accepted"
+        return f"after the call the phone still registers as {line.user}: {why}"
     return ""
 
 

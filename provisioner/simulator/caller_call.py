@@ -161,15 +161,22 @@ class Call:
         for keys in (self._manner.keys, *self._manner.then):
             await self._hear(since)
             if self._ended:
+                self._cut_short()
                 return
             self._tell(f"keys {masked(keys)} by {self._heard.by}")
             await (self._inform(keys) if self._manner.info else self._press(mouth, keys))
             self._heard.keys += masked(keys)
+            if mouth.busy:
+                self._cut_short()
             since = time.monotonic()
         if self._manner.hang_up_after_success:
             await self._until(lambda: self._spoken_since(since), self._manner.most)
         else:
             await self._until(lambda: False, self._manner.most)
+
+    def _cut_short(self) -> None:
+        if self._over:
+            self._heard.wrong = "the server hung up before all was keyed"
 
     async def _hear(self, since: float) -> None:
         """Wait until somebody speaks, and unless barging in, until they have finished."""

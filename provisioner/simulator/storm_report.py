@@ -79,7 +79,7 @@ class StormReport:
     back_series: Sequence[int]
     """Phones back at the end of each second."""
     late_p99: float
-    """s by which this machine began attempts too late: above 0.1 it was the bottleneck."""
+    """s by which this machine began attempts too late: above 0.1 it was the bottleneck, from 2 on says it nothing."""
     cpu: float
     """s of processor time of all simulating processes."""
     latencies: Sequence[float] = field(default=(), repr=False)
@@ -118,12 +118,12 @@ def reached(ordered: Sequence[float], of: int, share: float) -> float | None:
 def reckon(
     plan: StormPlan, records: Iterable[Record], cpu: float = 0.0, stopped_after: float | None = None
 ) -> StormReport:
-    """The report of a run, of its part until then when it was stopped."""
-    records = list(records)
+    """The report of a run, of its part until then when it was stopped: what ended later was still under way."""
+    records = [one for one in records if stopped_after is None or one.ended <= stopped_after]
     good = [one for one in records if one.outcome == BACK]
     came = _came_back(plan, good)
     over = plan.seconds if stopped_after is None else min(plan.seconds, stopped_after)
-    ended = max([stopped_after or 0.0, *(one.ended for one in records)])
+    ended = max((one.ended for one in records), default=0.0) if stopped_after is None else stopped_after
     count = len(plan.phones) if plan.mode is Mode.STORM else sum(one.tries == 1 for one in records)
     times = sorted(came.values()) if plan.mode is Mode.STORM else sorted(one.ended for one in good)
     t50, t99 = reached(times, count, 0.5), reached(times, count, 0.99)

@@ -12,9 +12,15 @@ from provisioner.simulator.storm_report import StormReport
 
 LATE: Final = 0.1
 """s that attempts may begin late before the report says that this machine was the bottleneck."""
+WORTHLESS: Final = 2.0
+"""s late from which a run says nothing: four steps of a handshake are then the 8 s of tls.handshake_timeout."""
 _FEW_KNOWN: Final = 0.5
 """Share of the handshakes: with fewer for known addresses it is no wonder that the server stayed calm."""
 _DIGITS: Final = 4
+_NOTHING: Final = "this run says nothing about the server"
+_LESS: Final = "Take fewer --processes, fewer --phones or a longer --spread"
+_TOO_EARLY: Final = "whether this run would have begun it is not shown: wait until /storm says Calm, and run again"
+_TOO_STRANGE: Final = "addresses at which it knows no phones cannot begin a storm: see --known"
 
 
 def storm_json(report: StormReport) -> str:
@@ -40,9 +46,12 @@ def storm_text(report: StormReport) -> str:
 
 
 def _heading(report: StormReport) -> list[str]:
-    if report.stopped_after is None:
-        return []
-    return [f"STOPPED EARLY, after {report.stopped_after:.1f} s. Until then:"]
+    lines = []
+    if report.late_p99 >= WORTHLESS:
+        lines.append(f"WORTHLESS: {_NOTHING}, see CAUTION below.")
+    if report.stopped_after is not None:
+        lines.append(f"STOPPED EARLY, after {report.stopped_after:.1f} s. Until then:")
+    return lines
 
 
 def _success(report: StormReport) -> list[tuple[str, str]]:
@@ -90,20 +99,24 @@ def _server(report: StormReport) -> list[tuple[str, str]]:
         told += f"; {server.known * 100:.0f} % of its handshakes were for addresses that it knew"
     rows = [("the server", told)]
     if server.storm_mode is None and server.known is not None and server.known < _FEW_KNOWN:
-        rows.append(("NOTE", "addresses at which it knows no phones cannot begin a storm: see --known"))
+        rows.append(("NOTE", _TOO_STRANGE))
+    if server.storm_mode == 0:
+        rows.append(("NOTE", _TOO_EARLY))
     return rows
 
 
 def _storm_mode(entered: float | None) -> str:
     if entered is None:
         return "stayed calm"
-    return f"entered storm mode {_at(entered)}" if entered else "was in storm mode already"
+    return f"entered storm mode {_at(entered)}" if entered else "was in storm mode already when this run began"
 
 
 def _own(report: StormReport) -> list[tuple[str, str]]:
     rows = [("simulated with", f"{report.cpu:.1f} s of processor time")]
     if report.late_p99 > LATE:
         why = "this machine was too slow for the load that was asked for"
+        if report.late_p99 >= WORTHLESS:
+            why += f". {_NOTHING.capitalize()}: its own phones were too starved to shake hands. {_LESS}"
         rows.append(("CAUTION", f"1 % of the attempts began {report.late_p99:.2f} s late or later: {why}"))
     if limits := report.outcomes.get("own_limit"):
         rows.append(("CAUTION", f"{limits} attempts failed for want of ports, descriptors or memory here"))

@@ -52,6 +52,41 @@ async def test_rates_are_differences_over_all_workers_and_labels() -> None:
 
 
 @pytest.mark.asyncio
+async def test_handshakes_that_are_never_finished_are_told_while_all_is_calm() -> None:
+    scene = Scene()
+    await scene.begin()
+    for _ in range(5):
+        scene.workers.more("tls_refused_total", "handshake_timeout", 40)
+        scene.workers.more("tls_refused_total", "left", 10)
+        scene.workers.more("tls_refused_total", "plain_http", 1000)
+        await scene.second(begun=100)
+    view, newest = scene.watch.view(), scene.watch.samples[-1]
+    assert (newest.timed_out, newest.left_early) == (40, 10)
+    assert (view.storm, view.timed_out, view.left_early, view.unfinished) == (False, 40, 10, True)
+    told = html.document_fromstring(page(view, scene.watch.samples, 5)).text_content()
+    assert "40.0 timed out and 10.0 callers left a second): the phones or the way to them are slow, not this" in told
+    found = json.loads(document(view, scene.watch.samples))
+    assert (found["now"]["timed_out"], found["samples"][-1]["timed_out"]) == (40, 40)
+    assert "not this server" not in page(replace(view, storm=True), [], 5).decode(), "in a storm it may be both"
+    for _ in range(10):
+        await scene.second(begun=100)
+    assert not scene.watch.view().unfinished
+    assert "never finished" not in page(scene.watch.view(), [], 5).decode()
+
+
+@pytest.mark.parametrize(("begun", "lost", "many"), [(100, 19, False), (100, 20, True), (0, 50, False), (2, 0, False)])
+@pytest.mark.asyncio
+async def test_a_few_who_leave_are_no_trouble_and_a_probe_of_the_port_is_none(
+    begun: int, lost: int, many: bool
+) -> None:
+    scene = Scene()
+    await scene.begin()
+    scene.workers.more("tls_refused_total", "left", lost)
+    await scene.second(begun=begun)
+    assert scene.watch.view().unfinished is many
+
+
+@pytest.mark.asyncio
 async def test_a_storm_is_told_and_its_end_is_reckoned(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "provisioner.server")
     scene = Scene()
@@ -166,11 +201,12 @@ def test_the_page_is_whole_and_loads_nothing(view: StormView, count: int, minute
     tree = html.document_fromstring(text)
     assert [one.get("aria-label", "").partition(":")[0] for one in tree.iter("svg")] == [
         "Callers",
+        "Handshakes not finished",
         "Queue delay",
         "Goodput",
         "Devices back",
     ]
-    assert len(list(tree.iter("polyline"))) == 5
+    assert len(list(tree.iter("polyline"))) == 7
     assert [one for one in tree.iter() if one.get("src") or one.get("style")] == []
     assert {one.get("href") for one in tree.iter("a")} <= {
         "/storm.json",

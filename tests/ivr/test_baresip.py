@@ -14,13 +14,19 @@ import pytest
 
 from ivr.media.g711 import Codec
 from ivr.prompts import Prompts
-from tests.ivr.answering import NUMBER, Answering, OneCodeDesk, answering, login
+from ivr.server_media import Voice
+from tests.ivr.answering import NUMBER, Answering, OneCodeDesk, answering, login, short_voice
 from tests.ivr.scenarios import GOOD
 
 PHONE = Path(__file__).with_name("baresip_phone.py")
 MAC = "0004f2aabbcc"
 SECOND = 16_000
 """Bytes."""
+
+
+@pytest.fixture(scope="module")
+def voice(tmp_path_factory: pytest.TempPathFactory) -> Voice:
+    return short_voice(tmp_path_factory.mktemp("voice"))
 
 
 async def call(ivr: Answering, heard: Path, **told: Any) -> dict[str, Any]:
@@ -81,7 +87,7 @@ def likeness(heard: bytes, prompt: bytes, codec: Codec) -> list[float]:
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("codec", ["pcmu", "pcma"])
+@pytest.mark.parametrize("codec", ["pcmu", pytest.param("pcma", marks=pytest.mark.slow)])  # a prompt takes its time
 async def test_it_hears_the_welcome_as_it_was_recorded(tmp_path: Path, codec: str) -> None:
     prompt = Prompts().load("welcome")
     desk = OneCodeDesk()
@@ -97,9 +103,9 @@ async def test_it_hears_the_welcome_as_it_was_recorded(tmp_path: Path, codec: st
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize(("mode", "transport"), [("rtpevent", "tcp"), ("info", "udp")])
-async def test_its_keys_arrive_either_way(tmp_path: Path, mode: str, transport: str) -> None:
+async def test_its_keys_arrive_either_way(tmp_path: Path, voice: Voice, mode: str, transport: str) -> None:
     desk = OneCodeDesk()
-    async with answering(desk) as ivr:
+    async with answering(desk, voice) as ivr:
         told = await call(ivr, tmp_path / "heard", mode=mode, transport=transport)
     assert told == {"registered": True, "ended": True}
     assert desk.keyed == [GOOD]

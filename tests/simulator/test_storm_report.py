@@ -153,7 +153,7 @@ def test_a_load_that_was_stopped_is_reckoned_over_the_time_it_had() -> None:
         (None, None, "stayed calm", False),
         (None, 0.97, "stayed calm; 97 % of its handshakes", False),
         (None, 0.1, "stayed calm; 10 % of its handshakes", True),
-        (0.0, 1.0, "was in storm mode already; 100 %", False),
+        (0.0, 1.0, "was in storm mode already when this run began; 100 %", False),
         (3.14, 0.1, "entered storm mode after 3.1 s", False),
     ],
 )
@@ -162,6 +162,7 @@ def test_what_the_server_said_of_itself(storm_mode: float | None, known: float |
     text = storm_text(report)
     assert told in text
     assert ("--known" in text) is noted
+    assert ("wait until /storm says Calm" in text) is (storm_mode == 0)
     assert json.loads(storm_json(report))["server"] == {"storm_mode": storm_mode, "known": known}
     assert "the server" not in storm_text(reckon(PLAN, all_back()))
 
@@ -180,6 +181,20 @@ def test_a_machine_that_is_too_slow_says_so() -> None:
     assert "CAUTION" in storm_text(reckon(PLAN, [attempt(0, 1, 2, late=0.5)]))
     assert "CAUTION" in storm_text(reckon(PLAN, [attempt(0, 1, 2, "own_limit")]))
     assert "CAUTION" not in storm_text(reckon(PLAN, all_back()))
+
+
+@pytest.mark.parametrize(("late", "worthless"), [(0.5, False), (1.99, False), (2.0, True), (14.0, True)])
+def test_from_a_lateness_on_a_run_says_first_of_all_that_it_says_nothing(late: float, worthless: bool) -> None:
+    text = storm_text(reckon(PLAN, [attempt(0, 1, 2, late=late)]))
+    (caution,) = [line for line in text.splitlines() if line.startswith("  CAUTION")]
+    assert ("this run says nothing about the server" in caution.lower()) is worthless
+    assert text.startswith("WORTHLESS: this run says nothing about the server") is worthless
+
+
+def test_what_ended_after_the_stop_was_under_way_when_it_was_stopped() -> None:
+    report = reckon(PLAN, [attempt(0, 0, 1), attempt(1, 1, 31.1)], stopped_after=26.6)
+    assert (report.seconds, report.attempts, report.back, len(report.back_series)) == (26.6, 1, 1, 27)
+    assert "it lasted          26.6 s" in storm_text(report)
 
 
 def test_plots_are_svg_of_what_happened(tmp_path: Path) -> None:

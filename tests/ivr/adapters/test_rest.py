@@ -95,6 +95,7 @@ async def test_the_wrong_shape(body: object, field: str) -> None:
         (Result(ResultKind.USED), 410, "used", None),
         (Result(ResultKind.WRONG_MODEL), 409, "wrong_device", None),
         (Result(ResultKind.UNSUPPORTED), 409, "unsupported", None),
+        (Result(ResultKind.NOT_READY), 409, "not_ready", None),
         (Result(ResultKind.TYPO), 422, "mistyped", None),
         (Result(ResultKind.LOCKED, retry_after=899.2), 429, "locked", "900"),
         (Result(ResultKind.BUSY, retry_after=5.0), 503, "busy", "5"),

@@ -35,6 +35,7 @@ STATUS = {
     "used": 410,
     "wrong_model": 409,
     "ask_administrator": 409,
+    "goodbye": 409,
     "locked": 429,
     "busy": 503,
     "system_error": 503,

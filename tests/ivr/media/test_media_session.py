@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -340,7 +341,7 @@ def test_a_call_without_rtp_for_30_s_is_dead() -> None:
     assert session.is_dead(59.0)
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(
     st.lists(st.tuples(st.binary(max_size=60), st.integers(0, 1), st.floats(0, 1)), max_size=20),
     st.none() | st.just(101),
@@ -398,4 +399,4 @@ class Latching(RuleBasedStateMachine):
 
 
 TestLatching = Latching.TestCase
-TestLatching.settings = settings(max_examples=60, stateful_step_count=30)
+TestLatching.settings = settings(max_examples=examples(60), stateful_step_count=30)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sip_phone import KEY, OTHER, Heard, Line, Phone, reply, tcp, udp
@@ -216,7 +217,7 @@ flows = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.lists(st.tuples(flows, st.booleans(), st.booleans(), st.floats(0, 0.1)), max_size=150))
 def test_memory_is_bounded_whoever_comes(messages: list[tuple[Flow, bool, bool, float]]) -> None:
     config = CoreConfig(KEY, rate=5, burst=3, sources=8)
@@ -228,7 +229,7 @@ def test_memory_is_bounded_whoever_comes(messages: list[tuple[Flow, bool, bool, 
         assert len(budgets) <= 4 * config.sources
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 400), st.integers(1024, 65_535)), max_size=20))
 def test_a_registered_phone_that_keeps_to_its_rate_is_never_refused(lies: list[tuple[int, int]]) -> None:
     """Whatever datagrams claim to come from its address, as long as they do not name its port."""

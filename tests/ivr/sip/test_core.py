@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sip_phone import ANSWER, KEY, MAC, SDP, US, Heard, Line, Phone, reply, tcp, udp
@@ -267,7 +268,7 @@ def test_100_media_lines_in_a_proved_call_are_refused() -> None:
     assert asked(line, phone, body=SDP + b"m=audio 9 RTP/AVP 0\r\n" * 100).status == 488
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.sampled_from(list(SAMPLES.values())), st.integers(0, 2000), st.binary(max_size=30), st.booleans())
 def test_bytes_cut_and_flipped_anywhere_raise_nothing(sample: bytes, at: int, noise: bytes, cut: bool) -> None:
     line = Line()
@@ -277,7 +278,7 @@ def test_bytes_cut_and_flipped_anywhere_raise_nothing(sample: bytes, at: int, no
         assert all(one.flow == flow for one in effects if isinstance(one, Send))
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(st.data())
 def test_a_proved_call_with_bytes_flipped_raises_nothing(data: st.DataObject) -> None:
     line, phone = Line(), Phone()

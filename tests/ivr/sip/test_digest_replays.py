@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from effort import examples
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -145,4 +146,4 @@ class Replays(RuleBasedStateMachine):
 
 
 TestReplays = Replays.TestCase
-TestReplays.settings = settings(max_examples=50, stateful_step_count=40, deadline=None)
+TestReplays.settings = settings(max_examples=examples(50), stateful_step_count=40, deadline=None)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import product
 
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -229,7 +230,7 @@ def essence(said: str) -> list[tuple[str, str]]:
     return sorted(re.findall(r'\b(username|realm|nonce|uri|response|cnonce|qop|nc)="?([^",]*)', said.lower()))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(st.integers(0, 10_000), st.integers(0, 6))
 def test_a_flipped_bit_is_worth_nothing(at: int, bit: int) -> None:
     judge = challenger()

@@ -7,6 +7,7 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sip_phone import Line, Phone
@@ -184,7 +185,7 @@ async def heard(keys: str, way: str, acknowledged: set[int], copies: int) -> lis
     return house.desk.made.heard
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     st.text(st.sampled_from(KEYS), max_size=14),
     st.sampled_from(WAYS),

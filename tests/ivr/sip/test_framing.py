@@ -6,6 +6,7 @@ import time
 from itertools import pairwise
 
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from wire_samples import SAMPLES, message
@@ -131,7 +132,7 @@ def test_a_body_is_waited_for_and_bounded() -> None:
 
 
 @given(st.lists(st.sampled_from(ALL), min_size=1, max_size=3), st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_a_damaged_stream_raises_nothing_but_sip_error(messages: list[bytes], data: st.DataObject) -> None:
     stream = bytearray(b"".join(messages))
     for _ in range(data.draw(st.integers(1, 5))):

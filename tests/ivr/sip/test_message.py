@@ -6,6 +6,7 @@ import time
 from itertools import product
 
 import pytest
+from effort import examples
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from wire_samples import INVITE, REGISTER, SAMPLES, message
@@ -314,7 +315,7 @@ def survives(datagram: bytes) -> None:
             parse(reply(read.seen_from("192.0.2.1", 5060), 200, tag="t").encode())
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=examples(600), deadline=None)
 @given(damaged())
 def test_bytes_cut_and_flipped_anywhere_raise_nothing_but_sip_error(datagram: bytes) -> None:
     survives(datagram)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
+from effort import examples
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from wire_samples import OFFER
@@ -258,7 +259,7 @@ MEDIA = st.tuples(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.lists(MEDIA, max_size=6), st.sampled_from(["192.0.2.17", "10.0.0.5", "0.0.0.0", "127.0.0.1"]))
 def test_an_answer_fits_its_offer(media: list[tuple[str, int, str, list[int], str]], address: str) -> None:
     lines = [
@@ -282,7 +283,7 @@ def test_an_answer_fits_its_offer(media: list[tuple[str, int, str, list[int], st
     assert (back.codec, back.events, back.index) == (chosen.codec, chosen.events, chosen.index)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(st.data())
 def test_bytes_cut_and_flipped_anywhere_raise_nothing_but_sip_error(data: st.DataObject) -> None:
     body = bytearray(OFFER)
