@@ -10,6 +10,8 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 p
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # CI has no terminal; pytest and pip must not ask.
 export PIP_NO_INPUT := 1
+# More than a small machine's two cores: calls, storms and servers are mostly waited for.
+TESTERS ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-slow lint format types contracts docs docs-check check packages bench-boot bench-parts bench-render bench-idle bench-million bench-storm bench-ivr clean
@@ -21,10 +23,10 @@ run: $(VENV)/installed ## install, start the server in ./data, boot simulated ph
 	@$(BIN)/provisioner demo --data $(DATA) --port $(PORT)
 
 test: check packages ## lint, types, import contracts, docs, and every test but those that take long
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
+	@$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile --no-loadscope-reorder -m "not slow"
 
-test-slow: $(VENV)/developing packages ## the tests that take long: storms, crashes, a hundred calls (some minutes)
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
+test-slow: $(VENV)/developing packages ## what takes long: storms, crashes, a hundred calls, each property with all examples (10 min)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "slow or hypothesis" --hypothesis-profile=whole
 
 check: lint types contracts docs-check ## what test does before it runs the tests
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -19,7 +19,9 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, r
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtensionOID
-from OpenSSL import crypto
+
+if TYPE_CHECKING:
+    from OpenSSL import crypto
 
 LARGEST: Final = 16 * 1024
 """Bytes of one certificate. The shipped CAs have under 2 KiB; a 16,384-bit RSA key alone would be 2 KiB."""
@@ -254,6 +256,8 @@ def ca_objection(der: bytes) -> str:
 
 def ca_store(ders: Iterable[bytes], flags: int = 0) -> crypto.X509Store:
     """Time and strength are judged elsewhere, so OpenSSL is asked for the chain and its signatures only."""
+    from OpenSSL import crypto  # commands that only look at certificates do not wait for it
+
     store = crypto.X509Store()
     store.set_flags(_NO_CHECK_TIME | flags)
     for der in ders:
@@ -266,6 +270,8 @@ def chain_to(cas: Sequence[bytes], der: bytes, *, self_signed: bool = False) -> 
 
     ``self_signed`` also checks the signature of the last one, which is nobody's business in a chain.
     """
+    from OpenSSL import crypto
+
     store = ca_store(cas, _CHECK_SELF_SIGNATURE if self_signed else 0)
     try:
         certificate = crypto.load_certificate(crypto.FILETYPE_ASN1, der)

@@ -21,10 +21,7 @@ from provisioner import trust
 from provisioner.contradictions import WHERE_TO_ALLOW, contradictions, files_wanted, fitted
 from provisioner.errors import ProvisionerError, RenderFailed, Unusable
 from provisioner.installation import SETTINGS_FILE, vendors
-from provisioner.ivr_adapters import require_adapters
 from provisioner.layers import merge, resolve
-from provisioner.mail.relay import Relay
-from provisioner.mail.text import Texts
 from provisioner.model import Line, Mac
 from provisioner.pki import server_certificates_state
 from provisioner.ports import bind
@@ -295,6 +292,9 @@ def check_mail(settings: Settings) -> Iterator[Finding]:
     if not settings.mail_host:
         yield _ok("mail is off: mail.host is empty")
         return
+    from provisioner.mail.relay import Relay  # only where mail is sent
+    from provisioner.mail.text import Texts
+
     relay, texts = Relay(settings), Texts(settings.data / "templates")
     for one in texts.lacking():
         yield _fail(f"templates/mail/{one} is missing: a mail of that language cannot be made")
@@ -309,7 +309,10 @@ def check_telephony(settings: Settings) -> Iterator[Finding]:
     What the settings say of their networks against each other is among the settings' own checks.
     """
     on = [*(["asterisk"] if settings.agi_port >= 0 else []), *settings.hooks_on]
-    require_adapters(settings)
+    if on:
+        from provisioner.ivr_adapters import require_adapters  # the voice menu's weight is not every doctor's
+
+        require_adapters(settings)
     if ami_of(settings) is not None:
         yield _ok(f"phones are told through the manager interface of {settings.resync_ami_host}")
     if not on:

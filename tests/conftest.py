@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from effort import SOME, WHOLE, remember_sql, spare_the_disk
+from hypothesis import settings
 from pytest_socket import socket_allow_hosts
 
 from provisioner.cli.main import cli
@@ -21,13 +23,39 @@ Asked = Callable[..., Any]
 MAC = "0004f2aabbcc"
 SECRET = "correct-horse-7"
 
+LONG = (
+    "test_demo.py",
+    "test_supervisor.py",
+    "test_app.py",
+    "test_ivr_app.py",
+    "test_device_admission.py",
+    "test_ivr_adapters.py",
+    "test_baresip.py",
+    "test_scenario_boots.py",
+    "test_scenario_containment.py",
+    "test_ivr_app_trials.py",
+    "test_ivr_server.py",
+)
+"""Files that take longest: begun first, so that at the end nobody waits for one of them."""
 LOOPBACK = ["127.0.0.0/8", "::1", "localhost"]
+spare_the_disk()
+remember_sql()
+_RESOLVED: dict[str, set[str]] = {}
+
+settings.register_profile("whole", max_examples=WHOLE, deadline=None)  # a busy machine is no fault of a property's
+settings.register_profile("some", max_examples=SOME, deadline=None)
+settings.load_profile("some")  # --hypothesis-profile=whole comes after this, and before the tests' modules
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first; a file stays together, and in its own order."""
+    items.sort(key=lambda one: LONG.index(one.path.name) if one.path.name in LONG else len(LONG))
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_setup() -> None:
     """A connection beyond this machine raises; sockets of the file system are fine."""
-    socket_allow_hosts(LOOPBACK, allow_unix_socket=True)
+    socket_allow_hosts(LOOPBACK, allow_unix_socket=True, resolution_cache=_RESOLVED)
 
 
 @pytest.fixture(autouse=True)

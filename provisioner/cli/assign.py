@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import click
 
 from provisioner.cli.session import MAC, Verb, acting, session
 from provisioner.fleet.assign import Assigned, Assignment, Released
+from provisioner.fleet.fleet import Fleet
+from provisioner.fleet.swap import Swap, Swapped
+from provisioner.fleet.swap_plan import SwapPlan
 from provisioner.model import Mac
 from provisioner.store.database import Store
-from provisioner.terminal import Shown
+from provisioner.terminal import Shown, as_row
+from provisioner.vendor import VendorDriver
 from provisioner.vendors import drivers
+from provisioner.wiping import Wipe
 
 
 @click.command("assign", cls=Verb)
@@ -35,7 +41,8 @@ def device_assign(mac: Mac, line: int, extension: str, user: str, label: str, re
     found = asyncio.run(call())
     text = f"extension {found.binding.number} is on line {line} of {mac.colons}"
     freed = [f"extension {one.number} is off line {one.line} of {one.mac.colons}" for one in found.freed]
-    return Shown(found, "\n".join([text, *freed, *_told(found.campaign)]))
+    rotated = _exchanged([found.binding.number] if found.rotated else [])
+    return Shown(found, "\n".join([text, *freed, *rotated, *_told(found.campaign)]))
 
 
 @click.command("release", cls=Verb)
@@ -43,7 +50,7 @@ def device_assign(mac: Mac, line: int, extension: str, user: str, label: str, re
 @click.argument("line", type=click.IntRange(1, 999))
 @click.option("--resync/--no-resync", default=True, help="Tell the phone to fetch again.")
 def device_release(mac: Mac, line: int, resync: bool) -> object:
-    """Free LINE and have the phone fetch what no longer holds the extension and its password."""
+    """Free LINE and have the phone fetch what empties it; `device show` says when it has."""
 
     async def call() -> Released:
         async with _store() as store:
@@ -53,7 +60,62 @@ def device_release(mac: Mac, line: int, resync: bool) -> object:
     return Shown(found, "\n".join([f"line {line} of {mac.colons} is free", *_told(found.campaign)]))
 
 
-ASSIGNING: Final = (device_assign, device_release)
+@click.command("swap", cls=Verb)
+@click.argument("old", type=MAC)
+@click.argument("new", type=MAC)
+@click.option("--dry-run", is_flag=True, help="Only say what would go over and what would be lost.")
+@click.option("--yes", is_flag=True, help="Also where something is lost.")
+@click.option("--vendor", default="", metavar="VENDOR", help="Of a NEW that nobody has added.")
+@click.option("--model", default="", metavar="MODEL", help="Of a NEW that nobody has added.")
+def device_swap(old: Mac, new: Mac, dry_run: bool, yes: bool, vendor: str, model: str) -> object:
+    """Put the phone NEW in the place of OLD: lines, its own settings and site go over, and OLD is wiped."""
+    about = {"vendor": vendor, "model": model}
+
+    async def call() -> SwapPlan | Swapped:
+        async with _store() as store:
+            desk = Swap(store, _drivers(), actor=acting())
+            if dry_run:
+                return await desk.plan_swap(old, new, **about)
+            token = (await desk.plan_swap(old, new, **about)).token if yes else ""
+            return await desk.swap(old, new, plan=token, **about)
+
+    found = asyncio.run(call())
+    if isinstance(found, SwapPlan):
+        return Shown({**as_row(found), "plan": found.token}, "\n".join(_planned(found)))
+    text = f"{new.colons} has taken the place of {old.colons}, which is being wiped"
+    return Shown(found, "\n".join([text, *_planned(found.plan), *_exchanged(found.exchanged)]))
+
+
+def _planned(plan: SwapPlan) -> list[str]:
+    moves = [f"extension {one.number}: line {one.line} -> line {one.to}" for one in plan.moves]
+    told = [f"{'lost' if one.lost else 'note'}: {one.what} {one.name}: {one.why}" for one in plan.differences]
+    return [f"{plan.old_model} -> {plan.new_model}", *moves, *told]
+
+
+def _exchanged(numbers: Sequence[str]) -> list[str]:
+    return [f"the SIP password of {one} is another one now: `provisioner extension reveal {one}`" for one in numbers]
+
+
+@click.command("wipe", cls=Verb)
+@click.argument("mac", type=MAC)
+@click.option("--unbind", is_flag=True, help="Free its lines, too.")
+@click.option("--end", is_flag=True, help="Serve the wiped device as any other again.")
+def device_wipe(mac: Mac, unbind: bool, end: bool) -> object:
+    """Have the device put back all that this server has told it; `device show` says when it has fetched that."""
+
+    async def call() -> Wipe:
+        async with _store() as store:
+            desk = Fleet(store, _drivers(), actor=acting())
+            return await (desk.end_wipe(mac) if end else desk.wipe_device(mac, unbind=unbind))
+
+    found = asyncio.run(call())
+    if end:
+        return Shown(found, f"{mac.colons} is served as any other again")
+    waits = "waits for it to fetch what resets it" if found.pending else "has never been here, so nothing is waited for"
+    return Shown(found, f"{mac.colons} is wiped: this server {waits}" if found.pending else f"{mac.colons} {waits}")
+
+
+ASSIGNING: Final = (device_assign, device_release, device_swap, device_wipe)
 """Words of `provisioner device`."""
 
 
@@ -61,9 +123,12 @@ def _store() -> Store:
     return Store.of(session().settings())
 
 
+def _drivers() -> Mapping[str, VendorDriver]:
+    return {one.manifest.name: one for one in drivers(session().settings().data / "templates")}
+
+
 def _desk(store: Store) -> Assignment:
-    known = {one.manifest.name: one for one in drivers(session().settings().data / "templates")}
-    return Assignment(store, known, actor=acting())
+    return Assignment(store, _drivers(), actor=acting())
 
 
 def _told(campaign: str) -> list[str]:

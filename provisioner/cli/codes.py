@@ -11,11 +11,12 @@ from typing import Any, Concatenate, Final, ParamSpec
 
 import click
 
-from provisioner.activation.codes import Issued
+from provisioner.activation.codes import LIVES, LONGEST_LIFE, SHORTEST_LIFE, Issued
 from provisioner.activation.letters import CodeLetters
 from provisioner.activation.sheet import sheet, sheet_file
 from provisioner.cli.session import MAC, OK, REFUSED, Nouns, acting, session
 from provisioner.codes import ActivationCode, CodeState, grouped
+from provisioner.desk import counted
 from provisioner.model import Mac
 from provisioner.progress import Progress
 from provisioner.store.database import Store
@@ -58,11 +59,22 @@ class SpanType(click.ParamType[float]):
         return float(found[1]) * _SECONDS[found[2]]
 
 
+class LifeType(SpanType):
+    """A span that a code may live: a wrong one is wrong usage, whatever else stands in the way."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """In seconds."""
+        seconds = super().convert(value, param, ctx)
+        if not SHORTEST_LIFE <= seconds <= LONGEST_LIFE:
+            self.fail(f"{str(value)[:40]!r}: {LIVES}", param, ctx)
+        return seconds
+
+
 _EXTENSION: Final = click.argument("extension")
 _ACCOUNT: Final = click.option("--account", default="", metavar="ACCOUNT", help="Whose extension (name or id).")
 _LIFE: Final = click.option(
     "--life",
-    type=SpanType(),
+    type=LifeType(),
     metavar="SPAN",
     help="How long it can be used: 12h, 7d; 1 h to 90 d.  [default: activation.life]",
 )
@@ -170,7 +182,8 @@ async def code_sheet(
     with sheet_file(out, force=force) as file:
         cards = await codes.cards(extensions, account=account)
         file.write(sheet(session().settings(), cards, language))
-    return Shown({"cards": len(cards), "file": str(out)}, f"{out} has {len(cards)} codes: print it, then remove it")
+    text = f"{out} has {counted(len(cards), 'code')}: print it, then remove it"
+    return Shown({"cards": len(cards), "file": str(out)}, text)
 
 
 @code.command("revoke")

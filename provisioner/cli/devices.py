@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from pathlib import Path
 from typing import Any
 
 import click
 
+from provisioner.certificates import stamp
+from provisioner.cli.assign import ASSIGNING
+from provisioner.cli.revisions import LINES
 from provisioner.cli.session import MAC, Nouns, device_url, place_names, session, with_fleet
 from provisioner.fleet.fleet import Fleet
 from provisioner.model import DeviceState, Mac
 from provisioner.terminal import Shown, as_row
 from provisioner.vendors import drivers
+from provisioner.wiping import Wipe
 
 THE_MAC = click.argument("mac", type=MAC)
 
@@ -19,6 +25,10 @@ THE_MAC = click.argument("mac", type=MAC)
 @click.group(cls=Nouns)
 def device() -> None:
     """Phones and ATAs, by MAC address."""
+
+
+for _word in (*ASSIGNING, *LINES):
+    device.add_command(_word)
 
 
 @device.command("add")
@@ -64,7 +74,20 @@ async def device_show(fleet: Fleet, mac: Mac) -> object:
     """One device, and how far it is after it was bound."""
     found, progress = await fleet.device(mac), await fleet.progress(mac, session().settings())
     told = as_row(found) | {"activation": progress.stage} | ({"what_to_do": progress.hint} if progress.hint else {})
-    return Shown(told, names=await place_names(fleet))
+    return Shown(told | _forgets(await fleet.wipe(mac)), names=await place_names(fleet))
+
+
+def _forgets(wipe: Wipe) -> dict[str, object]:
+    """What it is to forget, where that is anything."""
+    if not (wipe.everything or wipe.lines):
+        return {}
+    told: dict[str, object] = {
+        "forgets": "everything" if wipe.everything else f"line {', '.join(map(str, wipe.lines))}"
+    }
+    if wipe.since is not None:
+        told["wipe_pending_since" if wipe.pending else "wipe_asked_at"] = wipe.since
+        told |= {"wipe_fetched_at": wipe.fetched} if wipe.fetched else {}
+    return told | ({"replaced_by": wipe.replaced_by} if wipe.replaced_by else {})
 
 
 @device.command("move")
@@ -90,7 +113,7 @@ async def device_set_model(fleet: Fleet, mac: Mac, model: str) -> object:
 @THE_MAC
 @with_fleet
 async def device_remove(fleet: Fleet, mac: Mac) -> object:
-    """Remove the device with its bindings and layer."""
+    """Remove the device with its bindings and layer; it keeps what it has, so `device wipe` it first."""
     await fleet.remove_device(mac)
     return Shown({"removed": mac}, f"removed device {mac.colons}")
 
@@ -128,7 +151,7 @@ async def device_bind(fleet: Fleet, mac: Mac, line: int, extension: str, label: 
 @click.argument("line", type=click.IntRange(1, 999))
 @with_fleet
 async def device_unbind(fleet: Fleet, mac: Mac, line: int) -> object:
-    """Free the device's LINE."""
+    """Free the device's LINE; `device show` says when it has fetched what empties that."""
     await fleet.unbind(mac, line)
     return Shown({"unbound": mac, "line": line}, f"line {line} of {mac.colons} is free")
 
@@ -196,8 +219,35 @@ async def device_fetches(fleet: Fleet, mac: Mac) -> object:
 @with_fleet
 async def device_uploads(fleet: Fleet, mac: Mac) -> object:
     """The files it has sent, and for whom; those of former users are kept for them and not served."""
-    columns = ("name", "kind", "size", "at", "owner", "served")
+    columns = ("name", "kind", "size", "at", "owner", "served", "digest")
     return Shown(await fleet.uploads(mac), columns=columns)
+
+
+@device.command("upload")
+@THE_MAC
+@click.argument("sha256", metavar="SHA256")
+@click.argument("file", type=click.Path(dir_okay=False, writable=True, path_type=Path))
+@with_fleet
+async def device_upload(fleet: Fleet, mac: Mac, sha256: str, file: Path) -> object:
+    """Write a file that it has sent to FILE; `device uploads` lists them with their SHA-256."""
+    found, body = await fleet.upload(mac, sha256)
+    await asyncio.to_thread(file.write_bytes, body)
+    return Shown({"name": found.name, "size": len(body), "file": str(file)}, f"{found.name} is in {file}")
+
+
+@device.command("certificates")
+@THE_MAC
+@with_fleet
+async def device_certificates(fleet: Fleet, mac: Mac) -> object:
+    """The last certificates that it came with, each with the CAs above it, down from its own."""
+    found = await fleet.certificates(mac)
+    rows = [
+        {"came": one.at, "subject": cert.subject, "not_after": stamp(cert.not_after), "key": f"{cert.key} {cert.bits}",
+         "sha256": cert.fingerprint[:16], "pinned": one.pinned if cert is one.chain[0] else ""}
+        for one in found
+        for cert in one.chain
+    ]  # fmt: skip
+    return Shown(found, rows=rows)
 
 
 @device.command("seen")

@@ -8,7 +8,7 @@ import click
 
 from provisioner.cli.session import Nouns, place_names, with_fleet
 from provisioner.fleet.fleet import Fleet
-from provisioner.licensing import MOST_PHONES, LicenseKind, LicenseState
+from provisioner.licensing import MOST_PHONES, LicenseKind, LicenseState, Rotation
 from provisioner.terminal import Shown
 
 _KINDS: Final = [one.value for one in LicenseKind]
@@ -41,11 +41,18 @@ async def policy_show(fleet: Fleet, account: str) -> object:
 @click.option("--number/--no-number", "needs_number", default=None, help="Its extensions need one for a phone.")
 @click.option("--phones", type=int, metavar="NUMBER", help=f"Phones of one extension, 1 to {MOST_PHONES}.")
 @click.option("--reserved", metavar="LIST", help="Numbers that no extension may have, with commas; '' for none.")
+@click.option(
+    "--rotation",
+    type=click.Choice([one.value for one in Rotation]),
+    help="Which SIP passwords change when an extension comes to another phone: those made here, all, none.",
+)
 @with_fleet
-async def policy_set(fleet: Fleet, /, account: str, reserved: str | None, **asked: Any) -> object:
+async def policy_set(fleet: Fleet, /, account: str, reserved: str | None, rotation: str | None, **asked: Any) -> object:
     """Change the policy of ACCOUNT; what is not named stays as it is."""
     listed = None if reserved is None else [one.strip() for one in reserved.split(",") if one.strip()]
-    return Shown(await fleet.set_policy(account, reserved=listed, **asked), names=await place_names(fleet))
+    chosen = Rotation(rotation) if rotation else None
+    found = await fleet.set_policy(account, reserved=listed, rotation=chosen, **asked)
+    return Shown(found, names=await place_names(fleet))
 
 
 @click.group(cls=Nouns)

@@ -5,43 +5,88 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from collections.abc import Iterator, Mapping, MutableMapping
+from importlib import import_module
 from types import TracebackType
 from typing import Any, Final
 
 import click
 
 from provisioner import __version__
-from provisioner.cli.admin import admin
-from provisioner.cli.assign import ASSIGNING
-from provisioner.cli.audit import audit
-from provisioner.cli.certs import certs
-from provisioner.cli.codes import code
-from provisioner.cli.devices import device, token
-from provisioner.cli.hooks import hook
-from provisioner.cli.imports import import_
-from provisioner.cli.keys import apikey
-from provisioner.cli.layers import diff, layer, render
-from provisioner.cli.licenses import license, policy
-from provisioner.cli.numbers import number
-from provisioner.cli.outbox import outbox
-from provisioner.cli.people import account, extension, site, user
-from provisioner.cli.records import db, events, firmware
-from provisioner.cli.resync import resync
-from provisioner.cli.server import demo, doctor, init, serve
 from provisioner.cli.session import INTERNAL, Nouns, shared_options, telling_usage
-from provisioner.cli.simulate import simulate
-from provisioner.cli.storm import storm
 
 SCRIPT_READS: Final = "provisioner.script_reads"
-SECTIONS = {
-    "Server": (init, serve, doctor, db, certs, firmware),
-    "Inventory": (account, site, user, extension, policy, license, number, device, token, code, import_),
-    "Configuration": (layer, render, diff, resync),
-    "Administration": (admin, apikey),
-    "What happened": (events, audit, outbox, hook),
-    "Overload": (storm,),
-    "Trying it out": (demo, simulate),
+SECTIONS: Final[Mapping[str, Mapping[str, str]]] = {
+    "Server": {
+        "init": "server.init",
+        "serve": "server.serve",
+        "doctor": "server.doctor",
+        "db": "records.db",
+        "certs": "certs.certs",
+        "firmware": "records.firmware",
+    },
+    "Inventory": {
+        "account": "people.account",
+        "site": "places.site",
+        "user": "places.user",
+        "extension": "places.extension",
+        "policy": "licenses.policy",
+        "license": "licenses.license",
+        "number": "numbers.number",
+        "device": "devices.device",
+        "token": "devices.token",
+        "code": "codes.code",
+        "import": "imports.import_",
+        "job": "jobs.job",
+    },
+    "Configuration": {
+        "layer": "layers.layer",
+        "render": "layers.render",
+        "diff": "layers.diff",
+        "resync": "resync.resync",
+    },
+    "Administration": {"admin": "admin.admin", "apikey": "keys.apikey"},
+    "What happened": {
+        "events": "records.events",
+        "audit": "audit.audit",
+        "outbox": "outbox.outbox",
+        "hook": "hooks.hook",
+    },
+    "Overload": {"storm": "storm.storm"},
+    "Trying it out": {"demo": "server.demo", "simulate": "simulate.simulate"},
 }
+"""Section of the help, word, and where in this package its command is: the module, and the name in it."""
+
+
+class Commands(MutableMapping[str, click.Command]):
+    """The commands by their words, each loaded when it is first asked for: no command waits for what others import."""
+
+    def __init__(self, places: Mapping[str, str]) -> None:
+        self._places = dict(places)
+        self._loaded: dict[str, click.Command] = {}
+
+    def __getitem__(self, word: str) -> click.Command:
+        if word not in self._loaded:
+            module, _, name = self._places[word].partition(".")
+            self._loaded[word] = getattr(import_module(f"provisioner.cli.{module}"), name)
+        return self._loaded[word]
+
+    def __setitem__(self, word: str, command: click.Command) -> None:
+        self._places.setdefault(word, "")
+        self._loaded[word] = command
+
+    def __delitem__(self, word: str) -> None:
+        del self._places[word]
+        self._loaded.pop(word, None)
+
+    def __contains__(self, word: object) -> bool:
+        return word in self._places
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
 
 
 class TableOfContents(Nouns):
@@ -64,14 +109,15 @@ class TableOfContents(Nouns):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  # click's signature
         """One section after the other, each command with the first sentence of its help."""
-        for title, commands in SECTIONS.items():
+        for title, words in SECTIONS.items():
             with formatter.section(title):
-                formatter.write_dl([(one.name or "", one.get_short_help_str(80)) for one in commands])
+                formatter.write_dl([(word, self.commands[word].get_short_help_str(80)) for word in words])
 
 
 @click.group(
     "provisioner",
     cls=TableOfContents,
+    commands=Commands({word: place for words in SECTIONS.values() for word, place in words.items()}),
     params=shared_options(from_environment=True),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
@@ -82,13 +128,6 @@ def cli() -> None:
     Every command takes --data and --json. Exit codes: 0 done, 1 refused or not found, 2 wrong usage or unusable
     installation, 3 a fault of this program.
     """
-
-
-for _word in ASSIGNING:
-    device.add_command(_word)
-for _commands in SECTIONS.values():
-    for _command in _commands:
-        cli.add_command(_command)
 
 
 def main() -> None:

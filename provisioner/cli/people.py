@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 import click
 
 from provisioner.cli.session import Nouns, place_names, with_fleet
 from provisioner.fleet.fleet import Fleet
 from provisioner.fleet.numbers import HOLD
+from provisioner.places import UserKind
+from provisioner.store.rows import Binding
 from provisioner.terminal import Shown
 
 ACCOUNT = click.option("--account", required=True, metavar="ACCOUNT", help="Name or id of the account.")
@@ -113,10 +116,12 @@ def user() -> None:
 @click.argument("name")
 @ACCOUNT
 @click.option("--email", default="", metavar="ADDRESS", help="Where the person is written to.")
+@click.option("--place", is_flag=True, help="It is a place such as a lobby, not a person.")
 @with_fleet
-async def user_add(fleet: Fleet, name: str, account: str, email: str) -> object:
+async def user_add(fleet: Fleet, name: str, account: str, email: str, place: bool) -> object:
     """Add a user called NAME."""
-    return await fleet.add_user(name, account=account, email=email)
+    kind = UserKind.PLACE if place else UserKind.PERSON
+    return await fleet.add_user(name, account=account, email=email, kind=kind)
 
 
 @user.command("list")
@@ -138,11 +143,16 @@ async def user_set_email(fleet: Fleet, user: str, address: str) -> object:
 
 @user.command("remove")
 @click.argument("user")
+@click.option("--extensions", is_flag=True, help="Their extensions go, too, and phones that have them are emptied.")
 @with_fleet
-async def user_remove(fleet: Fleet, user: str) -> object:
-    """Remove USER; refused while extensions are left."""
-    await fleet.remove_user(user)
-    return Shown({"removed": user}, f"removed user {user}")
+async def user_remove(fleet: Fleet, user: str, extensions: bool) -> object:
+    """Remove USER; refused while they hold extensions that shall not go, too."""
+    freed = await fleet.remove_user(user, extensions=extensions)
+    return Shown({"removed": user, "freed": freed}, "\n".join([f"removed user {user}", *_freed(freed)]))
+
+
+def _freed(freed: Sequence[Binding]) -> list[str]:
+    return [f"line {one.line} of {one.mac.colons} is free" for one in freed]
 
 
 @click.group(cls=Nouns)
@@ -241,6 +251,16 @@ async def extension_set_secret(fleet: Fleet, extension: str, account: str, secre
     return Shown({"changed": extension}, f"changed the secret of {extension}")
 
 
+@extension.command("secret")
+@click.argument("extension")
+@IN_ACCOUNT
+@with_fleet
+async def extension_secret(fleet: Fleet, extension: str, account: str) -> object:
+    """Since when the SIP password of EXTENSION is what it is, and whether it was made here or given."""
+    found = await fleet.secret_life(extension, account=account)
+    return Shown({"extension": extension, "origin": found.origin, "since": found.at})
+
+
 @extension.command("reveal")
 @click.argument("extension")
 @IN_ACCOUNT
@@ -256,9 +276,9 @@ async def extension_reveal(fleet: Fleet, extension: str, account: str) -> object
 @IN_ACCOUNT
 @with_fleet
 async def extension_remove(fleet: Fleet, extension: str, account: str) -> object:
-    """Remove EXTENSION; refused while a line is bound to it."""
-    await fleet.remove_extension(extension, account=account)
-    return Shown({"removed": extension}, f"removed extension {extension}")
+    """Remove EXTENSION; phones that have it are told to fetch what empties their lines."""
+    freed = await fleet.remove_extension(extension, account=account)
+    return Shown({"removed": extension, "freed": freed}, "\n".join([f"removed extension {extension}", *_freed(freed)]))
 
 
 def typed(secret: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -22,6 +23,8 @@ from provisioner.terminal import Shown
 
 _NAMED: Final = 10
 """Damaged values told to people."""
+_FOR_PROGRAMS: Final[Mapping[str, Collection[str]]] = {"storm_shaped": ("standing",)}
+"""Details of a kind that are JSON, and which the others say in words."""
 
 
 @click.command("events", cls=Verb)
@@ -52,7 +55,7 @@ async def events(fleet: Fleet, limit: int, kind: str, mac: Mac | None) -> object
 
 def _in_short(event: StoredEvent) -> str:
     """A refusal's reason, verdict and path; of anything else all there is. JSON has every detail."""
-    told = event.details
+    told = {name: value for name, value in event.details.items() if name not in _FOR_PROGRAMS.get(event.kind, ())}
     if "reason" not in told:
         return ", ".join(f"{name}={value}" for name, value in told.items() if value)
     where = ", ".join(told[name] for name in ("verdict", "path", "address") if told.get(name))

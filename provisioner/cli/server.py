@@ -8,9 +8,6 @@ from typing import Final
 import click
 
 from provisioner.cli.session import OK, REFUSED, Verb, session
-from provisioner.demo.demo import perform
-from provisioner.doctor import State, examine
-from provisioner.installation import init as make_installation
 from provisioner.terminal import Shown
 
 STYLES: Final = {"ok": "green", "warn": "yellow", "fail": "bold red", "yes": "green", "no": "bold red"}
@@ -20,6 +17,8 @@ STYLES: Final = {"ok": "green", "warn": "yellow", "fail": "bold red", "yes": "gr
 @click.option("--name", default="", metavar="HOST", help="The host name that phones will use.  [default: localhost]")
 def init(name: str) -> object:
     """Make DATA an installation; what is there already stays as it is."""
+    from provisioner.installation import init as make_installation  # the makers' weight is not every command's
+
     data = session().data
     made = make_installation(data, name)
     text = "\n".join(["made:", *(f"  {one}" for one in made)]) if made else f"{data} is an installation already"
@@ -29,9 +28,10 @@ def init(name: str) -> object:
 @click.command("serve", cls=Verb)
 def serve() -> object:
     """Serve devices until SIGTERM or Ctrl-C; SIGHUP reads certificates, templates and trusted CAs again."""
-    from provisioner.app import run  # the server's weight is not every command's
+    configured = session().settings()
+    from provisioner.app import run  # nor is the server's
 
-    return Shown(None, exit_code=run(session().settings()))
+    return Shown(None, exit_code=run(configured))
 
 
 @click.command("demo", cls=Verb)
@@ -46,12 +46,16 @@ def serve() -> object:
 @click.option("--once", is_flag=True, help="End after the table; exit code 0 only if every row is as it should be.")
 def demo(port: int, once: bool) -> object:
     """Start a server, boot simulated phones against it, show who got what, and go on serving."""
+    from provisioner.demo.demo import perform  # nor are the simulated phones'
+
     return Shown(None, exit_code=perform(session().data, port, once, session().as_json))
 
 
 @click.command("doctor", cls=Verb)
 def doctor() -> object:
     """Check the installation and say in plain words what is wrong; exit code 1 when something is."""
+    from provisioner.doctor import State, examine  # which looks at everything
+
     findings = examine(session().data)
     failed = any(one.state is State.FAIL for one in findings)
     rows = [asdict(one) for one in findings]

@@ -11,20 +11,19 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Concatenate, Final, ParamSpec
+from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec
 
 import click
 
 from provisioner import settings
 from provisioner.errors import Invalid, ProvisionerError, StoreFailed, Unusable
-from provisioner.fleet.fleet import Fleet
-from provisioner.installation import ca_file
 from provisioner.model import ListenerKind, Mac
-from provisioner.preview import Preview
 from provisioner.run_directory import read_addresses
-from provisioner.store.database import Store
 from provisioner.terminal import console, show
-from provisioner.vendors import drivers
+
+if TYPE_CHECKING:
+    from provisioner.fleet.fleet import Fleet
+    from provisioner.preview import Preview
 
 P = ParamSpec("P")
 
@@ -185,12 +184,20 @@ MAC: Final = MacType()
 @asynccontextmanager
 async def open_fleet(configured: settings.Settings) -> AsyncIterator[Fleet]:
     """The administrator's use-cases over this installation's store, in the name of whoever is logged in."""
+    from provisioner.fleet.fleet import Fleet  # the store's weight is not every command's
+    from provisioner.store.database import Store
+    from provisioner.vendors import drivers
+
     async with Store.of(configured) as store:
         yield Fleet(store, {one.manifest.name: one for one in drivers(configured.data / "templates")}, actor=acting())
 
 
 async def previewed(mac: Mac) -> Preview:
     """What the device edge would make of the device now."""
+    from provisioner.preview import Preview  # nor is the device edge's
+    from provisioner.store.database import Store
+    from provisioner.vendors import drivers
+
     configured = session().settings()
     known = {one.manifest.name: one for one in drivers(configured.data / "templates")}
     async with Store.of(configured) as store:
@@ -198,6 +205,8 @@ async def previewed(mac: Mac) -> Preview:
 
 
 def _authority(configured: settings.Settings) -> str:
+    from provisioner.installation import ca_file  # nor are the makers of certificates
+
     path = ca_file(configured.data)
     return path.read_text("ascii") if path.is_file() else ""
 

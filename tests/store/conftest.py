@@ -18,6 +18,7 @@ from types import MappingProxyType
 import psycopg
 import pytest
 import pytest_asyncio
+from effort import MEMORY
 
 from provisioner.errors import Invalid
 from provisioner.fleet.fleet import Fleet
@@ -65,6 +66,10 @@ DRIVERS = {
 }
 
 
+_HASTY = ("listen_addresses=", "fsync=off", "full_page_writes=off", "autovacuum=off", "shared_buffers=64MB")
+"""What a cluster spares itself that nobody needs afterwards; each test's database lives too short to be vacuumed."""
+
+
 def _postgres_bin() -> Path:
     found = shutil.which("initdb")
     candidates = [Path(found).parent] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
@@ -85,7 +90,7 @@ def _unprivileged() -> str | None:
 def cluster() -> Iterator[str]:
     """A PostgreSQL server of this test process; the URL without a database name."""
     programs, user = _postgres_bin(), _unprivileged()
-    place = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
+    place = Path(tempfile.mkdtemp(prefix="pg-", dir=MEMORY if tempfile.gettempdir() == MEMORY else "/tmp"))
     place.chmod(0o711)
     if user:
         shutil.chown(place, user)
@@ -94,7 +99,7 @@ def cluster() -> Iterator[str]:
     data = place / "data"
     subprocess.run([programs / "initdb", "-D", data, "-A", "trust", "-U", "tester", "-N"], **quiet)
     server = subprocess.Popen(
-        [programs / "postgres", "-D", data, "-k", place, "-c", "listen_addresses=", "-c", "fsync=off"],
+        [programs / "postgres", "-D", data, "-k", place, *(word for one in _HASTY for word in ("-c", one))],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         cwd=place,
@@ -125,14 +130,15 @@ def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
 @pytest.fixture(scope="session")
 def template(cluster: str) -> str:
     """A migrated database that each test's own is copied from."""
-    with psycopg.connect(_dsn(cluster), autocommit=True) as connection:
-        connection.execute("CREATE DATABASE master_copy")
+    _order(cluster, "CREATE DATABASE master_copy")
     migrations.upgrade(cluster % "master_copy")
     return cluster
 
 
-def _dsn(cluster: str) -> str:
-    return f"host={cluster.partition('host=')[2]} user=tester dbname=postgres"
+def _order(cluster: str, statement: str) -> None:
+    host = cluster.partition("host=")[2]
+    with psycopg.connect(f"host={host} user=tester dbname=postgres", autocommit=True) as connection:
+        connection.execute(statement)
 
 
 @pytest.fixture(scope="session")
@@ -144,16 +150,17 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The address of an empty, migrated database; PostgreSQL's go with the cluster."""
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The address of an empty, migrated database, which goes when the test is over."""
     if request.param == "sqlite":
         path = shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path)
-        return f"sqlite+aiosqlite:///{path}"
+        yield f"sqlite+aiosqlite:///{path}"
+        return
     cluster = request.getfixturevalue("template")
     name = f"t{uuid.uuid4().hex}"
-    with psycopg.connect(_dsn(cluster), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE master_copy")
-    return str(cluster % name)
+    _order(cluster, f"CREATE DATABASE {name} TEMPLATE master_copy STRATEGY FILE_COPY")
+    yield str(cluster % name)
+    _order(cluster, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture

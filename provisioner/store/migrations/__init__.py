@@ -7,13 +7,9 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, column, create_engine, event, inspect, select, table
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
@@ -21,12 +17,21 @@ from sqlalchemy.pool import NullPool
 from provisioner.errors import StoreFailed, Unusable
 from provisioner.store.engine import BUSY_TIMEOUT, is_sqlite, parse_url, read_only, reason, sqlite_path
 
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+_VERSIONS: Final = Path(__file__).with_name("versions")
+_STAMP: Final = table("alembic_version", column("version_num"))
+"""Alembic's own table; Alembic itself is loaded by who upgrades: whoever only asks has no use for its weight."""
+
 
 def upgrade(url: str) -> str:
     """Bring the database to the newest version, making it when there is none; the version it has then."""
     parsed = parse_url(url)
     if is_sqlite(parsed):
         _make_file(sqlite_path(parsed))
+    from alembic import command
+
     with _opened(parsed) as engine, engine.begin() as connection:
         config = _config()
         config.attributes["connection"] = connection
@@ -40,12 +45,14 @@ def current(url: str) -> str:
     if is_sqlite(parsed) and not sqlite_path(parsed).is_file():
         return ""
     with _opened(parsed, writable=False) as engine, engine.connect() as connection:
-        return MigrationContext.configure(connection).get_current_revision() or ""
+        if not inspect(connection).has_table(_STAMP.name):
+            return ""
+        return str(connection.execute(select(_STAMP.c.version_num)).scalar() or "")
 
 
 def head() -> str:
-    """The version this program needs."""
-    return ScriptDirectory.from_config(_config()).get_current_head() or ""
+    """The version this program needs: the highest number that a file of a version begins with."""
+    return max(file.name[1:5] for file in _VERSIONS.glob("v[0-9]*_*.py"))
 
 
 def require_current(url: str) -> None:
@@ -58,6 +65,8 @@ def require_current(url: str) -> None:
 
 
 def _config() -> Config:
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
