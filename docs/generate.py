@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +49,15 @@ def settings_page() -> Iterator[str]:
     yield "# Settings\n"
     yield "## Of the server\n"
     yield 'In `DATA/provisioner.toml`; the part before the dot is a table: `[server]`, `name = "prov.example.net"`.'
-    yield "Each can also be given as `PROVISIONER_<TABLE>_<NAME>` in the environment, which wins over the file.\n"
-    rows = ((f"`{name}`", _toml(one.default), one.metadata["unit"], one.metadata["why"]) for name, one in knobs())
-    yield from table(("setting", "default", "unit", "why"), rows)
+    yield "The file has the header of each table once already: write below that one, for a second one is refused."
+    yield "Each can also be given as `PROVISIONER_<TABLE>_<NAME>` in the environment, which wins over the file. A list"
+    yield 'is `["a", "b"]` in the file; in the environment it is its words with commas between them, without brackets'
+    yield "or quotes: `PROVISIONER_ADMISSION_ANSWERS='poly/vvx=p2+p3,yealink/*='`. *Bounds* include their ends.\n"
+    rows = (
+        (f"`{name}`", _toml(one.default), one.metadata["unit"], _bounds(one.metadata), one.metadata["why"])
+        for name, one in knobs()
+    )
+    yield from table(("setting", "default", "unit", "bounds", "why"), rows)
     yield "\n## Of the devices\n"
     yield "Neutral settings: one meaning for all vendors. `provisioner layer set SCOPE KEY NAME=VALUE` gives them."
     yield "One marked *per line* may be given for line N alone as `line.N.NAME`.\n"
@@ -60,6 +66,15 @@ def settings_page() -> Iterator[str]:
         for one in SETTINGS.values()
     )
     yield from table(("setting", "default", "unit", "per line", "meaning"), neutral)
+
+
+def _bounds(knob: Mapping[str, Any]) -> str:
+    low, high = knob["low"], knob["high"]
+    return "" if low is None else f"{_plainly(low)} to {_plainly(high)}"
+
+
+def _plainly(number: float) -> str:
+    return f"{number:,}" if number == int(number) and abs(number) >= 10_000 else f"{number:.15g}"
 
 
 def _toml(value: object) -> str:

@@ -27,6 +27,8 @@ class Outcome(StrEnum):
     WRONG_MODEL = "wrong_model"
     WRONG_DEVICE = "wrong_device"
     WRONG_SITE = "wrong_site"
+    NOT_READY = "not_ready"
+    """Code and phone are right, and the extension lacks something: ask the administrator; the code stays good."""
     LOCKED = "locked"
     """Too many wrong codes: ``retry_after`` says when the next may be tried."""
     UNSUPPORTED = "unsupported"
@@ -65,7 +67,7 @@ ANSWERS: Final[Mapping[Cause, Outcome]] = MappingProxyType(
         Cause.USED: Outcome.USED,
         Cause.EXPIRED: Outcome.EXPIRED,
         Cause.REVOKED: Outcome.EXPIRED,
-        Cause.LOCKED: Outcome.EXPIRED,
+        Cause.LOCKED: Outcome.EXPIRED,  # the same help, another code; that an alarm was raised is not for a thief
         Cause.UNPROVEN: Outcome.WRONG,
         Cause.NOT_OFFERED: Outcome.WRONG,
         Cause.HAS_LINES: Outcome.WRONG_DEVICE,
@@ -74,8 +76,8 @@ ANSWERS: Final[Mapping[Cause, Outcome]] = MappingProxyType(
         Cause.MAC: Outcome.WRONG_DEVICE,
         Cause.MODEL: Outcome.WRONG_MODEL,
         Cause.SITE: Outcome.WRONG_SITE,
-        Cause.NO_LICENSE: Outcome.UNSUPPORTED,
-        Cause.NO_NUMBER: Outcome.UNSUPPORTED,
+        Cause.NO_LICENSE: Outcome.NOT_READY,
+        Cause.NO_NUMBER: Outcome.NOT_READY,
         Cause.HAS_PHONE: Outcome.EXPIRED,
         Cause.NO_LINE: Outcome.WRONG_DEVICE,
     }

@@ -5,7 +5,7 @@ It shares no memory, no database connection and no moment of its loop with the w
 
 from __future__ import annotations
 
-import ipaddress
+import asyncio
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +19,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from provisioner import capacity
+from provisioner.admin_address import speaks_tls
 from provisioner.administrators import Administrators
 from provisioner.background import contained, every
 from provisioner.capacity import Capacity, Cores
@@ -42,12 +43,15 @@ from provisioner.http.renewed import RenewedListener
 from provisioner.http.storm_events import StormEvents
 from provisioner.http.storm_watch import StormWatch
 from provisioner.model import ListenerKind
+from provisioner.onlookers import Onlookers, Sight
 from provisioner.resync.resync import BaseUrls
+from provisioner.resync.rollouts import RolloutRunner
 from provisioner.run_directory import RunDirectory, read_addresses
 from provisioner.settings import Settings
 from provisioner.store import engine as engines
 from provisioner.store import schema
 from provisioner.store.census import Group, take_census
+from provisioner.store.checkpoints import Checkpoints
 from provisioner.store.database import Store
 from provisioner.store.storms import StormJournal
 from provisioner.store.views import Views
@@ -58,16 +62,22 @@ Drivers = Mapping[str, VendorDriver]
 
 _JOBS: Final = 0.25
 """s between looks at whether there is a job to go on with."""
+_ROLLOUTS: Final = 2.0
+"""s between looks at changes that reach phones in steps."""
 _RENEWED: Final = 5.0
 """s between looks at the certificates."""
 _LEFT_OVER: Final = 10.0
 """s between looks at what was posted and never looked at."""
+_CHECKPOINT: Final = 0.5
+"""s between looks at how long the database's log is."""
 _TIDY: Final = 3600.0
 """s between clearances of what is too old."""
 
 
-async def serve_admin(settings: Settings, drivers: Drivers, sock: socket.socket, line: Lifeline) -> None:
-    """Serve whoever runs this installation until told to leave."""
+async def serve_admin(
+    settings: Settings, drivers: Drivers, sock: socket.socket, line: Lifeline, sight: Sight | None = None
+) -> None:
+    """Serve whoever runs this installation until told to leave; ``sight`` is what workers tell at once by."""
     metrics = RunDirectory(settings.data).metrics
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(Store.of(settings))
@@ -78,11 +88,17 @@ async def serve_admin(settings: Settings, drivers: Drivers, sock: socket.socket,
         every(stack, 1.0, "storm view", watch.look, _uncounted)
         every(stack, 1.0, "census", watch.count_fleet, _uncounted)
         every(stack, 1.0, "storm events", events.deliver, _uncounted)
+        checkpoints = Checkpoints(store.url)
+        stack.push_async_callback(checkpoints.close)
+        every(stack, _CHECKPOINT, "checkpoint", checkpoints.turn, _uncounted)
         people = _people(stack, settings, store)
-        means = await _means(stack, settings, drivers, store, people)
+        onlookers = Onlookers(sight).listen(asyncio.get_running_loop())
+        stack.callback(onlookers.close)
+        means = await _means(stack, settings, drivers, store, people, onlookers)
         runner = JobRunner(means)
         every(stack, _JOBS, "jobs", runner.turn, _uncounted)
         every(stack, _TIDY, "jobs that are over", runner.tidy, _uncounted)
+        _roll_out(stack, means)
         health = Health(certificate_files(settings), partial(_ping, store.engine))
         edge = AdminEdge(health, metrics, fleet, watch)
         server, run = await server_of(
@@ -99,6 +115,13 @@ async def serve_admin(settings: Settings, drivers: Drivers, sock: socket.socket,
         every(stack, _RENEWED, "certificates", listener.look, _uncounted)
         tenure = await stack.enter_async_context(Tenure(line, _unmeasured, health.told))
         await tenure.until_told_to_leave()
+
+
+def _roll_out(stack: AsyncExitStack, means: Means) -> None:
+    """Changes that reach phones in steps go on, or halt, by themselves."""
+    runner = RolloutRunner(means.store, means.drivers, means.settings, means.base_urls, means.capacity)
+    every(stack, _ROLLOUTS, "rollouts", runner.turn, _uncounted)
+    every(stack, _TIDY, "revisions that are too old", runner.tidy, _uncounted)
 
 
 def _console(edge: AdminEdge, means: Means, people: Administrators) -> Part:
@@ -134,7 +157,12 @@ def _people(stack: AsyncExitStack, settings: Settings, store: Store) -> Administ
 
 
 async def _means(
-    stack: AsyncExitStack, settings: Settings, drivers: Drivers, store: Store, people: Administrators
+    stack: AsyncExitStack,
+    settings: Settings,
+    drivers: Drivers,
+    store: Store,
+    people: Administrators,
+    onlookers: Onlookers,
 ) -> Means:
     """What the API's calls are done with."""
     views = Views(store)
@@ -153,8 +181,10 @@ async def _means(
         authority.read_text("ascii") if authority.is_file() else "",
         time.time,
     )
-    feed = Feed(settings.api_streams, max(1, settings.api_streams // 10), gatekeeper.principal)
-    return Means(store, drivers, settings, renders, urls, measured_capacity(settings), gatekeeper, feed)
+    each = max(1, settings.api_streams // 10)
+    feed = Feed(settings.api_streams, each, gatekeeper.principal, onlookers=onlookers)
+    measured = measured_capacity(settings)
+    return Means(store, drivers, settings, renders, urls, measured, gatekeeper, feed, onlookers=onlookers)
 
 
 def base_urls(settings: Settings) -> BaseUrls:
@@ -178,24 +208,12 @@ def measured_capacity(settings: Settings) -> Callable[[], Capacity | None]:
 
 def tls_files(settings: Settings) -> Sequence[Path]:
     """The server's own certificates, unless nobody but this machine can listen in; none: plain HTTP."""
-    if settings.admin_tls == "off" or (settings.admin_tls == "auto" and is_here(settings.admin_host)):
-        return ()
-    return certificate_files(settings)
+    return certificate_files(settings) if speaks_tls(settings) else ()
 
 
 def certificate_files(settings: Settings) -> list[Path]:
     """Relative names lie below DATA."""
     return [settings.data / name for name in settings.tls_certificates]
-
-
-def is_here(host: str) -> bool:
-    """Whether only this machine reaches the address."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 async def _census(engine: AsyncEngine, since: float) -> Sequence[Group]:

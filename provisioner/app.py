@@ -44,10 +44,12 @@ from provisioner.http.tls import make_context
 from provisioner.identity import Identifier
 from provisioner.metered import Metered
 from provisioner.model import Count, ListenerKind, Model, Observe
+from provisioner.onlookers import Sight, Teller
 from provisioner.outside import require_outside
-from provisioner.ports import bind, shown, with_ivr_port
+from provisioner.ports import bind, with_ivr_port
 from provisioner.run_directory import RunDirectory
 from provisioner.settings import Settings
+from provisioner.store.chains import Chains
 from provisioner.store.database import Store, key_path
 from provisioner.store.migrations import require_current
 from provisioner.store.records import Recorder
@@ -106,11 +108,12 @@ def run(settings: Settings) -> int:
         for sock in sockets.values():
             stack.callback(sock.close)
         settings = with_ivr_port(settings, sockets)
-        log.info("listening: %s", ", ".join(f"{kind} {shown(sock)}" for kind, sock in sockets.items()))
+        sight = Sight()
+        stack.callback(sight.close)
         house = House(
             prepare=partial(prepare, settings),
-            worker_main=worker_main,
-            admin_main=partial(admin_main, settings),
+            worker_main=partial(worker_main, sight=sight),
+            admin_main=partial(admin_main, settings, sight),
             ivr_main=partial(ivr_main, settings),
             outbox_main=partial(outbox_main, settings) if settings.mail_host or settings.webhook_on else None,
             watched=partial(_watched, settings),
@@ -200,9 +203,9 @@ def _set_limits() -> int:
 # --- one worker -----------------------------------------------------------------------------------
 
 
-def worker_main(sockets: Sockets, equipment: Equipment, line: Lifeline) -> int:
+def worker_main(sockets: Sockets, equipment: Equipment, line: Lifeline, sight: Sight | None = None) -> int:
     """A worker's life; its exit code."""
-    return _told(lambda: serve_worker(sockets, equipment, line))
+    return _told(lambda: serve_worker(sockets, equipment, line, sight.teller() if sight else None))
 
 
 def _told(life: Callable[[], Coroutine[None, None, None]]) -> int:
@@ -221,7 +224,7 @@ def _told(life: Callable[[], Coroutine[None, None, None]]) -> int:
     return 0
 
 
-async def serve_worker(sockets: Sockets, equipment: Equipment, line: Lifeline) -> None:
+async def serve_worker(sockets: Sockets, equipment: Equipment, line: Lifeline, teller: Teller | None = None) -> None:
     """Start everything or nothing, serve until told to leave, finish what is under way, write what waits."""
     settings = equipment.settings
     async with AsyncExitStack() as stack:
@@ -232,8 +235,11 @@ async def serve_worker(sockets: Sockets, equipment: Equipment, line: Lifeline) -
         views = Views(store)
         await views.open()
         stack.push_async_callback(views.close)
-        recorder = Recorder(store, settings, count)
+        recorder = Recorder(store, settings, count, teller=teller)
         stack.push_async_callback(contained, "flush", recorder.flush, count)
+        chains = Chains(store, settings, count)
+        stack.push_async_callback(contained, "chains", chains.flush, count)
+        every(stack, settings.store_flush, "chains", chains.flush, count)
         every(stack, settings.store_poll, "refresh", views.refresh, count)
         every(stack, settings.store_flush, "flush", recorder.flush, count)
         storm = Storm(settings.gate_target, settings.gate_interval, settings.gate_calm)
@@ -242,7 +248,7 @@ async def serve_worker(sockets: Sockets, equipment: Equipment, line: Lifeline) -
         every(stack, _PRUNE, "prune", partial(_in_calm, storm, recorder.prune), count)
         every(stack, _PRUNE, "sweep", partial(_in_calm, storm, partial(sweep, store, settings)), count)
         admission = Admission(settings, storm, count, random.uniform, _models(equipment.drivers.values()))
-        handlers = _handlers(sockets, equipment, store, views, recorder, admission, count, counters.observe)
+        handlers = _handlers(sockets, equipment, store, views, recorder, chains, admission, count, counters.observe)
         listeners = []
         for kind, handler in handlers.items():
             server = QuietServer(handler, count, eager=True, **http_limits(settings))
@@ -265,6 +271,7 @@ def _handlers(
     store: Store,
     views: Views,
     recorder: Recorder,
+    chains: Chains,
     admission: Admission,
     count: Count,
     observe: Observe,
@@ -293,7 +300,7 @@ def _handlers(
         settings.identity_memory,
         key_bits={name: driver.manifest.min_key_bits for name, driver in vendors.items()},
     )
-    edge = DeviceEdge(delivery, identifier, EventLog(recorder.event), count)
+    edge = DeviceEdge(delivery, identifier, EventLog(recorder.event), count, chains.note)
     handlers: dict[ListenerKind, Handler] = {kind: edge.handler(kind) for kind in equipment.contexts}
     if ListenerKind.BOOTSTRAP in sockets:
         url, authority = base_urls[ListenerKind.DEVICE], _authority(settings)
@@ -366,12 +373,12 @@ async def _all_gone(listeners: Sequence[Listener]) -> None:
 # --- the admin process ------------------------------------------------------------------------------
 
 
-def admin_main(settings: Settings, sock: socket.socket, line: Lifeline) -> int:
+def admin_main(settings: Settings, sight: Sight, sock: socket.socket, line: Lifeline) -> int:
     """The admin process's life; its exit code."""
     from provisioner.admin_app import serve_admin  # device workers load no administrator's code
 
     known = {driver.manifest.name: driver for driver in drivers(settings.data / "templates")}
-    return _told(lambda: serve_admin(settings, known, sock, line))
+    return _told(lambda: serve_admin(settings, known, sock, line, sight))
 
 
 # --- the IVR's process ------------------------------------------------------------------------------

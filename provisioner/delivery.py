@@ -282,7 +282,9 @@ class Delivery:
 
     def _waits(self, visit: Visit, proven: Proven, view: BootView) -> bool:
         """Whether the device has no line, is surely itself, and its account lets it ask its user for a code."""
-        if view.lines or visit.peer.listener is not ListenerKind.DEVICE or visit.peer.identity.mac != proven.mac:
+        if view.lines or view.wiped:
+            return False
+        if visit.peer.listener is not ListenerKind.DEVICE or visit.peer.identity.mac != proven.mac:
             return False
         if proven.proof is not Proof.CERTIFICATE or visit.peer.identity.verdict is not Verdict.UNIQUE:
             return False
@@ -308,9 +310,10 @@ class Delivery:
     async def _body(self, visit: Visit, proven: Proven, view: BootView, file: DeviceFile, now: float) -> bytes:
         """What the device sent last for its owner, otherwise what its vendor's driver renders.
 
-        What a phone without a line sends lay in its memory and was its former user's: who waits for it gets none of it.
+        What a phone without a line sends lay in its memory and was its former user's: who waits for it gets none of it,
+        nor does one that is to forget everything.
         """
-        if file.upload and file.name in view.uploads and not self._waits(visit, proven, view):
+        if file.upload and file.name in view.uploads and not (view.wiped or self._waits(visit, proven, view)):
             stored = await self.uploads.get(proven.mac, file.name, view.owner)
             if stored is not None:
                 return stored
@@ -327,7 +330,10 @@ class Delivery:
         if config is not None and config.upgrade_only == below:
             return config
         base = self.base_urls[visit.peer.listener] + (f"t/{proven.token}/" if proven.token else "")
-        config = resolve(view.device.mac, model, view.lines, self._merged(view), upgrade_only=below, base_url=base)
+        config = resolve(
+            view.device.mac, model, view.lines, self._merged(view), upgrade_only=below, base_url=base,
+            emptied=view.emptied, wiped=view.wiped,
+        )  # fmt: skip
         waits = self._waits(visit, proven, view)
         visit.config = self._activation(visit, view.device, config, now) if waits else config
         return visit.config

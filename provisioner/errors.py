@@ -226,10 +226,26 @@ class NoNumber(Conflict):
     kind = "no_number"
 
 
+class ExtensionHasCode(Conflict):
+    """One activation code an extension, and this one has one that can still be used, or is locked."""
+
+    kind = "extension_has_code"
+
+
 class ExtensionHasPhone(Conflict):
     """One physical phone an extension, and this one has its phone."""
 
     kind = "extension_has_phone"
+
+
+class WideChange(Conflict):
+    """It concerns many phones, and whoever asks has not said that they know how many."""
+
+    kind = "wide_change"
+
+    def __init__(self, cause: str, *, phones: int) -> None:
+        super().__init__(cause)
+        self.phones = phones
 
 
 class ModelUnsupported(Conflict):

@@ -11,7 +11,6 @@ from typing import Final
 from provisioner import settings
 from provisioner.errors import Conflict, Invalid, Unusable
 from provisioner.neutral import parse_host
-from provisioner.pki import make_server, renew_server
 from provisioner.settings import Settings, knobs
 from provisioner.store import migrations
 from provisioner.store.database import key_path
@@ -29,6 +28,7 @@ _HEAD: Final = """\
 # Settings of the provisioning server. Everything that is commented out has the value shown.
 # PROVISIONER_<TABLE>_<NAME> in the environment wins over this file. `kill -HUP` makes a running server read
 # certificates, templates and trusted CAs again; a change in this file takes a restart.
+# Each table stands here once: write a setting below the [header] that is there, not below a second one.
 """
 
 
@@ -138,12 +138,16 @@ def _certificates(configured: Settings) -> Iterator[str]:
             "`provisioner certs renew-server` for new ones of the same CA. For a new CA, which phones do not know, "
             f"remove {ca_file(configured.data).parent} first"
         )
+    from provisioner.pki import make_server  # only those who make certificates wait for what makes them
+
     files = make_server(ca_file(configured.data).parent, configured.server_name)
     yield f"{files.ca.parent}: a CA and certificates for {configured.server_name}, RSA-2048 and P-256"
 
 
 def renew_server_certificates(configured: Settings) -> tuple[Path, ...]:
     """New server certificates of the CA that phones know already; refused where they are not ours to replace."""
+    from provisioner.pki import renew_server  # as above
+
     wanted = [configured.data / name for name in configured.tls_certificates]
     if foreign := [path for path in wanted if _is_elsewhere(path)]:
         raise Conflict(f"{', '.join(map(str, foreign))} was not made here: renew it where it comes from")

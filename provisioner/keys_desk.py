@@ -11,6 +11,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from provisioner.desk import Desk, account_of, text_of
 from provisioner.errors import Conflict, Forbidden, Invalid, NotFound
 from provisioner.rights import OPERATOR, Principal
@@ -18,7 +20,7 @@ from provisioner.roles import Right
 from provisioner.settings import Settings
 from provisioner.store import api_keys
 from provisioner.store.api_keys import ApiKey
-from provisioner.store.database import Change, Store
+from provisioner.store.database import Store
 from provisioner.store.people import new_id
 from provisioner.vendor import VendorDriver
 
@@ -83,17 +85,22 @@ class ApiKeys(Desk):
         async with self._all.reading() as connection:
             return [one for one in await api_keys.list_keys(connection) if self._sees(one)]
 
+    async def key(self, ref: str) -> ApiKey:
+        """One key, by id, name, or how it begins."""
+        async with self._all.reading() as connection:
+            return await self._meant(connection, ref)
+
     async def revoke_key(self, ref: str) -> ApiKey:
         """End it at once; by id, name, or how it begins."""
         async with self._all.changing(self._actor, self._clock()) as change:
-            one = await self._meant(change, ref)
+            one = await self._meant(change.connection, ref)
             if not await api_keys.revoke_key(change.connection, one.id):
                 raise Conflict(f"key {one.name!r} is revoked already")
             change.audit("apikey_revoked", severity="warning", **_named(one))
         return one
 
-    async def _meant(self, change: Change, ref: str) -> ApiKey:
-        found = [one for one in await api_keys.keys_named(change.connection, ref) if self._sees(one)]
+    async def _meant(self, connection: AsyncConnection, ref: str) -> ApiKey:
+        found = [one for one in await api_keys.keys_named(connection, ref) if self._sees(one)]
         usable = [one for one in found if not one.revoked] or found
         if not usable:
             raise NotFound(f"there is no key {ref!r}")

@@ -31,8 +31,16 @@ def _overlay(into: dict[str, Sourced], layer: ConfigLayer, entries: Mapping[str,
 
 
 def resolve(
-    mac: Mac, model: Model, lines: Sequence[Line], merged: Merged, *, upgrade_only: bool = False, base_url: str = ""
+    mac: Mac,
+    model: Model,
+    lines: Sequence[Line],
+    merged: Merged,
+    *,
+    upgrade_only: bool = False,
+    base_url: str = "",
+    emptied: tuple[int, ...] = (),
+    wiped: bool = False,
 ) -> ResolvedConfig:
     """The ResolvedConfig of one device."""
     values, raw = merged
-    return ResolvedConfig(mac, model, tuple(lines), values, raw, upgrade_only, base_url)
+    return ResolvedConfig(mac, model, tuple(lines), values, raw, upgrade_only, base_url, emptied=emptied, wiped=wiped)

@@ -29,6 +29,16 @@ SEATS: Final = frozenset({LicenseKind.USER, LicenseKind.LOBBY})
 """Each of them lets its user have a phone; a user has one of them."""
 
 
+class Rotation(StrEnum):
+    """Which SIP secrets are exchanged when an extension comes to another phone than the one that knows them."""
+
+    MADE = "made"
+    """Those that were made here; one that somebody has given is what the PBX dictates, and stays."""
+    ALL = "all"
+    """Those that were given, too: the PBX hears of each new one and reads it."""
+    NEVER = "never"
+
+
 class LicenseState(StrEnum):
     """What can be done with it."""
 
@@ -58,6 +68,8 @@ class AccountPolicy:
     """Physical phones of one extension at the same time."""
     reserved: tuple[str, ...] = RESERVED
     """Numbers that no extension may have."""
+    rotation: Rotation = Rotation.MADE
+    """Which SIP secrets follow when an extension comes to another phone."""
 
     def __post_init__(self) -> None:
         """A policy that nobody could keep is refused where it is made."""

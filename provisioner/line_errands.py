@@ -28,16 +28,24 @@ _NIGHT: Final = 86_400.0
 
 
 async def have_fetch(
-    change: Change, drivers: Mapping[str, VendorDriver], macs: Iterable[Mac], campaign: str = LINES
+    change: Change,
+    drivers: Mapping[str, VendorDriver],
+    macs: Iterable[Mac],
+    campaign: str = LINES,
+    *,
+    restart: bool = False,
 ) -> list[Mac]:
-    """Ask for each of them once; those that will be told, or come by themselves where nobody can tell them."""
-    found = [await _request(change, drivers, mac) for mac in dict.fromkeys(macs)]
+    """Ask for each of them once; those that will be told, or come by themselves where nobody can tell them.
+
+    ``restart``: so that nothing of before goes on in their memory.
+    """
+    found = [await _request(change, drivers, mac, restart=restart) for mac in dict.fromkeys(macs)]
     requests = [one for one in found if one is not None]
     await resync.ask(change.connection, campaign, requests, change.at)
     return [one.mac for one in requests]
 
 
-async def _request(change: Change, drivers: Mapping[str, VendorDriver], mac: Mac) -> Request | None:
+async def _request(change: Change, drivers: Mapping[str, VendorDriver], mac: Mac, *, restart: bool) -> Request | None:
     """None for whom there is nothing to tell, or nobody to tell: revoked, of a model unknown, never been here."""
     device = await devices.find_device(change.connection, mac)
     driver = drivers.get(device.vendor) if device else None
@@ -47,6 +55,9 @@ async def _request(change: Change, drivers: Mapping[str, VendorDriver], mac: Mac
     if not await line_turns.has_been_served(change.connection, mac, change.at - _WAITS):
         return None
     # One that waits for activation is in nobody's use, so it restarts as after a code; others only where they have to.
-    event = driver.resync_event(model, not await line_turns.runs_lines(change.connection, mac))
+    event = driver.resync_event(model, restart or not await line_turns.runs_lines(change.connection, mac))
     patience = float(POLL_PERIOD.default) + _NIGHT
-    return Request(mac, event, change.revision, change.at + SETTLE, wave=APART, patience=patience, lease=UNPLANNED)
+    runs = " ".join([f"{user}/{number}" for user, number in await resync.lines(change.connection, mac)])
+    return Request(
+        mac, event, change.revision, change.at + SETTLE, wave=APART, patience=patience, lease=UNPLANNED, runs=runs
+    )

@@ -345,6 +345,10 @@ class BootView:
     """The last change that concerns it: its own, or of a layer below its own."""
     owner: str = ""
     """The user on its first line, whose uploads are served to it; empty while it is nobody's."""
+    emptied: tuple[int, ...] = ()
+    """Lines that had an extension and have none."""
+    wiped: bool = False
+    """It shall forget everything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,6 +369,10 @@ class ResolvedConfig:
     activation: bool = False
     """Nobody's phone yet, its one line calls the activation prompts: it dials the hotline and emergency numbers and
     nothing else, polls as often as it can, and keeps its network as it is where no layer speaks of it."""
+    emptied: tuple[int, ...] = ()
+    """Lines that had an extension: those that have none now are emptied by name."""
+    wiped: bool = False
+    """Files say by name that everything goes back to the maker's default."""
 
     def get(self, setting: Setting[T]) -> T:
         """The setting's value for the whole device; its own default where no layer says."""

@@ -13,11 +13,13 @@ from provisioner.store.outbox import Message
 class OutboxDesk(Desk):
     """The outbox as administrators see it: never what a message says."""
 
-    async def messages(self, *, state: MessageState | None = None, account: str = "") -> list[Message]:
-        """Messages, the newest first."""
+    async def messages(
+        self, *, state: MessageState | None = None, account: str = "", before: int = 0, limit: int = 1000
+    ) -> list[Message]:
+        """Messages, the newest first; ``before`` is the id of the last one of the page before."""
         async with self._store.reading() as connection:
             owner = await account_id(connection, account)
-            return await outbox.listed(connection, state, owner)
+            return await outbox.listed(connection, state, owner, before=before, limit=limit)
 
     async def message(self, ident: int) -> Message:
         """One message."""

@@ -23,6 +23,7 @@ from provisioner.settings import Settings
 from provisioner.store.database import Store
 from provisioner.store.views import Views
 from provisioner.vendor import VendorDriver
+from provisioner.wiping import blank
 
 _SECRET_NAME: Final = re.compile(r"passw|passphrase|secret|pswd|\bpwd|authpass|privatekey", re.IGNORECASE)
 _ENTRY: Final = re.compile(
@@ -126,7 +127,7 @@ class Preview:
             found = cls.of(drivers[view.device.vendor], view, views.shared(view.device), base_url)
         finally:
             await views.close()
-        if view.lines or not found.config.get(ACTIVATION):
+        if view.lines or view.wiped or not found.config.get(ACTIVATION):
             return found
         moment = Moment(time.time(), os.urandom(ENTROPY))
         return replace(found, config=offers.configuration(found.config, moment, site=view.device.site, known=True))
@@ -140,7 +141,9 @@ class Preview:
                 f"model {view.device.model!r} is in no models.toml; `provisioner device set-model` corrects it"
             )
         merged = shared if view.layer is None else merge([view.layer], onto=shared)
-        return cls(driver, resolve(view.device.mac, model, view.lines, merged, base_url=base_url))
+        emptied, wiped = view.emptied, view.wiped
+        found = resolve(view.device.mac, model, view.lines, merged, base_url=base_url, emptied=emptied, wiped=wiped)
+        return cls(driver, found)
 
     def names(self) -> tuple[str, ...]:
         """The names this device asks for, in boot order."""
@@ -181,8 +184,11 @@ class Preview:
         return f"{name!r} is no file that the server makes for {self.config.mac.colons}; it makes {made or 'none'}"
 
     def explain(self, masked: Masked) -> tuple[Explained, ...]:
-        """Lines, neutral settings and raw parameters, each with its origin; unset settings with their default."""
-        config = self.config
+        """Lines, neutral settings and raw parameters, each with its origin; unset settings with their default.
+
+        Of a wiped device only what it is told nevertheless: no layer counts for it.
+        """
+        config = blank(self.config) if self.config.wiped else self.config
         unset = {name: Sourced(one.default, Scope.BUILT_IN) for name, one in SETTINGS.items()}
         values = {
             name: replace(_explained(name, one, masked), note=self._not_applied(name, one.value))

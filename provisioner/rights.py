@@ -163,6 +163,8 @@ class Principal:
     """Under which name its requests are counted."""
     is_key: bool = False
     """A key of the API rather than a person."""
+    stale: frozenset[Right] = frozenset()
+    """Rights that it has and cannot use any more: it was proven too long ago for them."""
 
     @cached_property
     def rights(self) -> frozenset[Right]:
@@ -192,6 +194,11 @@ class Principal:
 
     def doing(self, right: Right) -> Principal:
         """The same, reaching only as far as it has this right; Forbidden when that is nowhere."""
+        if right in self.stale:
+            proof = "make a new key" if self.is_key else "sign in again"
+            raise Forbidden(
+                f"{right.value} is for a short while after {self.actor} was proven: {proof}", right=right.value
+            )
         parts = tuple(part for part in self.parts if right in part.rights)
         if not parts:
             raise Forbidden(f"this takes the right {right.value}, which {self.actor} does not have", right=right.value)

@@ -27,6 +27,7 @@ class Right(StrEnum):
     DEVICE_WRITE = "device.write"
     DEVICE_BIND = "device.bind"
     DEVICE_ACCESS = "device.access"
+    DEVICE_WIPE = "device.wipe"
     UPLOAD_READ = "upload.read"
     CODE_READ = "code.read"
     CODE_ISSUE = "code.issue"
@@ -80,6 +81,7 @@ RIGHT_WORDS: Final[Mapping[Right, str]] = MappingProxyType(
         Right.DEVICE_WRITE: "add, move and remove devices",
         Right.DEVICE_BIND: "bind a Mac's line to an extension, swap and unbind",
         Right.DEVICE_ACCESS: "revoke, unpin, open token URLs, allow HTTP Digest",
+        Right.DEVICE_WIPE: "have a device forget everything, and serve it again",
         Right.UPLOAD_READ: "read what devices have sent",
         Right.CODE_READ: "see activation codes without their digits",
         Right.CODE_ISSUE: "issue, send and revoke activation codes",
@@ -119,6 +121,8 @@ RIGHT_WORDS: Final[Mapping[Right, str]] = MappingProxyType(
     }
 )
 
+REVEALS: Final = frozenset({Right.SECRET_REVEAL, Right.CODE_REVEAL})
+"""Rights to read a secret: whoever has them uses them a short while after they were proven."""
 HOUSE: Final = frozenset({Right.SERVER_READ, Right.SERVER_WRITE})
 """Rights over the installation itself: only who reaches every account can have them."""
 
@@ -170,6 +174,7 @@ _RUNS_PHONES: Final = (
     _R.DEVICE_WRITE,
     _R.DEVICE_BIND,
     _R.DEVICE_ACCESS,
+    _R.DEVICE_WIPE,
     _R.CODE_ISSUE,
     _R.CODE_REVEAL,
     _R.RESYNC,
@@ -220,7 +225,7 @@ MATRIX: Final[Mapping[Role, Mapping[Right, Extent]]] = MappingProxyType(
         Role.PARTNER: _row(
             (_ALL, (*_SEES, *_RUNS_PEOPLE, *_TELLS_OTHERS)),
             (_ALL, (_R.DEVICE_WRITE, _R.DEVICE_BIND, _R.DEVICE_ACCESS, _R.CODE_ISSUE, _R.CODE_REVEAL, _R.RESYNC)),
-            (_ALL, (_R.LAYER_WRITE, _R.JOB_WRITE, _R.UPLOAD_READ, _R.AUDIT_READ)),
+            (_ALL, (_R.DEVICE_WIPE, _R.LAYER_WRITE, _R.JOB_WRITE, _R.UPLOAD_READ, _R.AUDIT_READ)),
             (_ALL, (_R.ACCOUNT_WRITE, _R.APIKEY_WRITE, *_ORDERS, _R.PRICE_READ, _R.PORT_WRITE, _R.PORT_ACCEPT)),
         ),
     }

@@ -6,6 +6,7 @@ Read from ``DATA/provisioner.toml`` (tables are the part before the dot), then f
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, fields
@@ -13,12 +14,14 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from provisioner.errors import Unusable
+from provisioner.knobs import convert
 from provisioner.knobs import knob as _knob
 from provisioner.settings_login import LoginSettings
 
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
 DEFAULT_DATA: Final = Path("data")
+_HEADER: Final = re.compile(r"\s*\[\s*([A-Za-z0-9_-]+)\s*\]\s*(?:#.*)?$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +163,7 @@ class Settings(LoginSettings):
         5.0, "requests/s", "a site or account never has less, however small it is", 0.1, 10_000
     )
     admission_hold: float = _knob(
-        5.0, "s", "the longest an answer is held back instead of refused; below the phones' patience", 0.0, 60
+        5.0, "s", "the longest an answer is held back instead of refused; below gate.patience - gate.deadline", 0.0, 60
     )
     admission_retry_least: float = _knob(30.0, "s", "shortest Retry-After, before its jitter of a half", 1, 3600)
     admission_retry_most: float = _knob(900.0, "s", "longest Retry-After, before its jitter of a half", 1, 86_400)
@@ -203,6 +206,9 @@ class Settings(LoginSettings):
     )
     store_seen: int = _knob(10_000, "devices", "unknown devices remembered; the oldest go first", 10, 1_000_000)
     store_events: int = _knob(200_000, "events", "kept in the database; the oldest go first", 100, 100_000_000)
+    store_certificates: int = _knob(
+        200_000, "certificates", "of devices, kept for people to look at, 1.3 kB each; the oldest go", 10, 10_000_000
+    )
 
     activation_server: str = _knob(
         "", "host name", "where phones without a line register to hear the activation prompts; empty: server.name"
@@ -350,11 +356,7 @@ def load(data: Path, environment: Mapping[str, str] | None = None, **overrides: 
     values: dict[str, object] = {}
     path = data / "provisioner.toml"
     if path.exists():
-        try:
-            document = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise Unusable(f"{path} is not TOML: {error}") from error
-        values |= _flatten(path, document)
+        values |= _flatten(path, _document(path))
     known = {one.name for _, one in knobs()}
     for name, text in (os.environ if environment is None else environment).items():
         if name.startswith("PROVISIONER_") and (short := name.removeprefix("PROVISIONER_").lower()) in known:
@@ -365,6 +367,32 @@ def load(data: Path, environment: Mapping[str, str] | None = None, **overrides: 
             f"{path}: unknown setting {unknown[0].replace('_', '.', 1)!r}; docs/reference/settings.md lists them"
         )
     return Settings(data=data, **{name: _typed(name, value) for name, value in values.items()})
+
+
+def _document(path: Path) -> Mapping[str, object]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise Unusable(f"{path} is not TOML: {error}") from error
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise Unusable(_twice(path, text) or f"{path} is not TOML: {error}") from error
+
+
+def _twice(path: Path, text: str) -> str:
+    """What to do where a header was pasted that the file has already, as those made by ``init`` have; else empty."""
+    first: dict[str, int] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if (found := _HEADER.match(line)) is None:
+            continue
+        if (before := first.setdefault(found[1], number)) != number:
+            table = f"[{found[1]}]"
+            return (
+                f"{path}: line {before} is {table}, and so is line {number}: a table stands once. Move what follows "
+                f"line {number} up below line {before}, and take line {number} out"
+            )
+    return ""
 
 
 def _flatten(path: Path, document: Mapping[str, object]) -> dict[str, object]:
@@ -381,7 +409,7 @@ def _typed(name: str, value: object) -> Any:
     default = cast("object", None if knob.default is MISSING else knob.default)
     shown = name.replace("_", ".", 1)
     try:
-        typed = _convert(default, value)
+        typed = convert(default, value)
     except ValueError as error:
         raise Unusable(f"setting {shown} = {value!r}: {error}") from error
     if isinstance(default, str) and " | " in (unit := knob.metadata["unit"]):
@@ -396,24 +424,3 @@ def _one_of(shown: str, value: str, words: list[str]) -> str:
     if value.lower() not in words:
         raise Unusable(f"setting {shown} = {value!r}: must be one of {', '.join(words)}")
     return value.lower()
-
-
-def _convert(default: object, value: object) -> object:
-    if isinstance(default, bool):
-        words = {"true": True, "1": True, "false": False, "0": False}
-        value = words.get(value.lower(), value) if isinstance(value, str) else value
-        if not isinstance(value, bool):
-            raise ValueError("must be true or false")
-        return value
-    if isinstance(default, (int, float)):
-        if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-            raise ValueError("must be a number")
-        try:
-            return type(default)(value)
-        except (ValueError, OverflowError):
-            raise ValueError(f"must be a {'whole ' if isinstance(default, int) else ''}number") from None
-    if isinstance(default, tuple):
-        return tuple(str(one) for one in (value.split(",") if isinstance(value, str) else cast("list[object]", value)))
-    if not isinstance(value, str):
-        raise ValueError("must be text")
-    return value

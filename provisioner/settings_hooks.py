@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from provisioner.knobs import knob
+from provisioner.settings_rollout import RolloutSettings
 
 
 @dataclass(frozen=True, slots=True)
-class WebhookSettings:
-    """``webhook.*``: endpoints that we call, and sources that call us."""
+class WebhookSettings(RolloutSettings):
+    """``webhook.*``: endpoints that we call, and sources that call us; stacked, as slots do not mix."""
 
     webhook_on: bool = knob(True, "true | false", "false: no process that calls others, where no mail is sent either")
     webhook_allow: tuple[str, ...] = knob(

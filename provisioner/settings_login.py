@@ -30,9 +30,14 @@ class LoginSettings(MailSettings):
     login_places: int = knob(20, "places", "remembered of one administrator, with attempts of their own", 1, 1000)
     login_link_life: float = knob(3600.0, "s", "of a link to set a password", 60, 604_800)
 
+    login_reveal: float = knob(
+        900.0, "s", "after signing in that secrets can be revealed; then one signs in again", 30, 604_800
+    )
+
     session_idle: float = knob(1800.0, "s", "an unused session ends; NIST SP 800-63B: 30 min", 60, 86_400)
     session_life: float = knob(43_200.0, "s", "however much it is used: 12 h, a working day", 300, 604_800)
     session_touch: float = knob(60.0, "s", "how often its last use is written down", 1, 600)
 
     apikey_life: float = knob(365.0, "days", "of a key of the API, where nothing else is said", 1, 3650)
+    apikey_reveal: float = knob(24.0, "h", "that a new key may reveal secrets, where its scopes let it", 0, 87_600)
     apikey_flush: float = knob(60.0, "s", "last uses of keys are written in batches", 1, 3600)

@@ -24,6 +24,7 @@ from typing import Final, Generic, TypeVar
 from provisioner.children import REFUSED, Child, Lifeline, Role, Word, collect_garbage, fork
 from provisioner.errors import ProvisionerError
 from provisioner.model import ListenerKind
+from provisioner.ports import shown
 from provisioner.run_directory import RunDirectory
 from provisioner.settings import Settings
 from provisioner.watch import FileWatch
@@ -146,6 +147,8 @@ class Supervisor(Generic[E]):
         with contextlib.ExitStack() as stack:
             stack.callback(self._close)
             self._coming = self._next_generation("start", self._house.prepare())
+            listening = (f"{kind} {shown(sock)}" for kind, sock in self._sockets.items())
+            log.info("listening: %s", ", ".join(listening))  # not before it is sure that somebody will answer
             stack.enter_context(self._signals())
             while not self._finished():
                 self._turn()

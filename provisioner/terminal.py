@@ -12,15 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from provisioner.model import Mac, Sourced
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
 
 PIPE_WIDTH: Final = 400
 """Columns where no terminal says: nothing may be cut off in a file or a pipe."""
@@ -49,6 +48,8 @@ class Shown:
 
 def console(*, stderr: bool = False) -> Console:
     """Where people read: as wide as their terminal, or wide enough to cut nothing."""
+    from rich.console import Console  # a script that reads JSON does not wait for it
+
     stream = sys.stderr if stderr else sys.stdout
     return Console(file=stream, width=None if stream.isatty() else PIPE_WIDTH, highlight=False, soft_wrap=False)
 
@@ -113,26 +114,47 @@ def _print_rows(rows: Sequence[Mapping[str, object]], shown: Shown) -> None:
     if not rows:
         console(stderr=True).print("none")
         return
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
     columns = shown.columns or tuple(rows[0])
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for column in columns:
         table.add_column(column.replace("_", " "), overflow="fold")
     for row in rows:
         table.add_row(*(_styled(shown, column, row.get(column)) for column in columns))
-    console().print(table)
+    _put(table)
 
 
 def _print_one(row: Mapping[str, object], shown: Shown) -> None:
+    from rich.table import Table
+
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for name in shown.columns or tuple(row):
         table.add_row(name.replace("_", " "), _styled(shown, name, row.get(name)))
-    console().print(table)
+    _put(table)
+
+
+def _put(table: Table) -> None:
+    """Print it; in a file or a pipe no line ends in blanks, and the rule is no longer than the heading above it."""
+    out = console()
+    if sys.stdout.isatty():
+        out.print(table)
+        return
+    with out.capture() as told:
+        out.print(table)
+    lines = [line.rstrip() for line in told.get().splitlines()]
+    if table.show_header:
+        lines[1] = lines[1][: len(lines[0])]
+    click.echo("\n".join(lines))
 
 
 def _styled(shown: Shown, column: str, value: object) -> Text:
     """Plain text never taken for markup: names and paths come from outside."""
+    from rich.text import Text
+
     named = isinstance(value, str) and not isinstance(value, Mac) and column != "id"
     text = shown.names.get(str(value), value) if named else value
     told = cell(column, text)

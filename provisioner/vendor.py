@@ -82,6 +82,7 @@ def _plain(name: str) -> str:
     return re.sub(r"[\s_-]+", "", name).lower().removeprefix("sip")
 
 
+@lru_cache(8)  # they ship with the program, and every process makes drivers more than once
 def load_models(vendor: str, path: Path) -> Mapping[str, Model]:
     """Read ``[defaults.<family>]`` tables and ``[[model]]`` rows; a row names its family and overrides it.
 

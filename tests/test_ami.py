@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 
 import pytest
+from effort import examples
 from fake_ami import BANNER, SECRET, FakeAmi
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -140,7 +141,7 @@ def test_any_bytes_are_packets_or_an_error_however_they_are_cut(data: bytes, siz
     assert read(size)[: len(whole)] == whole[: len(read(size))]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(HOSTILE)
 def test_whatever_a_peer_sends_the_client_raises_its_own_error(data: bytes) -> None:
     async def ask() -> None:

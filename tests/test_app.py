@@ -247,7 +247,7 @@ def refused(house: House, **environment: str) -> str:
         command, env={**os.environ, **ports, **environment}, capture_output=True, text=True, timeout=30, check=False
     )
     assert done.returncode == 2, done.stderr
-    assert "Traceback" not in done.stderr
+    assert "Traceback" not in done.stderr and "listening: " not in done.stderr
     (line,) = [one for one in done.stderr.splitlines() if " INFO " not in one]
     assert line.startswith("Error: ")
     assert not (house.data / "run" / "server.pid").exists()
@@ -265,6 +265,12 @@ def test_a_port_that_is_taken_is_one_line_and_exit_code_2(house: House) -> None:
         said = refused(house, PROVISIONER_DEVICE_PORT=port)
     assert f"device listener: 127.0.0.1 port {port} is taken by another program" in said
     assert "device.port" in said
+
+
+def test_it_does_not_say_that_it_listens_before_it_will(house: House) -> None:
+    settings = {"HOOKS_PORT": "0", "HOOKS_ON": "rest", "HOOKS_HOST": "127.0.0.1"}
+    said = refused(house, **{f"PROVISIONER_{name}": value for name, value in settings.items()})
+    assert "rest.tokens (hooks.rest) cannot be read" in said
 
 
 def test_an_expired_server_certificate_is_one_line_and_exit_code_2(

@@ -71,6 +71,7 @@ def length(node: Function) -> int:
     return lines
 
 
+@pytest.mark.slow  # make test has asked import-linter before it begins with the tests
 def test_imports_run_one_way() -> None:
     command = [str(Path(sys.executable).parent / "lint-imports"), "--no-cache"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)

@@ -6,6 +6,7 @@ import time
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
+from effort import examples
 from handshakes import anchored
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -30,7 +31,7 @@ def genuine(poly: Factory) -> PeerCert:
     return PeerCert(leaf, (leaf, *(one.public_bytes(Encoding.DER) for one in poly.issuing.chain)))
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(400), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_mutated_certificates_never_raise(genuine: PeerCert, poly: Factory, data: st.DataObject) -> None:
     """Even if TLS had let them pass without an error and with our root at the end."""
@@ -47,7 +48,7 @@ def test_mutated_certificates_never_raise(genuine: PeerCert, poly: Factory, data
         assert identity.verdict is Verdict.UNTRUSTED
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     der=st.binary(max_size=400),
     chain=st.lists(st.binary(max_size=40), max_size=9),

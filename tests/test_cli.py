@@ -52,8 +52,10 @@ def test_every_command_explains_itself_and_takes_the_shared_options(words: tuple
 
 
 def test_table_of_contents_lists_every_command() -> None:
-    listed = {one.name for section in SECTIONS.values() for one in section}
-    assert listed == set(cli.commands)
+    listed = {word for section in SECTIONS.values() for word in section}
+    assert {word: command.name for word, command in cli.commands.items()} == {word: word for word in listed}
+    shown = re.findall(r"^  ([a-z]+)  +[A-Z]", CliRunner().invoke(cli, ["--help"]).stdout, re.MULTILINE)
+    assert sorted(shown) == sorted(listed)
     inventory = {"account", "site", "user", "extension", "device", "token"}
     assert inventory | {"layer", "render", "diff", "certs", "events", "db", "init", "serve", "doctor"} <= listed
     assert {"demo", "simulate"} <= listed
@@ -137,6 +139,29 @@ def test_python_m_is_the_same_program() -> None:
         [sys.executable, "-m", "provisioner", "--version"], capture_output=True, text=True, timeout=60, check=True
     )
     assert done.stdout.startswith("provisioner, version ")
+
+
+HEAVY = {"OpenSSL", "aiohttp", "aiosmtplib", "alembic", "argon2", "prometheus_client", "pydantic", "segno"}
+NEEDLESS = {
+    "--version": HEAVY | {"cryptography", "jinja2", "lxml", "rich", "sqlalchemy"},
+    "account list --json": HEAVY | {"rich"},
+    "device list": HEAVY,
+    "events": HEAVY,
+    "serve --help": HEAVY | {"lxml", "sqlalchemy"},
+}
+"""What a command must not load: tenths of a second each."""
+
+
+@pytest.mark.parametrize("words", NEEDLESS)
+def test_no_command_waits_for_what_only_others_need(data: Path, words: str) -> None:
+    program = (
+        "import sys; from provisioner.cli.main import cli\n"
+        "try: cli(prog_name='provisioner')\n"
+        "finally: print(*sys.modules, file=sys.stderr)"
+    )
+    command = [sys.executable, "-c", program, "--data", str(data), *words.split()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert NEEDLESS[words] & set(done.stderr.split()) == set()
 
 
 # --- init and doctor --------------------------------------------------------------------------------

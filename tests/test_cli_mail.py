@@ -104,14 +104,26 @@ def test_a_sheet_overwrites_nothing_unless_told_to(run: Run, asked: Asked, perso
     out = tmp_path / "sheet.html"
     out.write_text("somebody's")
     out.chmod(0o644)
-    assert "--force" in run("code", "sheet", "1002", "--out", str(out), code=1).stderr
+    said = run("code", "sheet", "1002", "--out", str(out), code=1).stderr
+    assert said.startswith(f"Error: {out} is there already") and "--force" in said
     assert out.read_text() == "somebody's" and asked("events", "--kind", "code_revealed") == []
     assert "no activation code" in run("code", "sheet", "1002", "1003", "--out", str(out), "--force", code=1).stderr
     assert out.read_text() == "somebody's", "nothing is lost where nothing is made"
     run("code", "sheet", "1002", "--out", str(out), "--force", "--language", "de")
     assert "Aktivierungscode" in out.read_text("utf-8") and stat.S_IMODE(out.stat().st_mode) == 0o600
-    assert "cannot be written" in run("code", "sheet", "1002", "--out", str(tmp_path / "no" / "x.html"), code=1).stderr
+    assert "cannot be written" in run("code", "sheet", "1002", "--out", str(tmp_path / "no" / "x.html"), code=2).stderr
     assert sorted(one.name for one in tmp_path.iterdir()) == ["data", "sheet.html"], "nothing half made is left"
+
+
+def test_a_sheet_says_whose_code_stands_in_its_way(run: Run, asked: Asked, person: None, tmp_path: Path) -> None:
+    out = tmp_path / "sheet.html"
+    for number in ("1002", "1003"):
+        run("code", "issue", number)
+    run("code", "revoke", "1003")
+    said = run("code", "sheet", "1002", "1003", "--out", str(out), code=1).stderr
+    assert "no code was read: the code of extension 1003 is revoked" in said and "code issue 1003" in said
+    assert asked("events", "--kind", "code_revealed") == [] and not out.exists()
+    assert "has 1 code:" in run("code", "sheet", "1002", "--out", str(out)).stdout
 
 
 def test_doctor_says_what_is_wrong_with_telephone_systems(

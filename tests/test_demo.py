@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from provisioner.demo import demo
 from provisioner.demo.cast import CAST, NEWCOMERS, SIP_SERVER
 from provisioner.demo.table import Scene, show_scenes
+from provisioner.errors import Unusable
 from provisioner.model import ListenerKind
 from provisioner.run_directory import read_addresses
 from provisioner.simulator import BootReport, RegisteredLine, Step
@@ -140,36 +143,6 @@ def test_a_row_that_is_not_as_it_should_is_exit_code_1(rows: list[dict[str, obje
     assert [row["as_it_should"] for row in json.loads(done.stdout)] == [True, True, False, True, True, True, True]
 
 
-@pytest.fixture
-def serving(rows: list[dict[str, object]], data: Path) -> Iterator[subprocess.Popen[str]]:
-    """A demonstration that goes on serving."""
-    command = [*DEMO, str(data), "demo", "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as demo:
-        assert demo.stderr is not None
-        told = []
-        for line in demo.stderr:
-            told.append(line)
-            if "Stop with Ctrl-C" in line:
-                break
-        assert "Stop with Ctrl-C" in told[-1], told
-        yield demo
-        if demo.poll() is None:
-            demo.send_signal(signal.SIGTERM)
-            demo.wait(60)
-
-
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
-def test_it_serves_until_it_is_told_to_stop(serving: subprocess.Popen[str], data: Path, how: signal.Signals) -> None:
-    addresses = dict(read_addresses(data))
-    assert set(addresses) == {"device", "bootstrap", "admin", "ivr", "ivr-tcp"}
-    del addresses[ListenerKind.IVR]  # datagrams
-    for address in addresses.values():
-        socket.create_connection(address, 5).close()
-    serving.send_signal(how)
-    assert serving.wait(60) == 0
-    assert processes_on(data) == []
-
-
 @pytest.mark.slow  # a demonstration of its own, up to the middle of its call
 def test_ctrl_c_in_the_middle_of_the_call_ends_it_and_leaves_nothing(rows: list[dict[str, object]], data: Path) -> None:
     command = [*DEMO, str(data), "demo", "--once", "--port", "0"]
@@ -184,6 +157,85 @@ def test_ctrl_c_in_the_middle_of_the_call_ends_it_and_leaves_nothing(rows: list[
         assert demo.wait(60) == 130
     assert time.monotonic() - began < 12, "nobody waits for a call whose phone is gone"
     assert processes_on(data) == []
+
+
+def test_a_taken_port_is_told_and_leaves_nothing(rows: list[dict[str, object]], data: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = min(taken.getsockname()[1], 65533)
+        started = time.monotonic()
+        done = subprocess.run(
+            [*DEMO, str(data), "demo", "--once", "--port", str(port)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert str(port) in done.stderr
+    assert "Traceback" not in done.stderr
+    assert time.monotonic() - started < 40
+    assert processes_on(data) == []
+
+
+def test_the_data_is_its_owners_alone(rows: list[dict[str, object]], data: Path) -> None:
+    keys = [
+        *data.rglob("*.key"),
+        *data.rglob("*-key.pem"),
+        *(data / "tls").glob("server-*.pem"),
+        data / "provisioner.db",
+    ]
+    assert len(keys) > 10
+    assert [path for path in keys if path.stat().st_mode & 0o077] == []
+    assert data.stat().st_mode & 0o777 == 0o700
+
+
+# --- one that goes on serving -------------------------------------------------------------------------
+
+
+@contextmanager
+def demonstration(data: Path) -> Iterator[subprocess.Popen[str]]:
+    """It runs and serves; ended, where nobody else has ended it."""
+    command = [*DEMO, str(data), "demo", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as demo:
+        assert demo.stderr is not None
+        told = []
+        try:
+            for line in demo.stderr:
+                told.append(line)
+                if "Stop with Ctrl-C" in line:
+                    break
+            assert "Stop with Ctrl-C" in told[-1], told
+            yield demo
+        finally:
+            if demo.poll() is None:
+                demo.send_signal(signal.SIGTERM)
+                demo.wait(60)
+
+
+def stopped(demo: subprocess.Popen[str], data: Path, how: signal.Signals) -> None:
+    addresses = dict(read_addresses(data))
+    assert set(addresses) == {"device", "bootstrap", "admin", "ivr", "ivr-tcp"}
+    del addresses[ListenerKind.IVR]  # datagrams
+    for address in addresses.values():
+        socket.create_connection(address, 5).close()
+    demo.send_signal(how)
+    assert demo.wait(60) == 0
+    assert processes_on(data) == []
+
+
+@pytest.mark.slow  # the same by SIGTERM is the end of the module's own demonstration
+def test_it_serves_until_ctrl_c(rows: list[dict[str, object]], data: Path) -> None:
+    with demonstration(data) as demo:
+        stopped(demo, data, signal.SIGINT)
+
+
+@pytest.fixture(scope="module")
+def serving(rows: list[dict[str, object]], data: Path) -> Iterator[subprocess.Popen[str]]:
+    """One for all that follow; the last of them ends it."""
+    with demonstration(data) as demo:
+        yield demo
 
 
 def call(data: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -212,6 +264,16 @@ def test_a_simulated_phone_and_the_preview_agree_with_the_server(serving: subpro
     assert "a server runs on this installation" in running.stdout
 
 
+def test_a_second_demonstration_leaves_the_first_ones_log_alone(serving: subprocess.Popen[str], data: Path) -> None:
+    log = (data / "demo" / "server.log").read_bytes()
+    assert log
+    done = call(data, "demo", "--port", "0")
+    assert done.returncode == 2
+    assert "already runs" in done.stderr
+    assert done.stderr.count("Error:") == 1
+    assert (data / "demo" / "server.log").read_bytes().startswith(log)
+
+
 @pytest.mark.slow  # a whole call, and the wait until the phone is told to fetch again
 def test_a_newcomer_activates_a_phone_with_the_two_commands_that_are_shown(
     serving: subprocess.Popen[str], data: Path
@@ -229,14 +291,11 @@ def test_a_newcomer_activates_a_phone_with_the_two_commands_that_are_shown(
     assert again.returncode == 1 and "already" in again.stdout, "nobody keys a second code into somebody's phone"
 
 
-def test_a_second_demonstration_leaves_the_first_ones_log_alone(serving: subprocess.Popen[str], data: Path) -> None:
-    log = (data / "demo" / "server.log").read_bytes()
-    assert log
-    done = call(data, "demo", "--port", "0")
-    assert done.returncode == 2
-    assert "already runs" in done.stderr
-    assert done.stderr.count("Error:") == 1
-    assert (data / "demo" / "server.log").read_bytes().startswith(log)
+def test_it_serves_until_it_is_told_to_stop(serving: subprocess.Popen[str], data: Path) -> None:
+    stopped(serving, data, signal.SIGTERM)
+
+
+# --- what it shows ------------------------------------------------------------------------------------
 
 
 def scenes() -> list[Scene]:
@@ -290,33 +349,11 @@ def test_each_status_stands_beside_its_file_in_any_terminal(
     assert beside == [[str(status), f"0004f2de0001-directory-{status}.xml"] for status, _ in SERVED]
 
 
-def test_a_taken_port_is_told_and_leaves_nothing(rows: list[dict[str, object]], data: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = min(taken.getsockname()[1], 65533)
-        started = time.monotonic()
-        done = subprocess.run(
-            [*DEMO, str(data), "demo", "--once", "--port", str(port)],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-    assert done.returncode == 2
-    assert str(port) in done.stderr
-    assert "Traceback" not in done.stderr
-    assert time.monotonic() - started < 40
-    assert processes_on(data) == []
-
-
-def test_the_data_is_its_owners_alone(rows: list[dict[str, object]], data: Path) -> None:
-    keys = [
-        *data.rglob("*.key"),
-        *data.rglob("*-key.pem"),
-        *(data / "tls").glob("server-*.pem"),
-        data / "provisioner.db",
-    ]
-    assert len(keys) > 10
-    assert [path for path in keys if path.stat().st_mode & 0o077] == []
-    assert data.stat().st_mode & 0o777 == 0o700
+def test_of_a_port_that_is_taken_it_says_both_words_that_choose_another(tmp_path: Path) -> None:
+    """``make run`` gives --port, which goes before the setting that the server names."""
+    log = tmp_path / "server.log"
+    log.write_text("Error: device listener: 127.0.0.1 port 8443 is taken by another program; choose device.port\n")
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        ended.wait()
+        with pytest.raises(Unusable, match=r"device\.port; here --port says which \(`make run PORT=\.\.\.`\)"):
+            demo._listening(tmp_path, ended, log)

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -93,7 +94,7 @@ TEXT = st.text(st.characters(codec="utf-8"), min_size=1, max_size=60) | st.from_
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(cn=TEXT, org=TEXT | st.just("Grandstream"))
 @pytest.mark.parametrize("vendor", ["poly", "grandstream", "cisco", "snom", "yealink"])
 def test_weird_subjects_are_never_a_mac_by_luck(poly: Factory, vendor: str, cn: str, org: str) -> None:

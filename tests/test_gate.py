@@ -6,6 +6,7 @@ import itertools
 from collections import Counter, deque
 
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -257,7 +258,7 @@ class Doorstep(RuleBasedStateMachine):
 TestDoorstep = Doorstep.TestCase
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(
     bad=st.lists(st.tuples(st.floats(0, 2), st.booleans()), max_size=300),
     weight=st.integers(0, 3),

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -295,13 +296,13 @@ def taken(files: Sequence[bytes], asked: Format) -> None:
         assert not any(char in f"{row.user}{row.site}{row.label}" for char in "\0\r\n\x1b")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.lists(st.binary(max_size=200), min_size=1, max_size=3), st.sampled_from(Format))
 def test_any_bytes_are_read_or_refused(files: list[bytes], asked: Format) -> None:
     taken(files, asked)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(
     st.lists(TITLES, min_size=1, max_size=6), st.lists(st.lists(CELL, max_size=7), max_size=4), st.sampled_from(Format)
 )
@@ -311,7 +312,7 @@ def test_any_table_is_read_or_refused(titles: list[str], rows: list[list[str]], 
     taken([table.getvalue().encode("utf-8", "surrogatepass")], asked)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(VALUES)
 def test_any_document_is_read_or_refused(document: object) -> None:
     taken([json.dumps(document).encode()], Format.WAZO)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from effort import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lxml import html
@@ -121,7 +122,7 @@ def test_a_name_that_is_markup_stays_a_name() -> None:
 
 
 @given(st.text(max_size=90))
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.too_slow])
 def test_no_name_makes_a_header_or_a_recipient(name: str) -> None:
     try:
         made = message(name=name)
@@ -150,7 +151,7 @@ NAMES = st.lists(st.one_of(ENCODED, PIECES, st.text(max_size=5)), max_size=12)
 
 
 @given(NAMES.map("".join), st.booleans())
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_an_encoded_word_in_a_name_or_a_subject_stays_what_it_is(text: str, subject: bool) -> None:
     letter = Letter("code", "en", Mailbox("" if subject else text, "ada@example.net"), "1", 0.0, "", VALUES)
     texts = Worded(text) if subject else TEXTS

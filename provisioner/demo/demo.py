@@ -20,6 +20,7 @@ from typing import Final
 
 from provisioner import settings, trust
 from provisioner.activation.codes import Codes
+from provisioner.admin_address import admin_url
 from provisioner.demo import cast as demo_cast
 from provisioner.demo import table as demo_table
 from provisioner.demo.activation import activate, is_written
@@ -52,6 +53,9 @@ _PROMPTS: Final = {"PROVISIONER_IVR_PORT": "0"}
 """The activation prompts take any free port, unless the caller's environment names one: phones are told which."""
 _LOOK: Final = 0.1
 """s between two looks for something that another process will have written."""
+
+_OTHER_PORTS: Final = "here --port says which (`make run PORT=...`), with the next two for bootstrap and admin"
+"""The demonstration's own word goes before the settings."""
 
 
 # --- the stage -----------------------------------------------------------------------------------------
@@ -92,7 +96,7 @@ def _serve_on(server: subprocess.Popen[bytes], configured: Settings, addresses: 
     """Wait; being told to stop is the good end of it."""
     try:
         host, port = addresses[ListenerKind.ADMIN]
-        link = asyncio.run(owner_link(configured, f"http://{host}:{port}"))
+        link = asyncio.run(owner_link(configured, admin_url(configured, host, port)))
         demo_table.farewell(configured, addresses, link)
         return server.wait()
     except KeyboardInterrupt:
@@ -171,7 +175,8 @@ def _listening(data: Path, server: subprocess.Popen[bytes], log: Path) -> Addres
         time.sleep(_LOOK)
     told = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     last = told[-1].removeprefix("Error: ") if told else f"it said nothing within {START_PATIENCE:.0f} s"
-    raise Unusable(f"the server did not start: {last}")
+    advice = f"; {_OTHER_PORTS}" if " is taken by another program" in last else ""
+    raise Unusable(f"the server did not start: {last}{advice}")
 
 
 def _is_ours(data: Path, server: subprocess.Popen[bytes]) -> bool:

@@ -13,6 +13,7 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
+from provisioner.admin_address import admin_url
 from provisioner.demo.cast import NEWCOMERS, SIP_SERVER, VVX, Part
 from provisioner.model import ListenerKind
 from provisioner.settings import Settings
@@ -217,10 +218,12 @@ def farewell(configured: Settings, addresses: Addresses, link: str) -> None:
     out.print("Serving, with demo CAs trusted: not for real phones. Stop with Ctrl-C.")
     for kind, (host, port) in addresses.items():
         shown = configured.server_name if kind is ListenerKind.DEVICE else host
-        path = "health" if kind is ListenerKind.ADMIN else ""
-        out.print(f"  {kind:<10} {schemes.get(kind, 'http')}://{shown}:{port}/{path}", markup=False)
         if kind is ListenerKind.ADMIN:
-            out.print(f"  {'':<10} http://{host}:{port}/storm shows who is served when", markup=False)
+            root = admin_url(configured, host, port)
+            out.print(f"  {kind:<10} {root}health", markup=False)
+            out.print(f"  {'':<10} {root}storm shows who is served when", markup=False)
+            continue
+        out.print(f"  {kind:<10} {schemes.get(kind, 'http')}://{shown}:{port}/", markup=False)
     out.print("The console: open this link and set a password. It works once, within the hour.")
     out.print(f"  {link}", markup=False, soft_wrap=True)
     out.print("Try, in another terminal:")

@@ -18,7 +18,6 @@ from provisioner.hook_events import PING, Told, checked
 from provisioner.hooks.post import HookPost, disable
 from provisioner.hooks.signing import Scheme, check_secret, new_secret
 from provisioner.hooks.target import networks, parse_target, refusal
-from provisioner.hooks.wire import Wire
 from provisioner.rights import OPERATOR, Principal, Right
 from provisioner.settings import Settings
 from provisioner.store import hook_queue, hooks, people, schema
@@ -161,6 +160,8 @@ class Hooks(Desk):
 
     async def ping_hook(self, ref: str) -> Delivery:
         """Send it a signed ``ping`` now, enabled or not, and say what it answered."""
+        from provisioner.hooks.wire import Wire  # an HTTP client's weight is not every use-case's
+
         async with self._store.reading() as connection:
             found = await self._one(connection, ref)
         post = HookPost(self._store, self._settings, Wire(self._settings), self._clock)

@@ -34,13 +34,21 @@ class Inbox(Desk):
         self._intake = Intake(store, drivers, settings, clock)
 
     async def posted(
-        self, *, source: str = "", state: InboxState | None = None, account: str = "", limit: int = 200
+        self,
+        *,
+        source: str = "",
+        state: InboxState | None = None,
+        account: str = "",
+        before: int = 0,
+        limit: int = 200,
     ) -> list[Received]:
-        """Messages, the newest first; those in the state ``parked`` need a look."""
+        """Messages, the newest first, behind the one with the id ``before``; those that are ``parked`` need a look."""
         async with self._store.reading() as connection:
             owner = await account_id(connection, account)
             chosen = (await one_source(connection, source)).id if source else ""
-            return await hook_inbox.list_messages(connection, source=chosen, state=state, account=owner, limit=limit)
+            return await hook_inbox.list_messages(
+                connection, source=chosen, state=state, account=owner, before=before, limit=limit
+            )
 
     async def posted_message(self, ident: int) -> Received:
         """One message."""

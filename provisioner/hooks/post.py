@@ -10,18 +10,20 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from provisioner.errors import NotNow, NotWanted, Undeliverable
 from provisioner.hook_events import Told
 from provisioner.hooks.signing import signed
-from provisioner.hooks.wire import Answer, Wire
 from provisioner.outbox import Told as Said
 from provisioner.settings import Settings
 from provisioner.store import hook_queue, hooks
 from provisioner.store.database import Change, Store
 from provisioner.store.hooks import Delivery, Hook
 from provisioner.store.outbox import Message
+
+if TYPE_CHECKING:
+    from provisioner.hooks.wire import Answer, Wire
 
 _LOG: Final = logging.getLogger("provisioner.server")
 _GONE: Final = 410

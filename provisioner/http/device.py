@@ -34,7 +34,7 @@ from provisioner.http.tally import tally
 from provisioner.http.transport import SocketTransport
 from provisioner.http.wire import Transfer, Wire, as_response
 from provisioner.identity import Identifier
-from provisioner.model import Count, ListenerKind, Peer, TlsFacts
+from provisioner.model import Count, ListenerKind, Mac, Peer, PeerCert, TlsFacts
 from provisioner.visit import Answer, Ask, Visit
 
 _log: Final = logging.getLogger(__name__)
@@ -51,7 +51,16 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 class DeviceEdge:
     """The handlers of the device and legacy listeners of one worker."""
 
-    def __init__(self, delivery: Delivery, identifier: Identifier, events: EventLog, count: Count) -> None:
+    def __init__(
+        self,
+        delivery: Delivery,
+        identifier: Identifier,
+        events: EventLog,
+        count: Count,
+        note: Callable[[Mac, PeerCert], None] | None = None,
+    ) -> None:
+        """``note`` is given each certificate that names a device, with its chain."""
+        self._note_chain = note
         self._delivery = delivery
         self._identifier = identifier
         self._events = events
@@ -99,8 +108,11 @@ class DeviceEdge:
     def _first(self, transport: asyncio.Transport | None, listener: ListenerKind) -> Visit:
         if transport is None:
             raise ConnectionResetError("the device has left")
-        identity = self._identifier.judge(transport.get_extra_info("peer_cert"), listener, time.time())
+        cert: PeerCert | None = transport.get_extra_info("peer_cert")
+        identity = self._identifier.judge(cert, listener, time.time())
         self._count("verdicts", identity.verdict)
+        if self._note_chain is not None and identity.mac and cert is not None and not cert.resumed:
+            self._note_chain(identity.mac, cert)
         peername = transport.get_extra_info("peername")
         address = str(peername[0]) if peername else ""
         return Visit(Peer(identity, transport.get_extra_info("tls_facts") or _NO_TLS, listener, address))

@@ -10,13 +10,12 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from provisioner.codes import ActivationCode, CodeState, grouped
 from provisioner.errors import Conflict, NoAddress, NotWanted
-from provisioner.mail.relay import Relay
 from provisioner.mail.text import Letter, Texts, Writer, local_time, quick_start
 from provisioner.mail_address import Mailbox, parse_address
 from provisioner.model import Mac, Model, Scope
@@ -31,6 +30,9 @@ from provisioner.store.outbox import Message
 from provisioner.store.rows import Extension, User
 from provisioner.vendor import VendorDriver, model_named
 from provisioner.welcome import CODE, READY, SET_ASIDE
+
+if TYPE_CHECKING:
+    from provisioner.mail.relay import Relay
 
 _MINUTE: Final = 60.0
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from provisioner.admin_address import admin_url
 from provisioner.errors import NotWanted
-from provisioner.mail.relay import Relay
 from provisioner.mail.text import Letter, Texts, Writer, local_time
 from provisioner.mail_address import Mailbox
 from provisioner.outbox import Channel, Told
@@ -18,14 +18,16 @@ from provisioner.store.database import Change, Store
 from provisioner.store.outbox import Draft, Message
 from provisioner.store.secretbox import SecretBox
 
+if TYPE_CHECKING:
+    from provisioner.mail.relay import Relay
+
 RESET: Final = "mail.reset"
 _MINUTE: Final = 60.0
 
 
 def console_url(settings: Settings) -> str:
     """Where administrators reach the console, with a trailing slash."""
-    host = f"[{settings.admin_host}]" if ":" in settings.admin_host else settings.admin_host
-    return (settings.login_url or f"http://{host}:{settings.admin_port}").rstrip("/") + "/"
+    return (settings.login_url or admin_url(settings)).rstrip("/") + "/"
 
 
 def link_url(settings: Settings, token: str) -> str:

@@ -20,7 +20,6 @@ from typing import Any, Final
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
-import segno
 from jinja2 import ChoiceLoader, Environment, FileSystemLoader, StrictUndefined, TemplateError
 
 from provisioner.errors import RenderFailed
@@ -190,6 +189,8 @@ def _phrase(text: str, *, quoted: bool) -> str:
 
 def png(text: str) -> bytes:
     """A QR code as a picture."""
+    import segno  # only who draws one waits for it
+
     out = io.BytesIO()
     segno.make_qr(text, error="m").save(out, kind="png", scale=_SCALE, border=_BORDER)
     return out.getvalue()
@@ -197,6 +198,8 @@ def png(text: str) -> bytes:
 
 def svg(text: str) -> str:
     """A QR code to stand inside a page, as large as the page says."""
+    import segno
+
     return str(segno.make_qr(text, error="m").svg_inline(border=_BORDER, omitsize=True, svgclass="qr", lineclass=None))
 
 

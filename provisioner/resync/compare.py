@@ -106,9 +106,9 @@ class Compare:
     ) -> Compared:
         shared = self._views.shared(view.device)
         merged = shared if view.layer is None else merge([view.layer], onto=shared)
-        config = resolve(one.mac, model, view.lines, merged)
+        config = resolve(one.mac, model, view.lines, merged, emptied=view.emptied, wiped=view.wiped)
         event, patience = driver.resync_event(model, reboot), polls_within(config)
-        if not view.lines and config.get(ACTIVATION):
+        if not view.lines and not view.wiped and config.get(ACTIVATION):
             # Its files are never twice the same; only a change of its own (a line was taken away) is worth telling.
             own = one.changed > one.served
             return Compared(Verdict.DIFFERS if own else Verdict.WAITING, event, view.revision, patience)

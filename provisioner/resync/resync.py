@@ -15,7 +15,7 @@ from typing import Final
 
 from provisioner.desk import account_id, account_of
 from provisioner.errors import NotFound
-from provisioner.model import ListenerKind, Mac
+from provisioner.model import ListenerKind, Mac, Scope
 from provisioner.resync.compare import Compare, Compared, Verdict
 from provisioner.resync.plan import Pace, Phone, Turn, waves
 from provisioner.resync_states import Standing, State
@@ -25,6 +25,7 @@ from provisioner.store import resync as rows
 from provisioner.store.database import Store
 from provisioner.store.reach import Limited
 from provisioner.store.resync import Candidate, Request
+from provisioner.store.rollouts import meant
 from provisioner.store.standing import Served, write_served
 from provisioner.vendor import VendorDriver
 
@@ -47,6 +48,10 @@ class Whom:
     changed: bool = False
     """Only those that would get other files than they have."""
     reboot: bool = False
+    layer: tuple[Scope, str] | None = None
+    """Only devices of this layer."""
+    among: Callable[[Mac], bool] | None = None
+    """Of those, only these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +125,13 @@ class Resync:
                     mac=whom.mac or "",
                     account=account,
                     changed=whom.changed,
+                    among=meant(*whom.layer) if whom.layer else None,
                     after=after,
                     limit=_PAGE,
                 )
-                await rows.add_files(connection, page)
-                for one in page:
+                mine = [one for one in page if whom.among is None or whom.among(one.mac)]
+                await rows.add_files(connection, mine)
+                for one in mine:
                     about = await compare.look(connection, one, reboot=whom.reboot)
                     one.files.clear()  # of a whole fleet they would fill the memory
                     yield one, about
@@ -158,11 +165,11 @@ class Resync:
             account=account,
         )
 
-    async def begin(self, draft: Draft) -> str:
+    async def begin(self, draft: Draft, name: str = "") -> str:
         """Write the campaign down; its name, empty where nobody needs to be told."""
-        now, name = self._clock(), uuid.uuid4().hex[:8]
+        now, name = self._clock(), name or uuid.uuid4().hex[:8]
         async with self._store.writing() as connection:
-            await write_served(connection, {str(mac): Served(upto, None) for mac, upto in draft.same.items()})
+            await write_served(connection, {str(mac): Served(upto, None) for mac, upto in draft.same.items()}, now)
         if not draft.requests:
             return ""
         async with self._store.changing(self._actor, now) as change:

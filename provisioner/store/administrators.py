@@ -179,6 +179,12 @@ async def count_owners(connection: AsyncConnection) -> int:
     return int((await connection.execute(query)).scalar_one())
 
 
+async def is_last_owner(connection: AsyncConnection, ident: str) -> bool:
+    """Whether nobody else owns the whole installation."""
+    query = select(_R.administrator).where(_R.role == Role.OWNER.value, _R.account.is_(None), _R.site.is_(None))
+    return set((await connection.execute(query)).scalars()) == {ident}
+
+
 async def list_grants(connection: AsyncConnection, now: float, ident: str = "") -> list[Grant]:
     """Grants that run."""
     query = select(schema_rights.administrator_grant).where(_G.until > now).order_by(_G.until, _G.id)

@@ -18,13 +18,17 @@ from provisioner.audit_chain import Head
 from provisioner.errors import Unusable
 from provisioner.model import Event, Scope
 from provisioner.settings import Settings
-from provisioner.store import audit, schema
+from provisioner.store import audit, line_history, schema
 from provisioner.store import engine as engines
 from provisioner.store.naming import macs_named
 from provisioner.store.secretbox import SecretBox
 
 CHANGES_KEPT: Final = 10_000
 """Changes a worker can be behind before it loads all shared layers again."""
+_TRIM: Final = 50
+"""Changes between two looks at whether some are older than that."""
+_TOGETHER: Final = 400
+"""Devices that one statement dates."""
 
 
 def key_path(data: Path) -> Path:
@@ -125,19 +129,24 @@ class Change:
         touched = self._touched or {(Scope.DEVICE.value, ""): None}
         rows = [{"revision": self.revision, "scope": scope, "key": key} for scope, key in touched]
         await self.connection.execute(insert(schema.change), rows)
-        old = schema.change.c.revision <= self.revision - CHANGES_KEPT
-        await self.connection.execute(delete(schema.change).where(old))
+        if self.revision % _TRIM == 0:
+            old = schema.change.c.revision <= self.revision - CHANGES_KEPT
+            await self.connection.execute(delete(schema.change).where(old))
         await self._date(touched)
+        if self._touched:
+            await line_history.stamp(self.connection, self.revision, self.actor, self.at)
         if self._events:
             told = [event_row(one, audit=True) for one in self._events]
             self.head = await audit.append(self.connection, told, self.box, self.partner)
 
     async def _date(self, touched: Iterable[tuple[str, str]]) -> None:
         """Note when each device and each shared layer was changed last: who was served before is not up to date."""
+        macs = [key for scope, key in touched if scope == Scope.DEVICE.value and key]
+        for start in range(0, len(macs), _TOGETHER):
+            mine = update(schema.device).where(schema.device.c.mac.in_(macs[start : start + _TOGETHER]))
+            await self.connection.execute(mine.values(changed=self.revision))
         for scope, key in touched:
             if scope == Scope.DEVICE.value:
-                mine = update(schema.device).where(schema.device.c.mac == key).values(changed=self.revision)
-                await self.connection.execute(mine)
                 continue
             table = schema.touched.c
             where = (table.scope == scope) & (table.key == key)

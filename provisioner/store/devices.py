@@ -10,7 +10,7 @@ from sqlalchemy import Row, Select, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from provisioner.model import Device, DeviceState, Mac, Scope
-from provisioner.store import schema
+from provisioner.store import layer_history, line_history, schema
 from provisioner.store.rows import Binding, Pin
 
 _D: Final = schema.device.c
@@ -58,7 +58,8 @@ async def list_devices(connection: AsyncConnection, wanted: DeviceFilter) -> lis
 
 def device_query(wanted: DeviceFilter) -> Select[Any]:
     """The same as a question that more can be asked of."""
-    query = select(*_COLUMNS).select_from(_FROM).where(_D.mac > wanted.after)
+    query = select(*_COLUMNS).select_from(_FROM)
+    query = query.where(_D.mac > wanted.after) if wanted.after else query
     for name in ("account", "site", "vendor", "model"):
         if value := getattr(wanted, name):
             query = query.where(_D[name] == value)
@@ -74,7 +75,7 @@ def _of_state(query: Select[Any], state: DeviceState | None) -> Select[Any]:
     """NEEDS_FIRMWARE is not known here: its devices are among those that are not revoked."""
     if state is None:
         return query
-    query = query.where(_D.revoked.is_(state is DeviceState.REVOKED))
+    query = query.where(_D.revoked if state is DeviceState.REVOKED else _D.revoked.is_(False))  # its index says so
     if state is DeviceState.ASSIGNED:
         return query.where(_BOUND)
     return query.where(~_BOUND) if state is DeviceState.UNASSIGNED else query
@@ -113,7 +114,8 @@ async def delete_device(connection: AsyncConnection, mac: Mac) -> None:
     """The device, its bindings, pin, tokens and uploads by foreign key, the rest by name."""
     layer = schema.layer.c
     await connection.execute(delete(schema.layer).where(layer.scope == Scope.DEVICE.value, layer.key == mac))
-    for table in (schema.last_fetch, schema.last_body, schema.sighting, schema.device):
+    await layer_history.forget(connection, Scope.DEVICE, mac)
+    for table in (schema.last_fetch, schema.last_body, schema.sighting, schema.leaf, schema.device):
         await connection.execute(delete(table).where(table.c.mac == mac))
 
 
@@ -123,9 +125,14 @@ async def find_pin(connection: AsyncConnection, mac: Mac) -> Pin | None:
     return None if found is None else Pin(Mac(found.mac), found.spki, found.not_after, found.at)
 
 
-async def list_pins(connection: AsyncConnection) -> list[Pin]:
-    """All pins, soonest expiry first; ``not_after`` is ISO 8601, so text order is time order."""
-    rows = await connection.execute(select(schema.pin).order_by(schema.pin.c.not_after))
+async def list_pins(connection: AsyncConnection, *, after: str = "", limit: int = 0) -> list[Pin]:
+    """All pins, soonest expiry first; ``not_after`` is ISO 8601, so text order is time order. A page goes by Mac."""
+    query = select(schema.pin)
+    if limit:
+        query = query.where(schema.pin.c.mac > after).order_by(schema.pin.c.mac).limit(limit)
+    else:
+        query = query.order_by(schema.pin.c.not_after)
+    rows = await connection.execute(query)
     return [Pin(Mac(row.mac), row.spki, row.not_after, row.at) for row in rows]
 
 
@@ -197,9 +204,12 @@ async def insert_binding(connection: AsyncConnection, one: Binding) -> None:
     """Begin a binding."""
     values = {name: getattr(one, name) for name in Binding.__dataclass_fields__ if name != "number"}
     await connection.execute(insert(schema.binding).values(values))
+    await line_history.begun(connection, [one])
 
 
 async def end_binding(connection: AsyncConnection, mac: Mac, line: int, at: float) -> None:
     """End the active binding of a line."""
+    ending = [one for one in await bindings_of(connection, mac, active=True) if one.line == line]
     query = update(schema.binding).where(_B.mac == mac, _B.line == line, _ACTIVE)
     await connection.execute(query.values(until=at))
+    await line_history.ended(connection, ending)

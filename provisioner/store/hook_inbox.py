@@ -167,10 +167,12 @@ async def list_messages(
     source: str = "",
     state: InboxState | None = None,
     account: str = "",
+    before: int = 0,
     limit: int = 200,
 ) -> list[Received]:
     """Messages, the newest first."""
     query = select(*_RECEIVED).order_by(_I.id.desc()).limit(limit)
+    query = query.where(_I.id < before) if before else query
     query = query.where(_I.source == source) if source else query
     query = query.where(_I.account == account) if account else query
     query = query.where(_I.state == state.value) if state else query

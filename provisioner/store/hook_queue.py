@@ -25,7 +25,7 @@ KEEP: Final = 14 * 86_400.0
 """s that a message waits at most, as a dead letter too."""
 DEVICES: Final = (
     "unknown_device", "not_identified", "pin_mismatch", "registration_seen", "resync_stuck", "code_failed",
-    "code_locked",
+    "code_locked", "wipe_fetched",
 )  # fmt: skip
 """Kinds that devices cause; they are no administrator's deeds, and stand in no audit log."""
 _NOBODYS: Final = frozenset({"unknown_device"})

@@ -10,9 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from provisioner.licensing import SEATS, AccountPolicy, LicenseState, license_state
 from provisioner.model import Device, Mac
-from provisioner.store import schema
+from provisioner.store import line_history, schema
 from provisioner.store.devices import DeviceFilter, device_query, devices_in
 from provisioner.store.hook_queue import UNBOUND
+from provisioner.store.people import site_in, user_in
 from provisioner.store.policies import policy_of
 from provisioner.store.rows import Account, Binding, Extension, ExtensionHold, Site, User
 
@@ -63,18 +64,18 @@ async def policies(connection: AsyncConnection, accounts: Collection[str]) -> di
 async def sites_called(connection: AsyncConnection, account: str, names: Collection[str]) -> list[Site]:
     """Sites of an account by name."""
     query = select(schema.site).where(_S.account == account)
-    return [Site(*row) for row in await _asked(connection, query, names, _S.name)]
+    return [site_in(row) for row in await _asked(connection, query, names, _S.name)]
 
 
 async def users_called(connection: AsyncConnection, account: str, names: Collection[str]) -> list[User]:
     """Users of an account by name or address."""
     query = select(schema.user).where(_U.account == account)
-    return [User(*row) for row in await _asked(connection, query, names, _U.name, _U.email)]
+    return [user_in(row) for row in await _asked(connection, query, names, _U.name, _U.email)]
 
 
 async def users_with(connection: AsyncConnection, idents: Collection[str]) -> list[User]:
     """Users by id."""
-    return [User(*row) for row in await _asked(connection, select(schema.user), idents, _U.id)]
+    return [user_in(row) for row in await _asked(connection, select(schema.user), idents, _U.id)]
 
 
 async def extensions_called(connection: AsyncConnection, account: str, numbers: Collection[str]) -> list[Extension]:
@@ -159,11 +160,26 @@ async def insert_users(connection: AsyncConnection, found: Iterable[User]) -> No
     await _insert(connection, schema.user, rows)
 
 
-async def insert_extensions(connection: AsyncConnection, found: Iterable[tuple[Extension, bytes]]) -> None:
-    """New extensions with their sealed secrets."""
+async def insert_extensions(
+    connection: AsyncConnection, found: Iterable[tuple[Extension, bytes, str]], at: float
+) -> None:
+    """New extensions with their sealed secrets, and whether those were made here or given."""
     names = Extension.__dataclass_fields__
-    rows = [{**{name: getattr(one, name) for name in names}, "secret": sealed} for one, sealed in found]
+    rows = [
+        {**{name: getattr(one, name) for name in names}, "secret": sealed, "secret_origin": origin, "secret_at": at}
+        for one, sealed, origin in found
+    ]
     await _insert(connection, schema.extension, rows)
+
+
+async def left_behind(connection: AsyncConnection, extensions: Collection[str]) -> set[str]:
+    """Those whose secret a phone knows that has them no more."""
+    return {row.id for row in await _asked(connection, select(_E.id).where(_E.secret_left != ""), extensions, _E.id)}
+
+
+async def emptied(connection: AsyncConnection, macs: Collection[Mac]) -> set[Mac]:
+    """Devices that are to forget something."""
+    return {Mac(row.mac) for row in await _asked(connection, select(_D.mac).where(_D.emptied != ""), macs, _D.mac)}
 
 
 async def end_holds(connection: AsyncConnection, found: Iterable[Extension]) -> None:
@@ -191,7 +207,9 @@ async def insert_devices(connection: AsyncConnection, found: Sequence[Device], a
 async def insert_bindings(connection: AsyncConnection, found: Iterable[Binding]) -> None:
     """Bindings begin."""
     names = [name for name in Binding.__dataclass_fields__ if name != "number"]
-    await _insert(connection, schema.binding, [{name: getattr(one, name) for name in names} for one in found])
+    begun = list(found)
+    await _insert(connection, schema.binding, [{name: getattr(one, name) for name in names} for one in begun])
+    await line_history.begun(connection, begun)
 
 
 async def place_device(connection: AsyncConnection, one: Device) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import Row, bindparam, delete, insert, select, update
+from sqlalchemy import Row, bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from provisioner.job_states import JobState, RowState
@@ -36,6 +36,22 @@ class Job:
     failed: int
     created: float
     ended: float | None
+    options: Mapping[str, str] = field(default_factory=dict)
+    """How it was asked for: ``partly`` does what can be done where a row cannot."""
+
+    @property
+    def partly(self) -> bool:
+        """Whether rows are done although others cannot be."""
+        return self.options.get("partly") == "yes"
+
+
+@dataclass(frozen=True, slots=True)
+class NewRow:
+    """A row as it is written down; one that nobody could read has its outcome already."""
+
+    number: int
+    given: bytes | None = field(repr=False)
+    result: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,22 +67,32 @@ class JobRow:
 def _job(row: Row[Any]) -> Job:
     return Job(
         row.id, row.kind, JobState(row.state), row.actor, row.account, bool(row.dry_run), row.total, row.checked,
-        row.done, row.failed, row.created, row.ended,
+        row.done, row.failed, row.created, row.ended, json.loads(row.options),
     )  # fmt: skip
 
 
+def sealed_rows(box: SecretBox, job: str, rows: Iterable[NewRow]) -> list[dict[str, object]]:
+    """Rows as the table takes them: 10 µs each, so ten thousand of them are for a thread."""
+    return [
+        {
+            "job": job,
+            "number": row.number,
+            "state": (RowState.REFUSED if row.given is None else RowState.WAITING).value,
+            "given": None if row.given is None else box.seal(row.given, "job_row", job, str(row.number)),
+            "result": json.dumps(dict(row.result)) if row.result else "",
+        }
+        for row in rows
+    ]
+
+
 async def insert_job(
-    connection: AsyncConnection, box: SecretBox, one: Job, principal: str, rows: Sequence[bytes]
+    connection: AsyncConnection, one: Job, principal: str, sealed: Sequence[Mapping[str, object]]
 ) -> None:
-    """A job with its rows; ``principal`` bounds what they may do."""
+    """A job with its rows as ``sealed_rows`` makes them; ``principal`` bounds what they may do."""
     values = {name: getattr(one, name) for name in Job.__dataclass_fields__}
     values |= {"state": one.state.value, "dry_run": int(one.dry_run), "principal": principal}
+    values |= {"options": json.dumps(dict(one.options))}
     await connection.execute(insert(schema_api.job).values(values))
-    sealed = [
-        {"job": one.id, "number": number, "state": RowState.WAITING.value,
-         "given": box.seal(given, "job_row", one.id, str(number))}
-        for number, given in enumerate(rows, 1)
-    ]  # fmt: skip
     if sealed:
         await connection.execute(insert(schema_api.job_row), sealed)
 
@@ -90,6 +116,7 @@ async def list_jobs(
     actor: str = "",
     accounts: Iterable[str] | None = None,
     state: JobState | None = None,
+    kind: str = "",
 ) -> list[Job]:
     """The newest first; with ``accounts`` only theirs and the actor's own."""
     query = select(*_LISTED).order_by(_J.created.desc(), _J.id.desc()).limit(limit)
@@ -98,6 +125,7 @@ async def list_jobs(
     if accounts is not None:
         query = query.where(_J.account.in_(list(accounts)) | (_J.actor == actor))
     query = query.where(_J.state == state.value) if state else query
+    query = query.where(_J.kind == kind) if kind else query
     return [_job(row) for row in await connection.execute(query)]
 
 
@@ -162,16 +190,52 @@ async def write_progress(connection: AsyncConnection, job: str, outcomes: Sequen
     await connection.execute(update(schema_api.job).where(_J.id == job).values(values))
 
 
-async def move_job(connection: AsyncConnection, job: str, sources: Iterable[JobState], to: JobState, at: float) -> bool:
-    """Into another state, from one of these; whether it was in one. What rows held is erased with the job's end."""
+async def move_job(
+    connection: AsyncConnection,
+    job: str,
+    sources: Iterable[JobState],
+    to: JobState,
+    at: float,
+    *,
+    actor: str = "",
+    principal: str = "",
+) -> bool:
+    """Into another state, from one of these; whether it was in one. What rows held is erased with the job's end.
+
+    With ``principal`` it is ``actor``'s from now on.
+    """
     values: dict[str, object] = {"state": to.value}
-    if not to.under_way:
-        values["ended"] = at
+    if principal:
+        values |= {"principal": principal, "actor": actor}
+    values["ended"] = None if to.under_way else at
+    if to is JobState.APPLYING:
+        values["dry_run"] = 0
     where = (_J.id == job) & _J.state.in_([one.value for one in sources])
     done = await connection.execute(update(schema_api.job).where(where).values(values))
-    if done.rowcount and not to.under_way:
+    if done.rowcount and not to.keeps:
         await connection.execute(update(schema_api.job_row).where(_R.job == job).values(given=None))
     return bool(done.rowcount)
+
+
+async def count_kept(connection: AsyncConnection, job: str) -> int:
+    """Rows that could be applied and are still there to be."""
+    query = select(func.count()).where(_R.job == job, _R.state == RowState.FITS.value, _R.given.is_not(None))
+    return int((await connection.execute(query)).scalar_one())
+
+
+async def begin_again(connection: AsyncConnection, job: str) -> None:
+    """Have rows looked at once more of which it is not known what they would come to for the ones behind them."""
+    fits = (_R.job == job) & (_R.state == RowState.FITS.value)
+    await connection.execute(update(schema_api.job_row).where(fits).values(state=RowState.WAITING.value))
+    await connection.execute(update(schema_api.job).where(_J.id == job).values(checked=_J.failed))
+
+
+async def erase_rows(connection: AsyncConnection, before: float) -> None:
+    """Erase what rows of jobs held that were only checked, before a time."""
+    states = [one.value for one in JobState if one.keeps and not one.under_way]
+    over = select(_J.id).where(_J.state.in_(states), _J.ended < before)
+    kept = _R.job.in_(over) & _R.given.is_not(None)
+    await connection.execute(update(schema_api.job_row).where(kept).values(given=None))
 
 
 async def forget_jobs(connection: AsyncConnection, before: float) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from sqlalchemy import Row, delete, exists, false, func, insert, or_, select, true, update
@@ -107,6 +108,12 @@ async def list_ranges(connection: AsyncConnection, account: str = "") -> list[Ex
     query = select(_R.account, _R.site, _R.low, _R.high).order_by(_R.account, _R.site.is_not(None), _R.low)
     rows = await connection.execute(query.where(_R.account == account) if account else query)
     return [ExtensionRange(row.account, row.site or "", row.low, row.high) for row in rows]
+
+
+async def ranges_of(connection: AsyncConnection, sites: Sequence[str]) -> dict[str, str]:
+    """Of sites that have one of their own, as people write it."""
+    rows = await connection.execute(select(_R.site, _R.low, _R.high).where(_R.site.in_(sites)))
+    return {row.site: f"{row.low}-{row.high}" for row in rows}
 
 
 async def write_range(connection: AsyncConnection, one: ExtensionRange) -> None:

@@ -175,10 +175,16 @@ async def find(connection: AsyncConnection, ident: int) -> Message | None:
 
 
 async def listed(
-    connection: AsyncConnection, state: MessageState | None = None, account: str = "", limit: int = 1000
+    connection: AsyncConnection,
+    state: MessageState | None = None,
+    account: str = "",
+    *,
+    before: int = 0,
+    limit: int = 1000,
 ) -> list[Message]:
     """Messages, the newest first."""
     query = select(*_ROW).order_by(_O.id.desc()).limit(limit)
+    query = query.where(_O.id < before) if before else query
     query = query.where(_O.state == state.value) if state else query
     query = query.where(_O.account == account) if account else query
     return [_message(row) for row in await connection.execute(query)]

@@ -5,17 +5,16 @@ Nothing is counted off from the beginning: a row that comes or goes meanwhile mo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, Table, and_, func, or_, select, tuple_, union
+from sqlalchemy import ColumnElement, Select, Table, and_, func, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from provisioner.codes import ActivationCode, CodeState
 from provisioner.model import Device, Mac
-from provisioner.store import devices, schema
-from provisioner.store.devices import DeviceFilter
+from provisioner.store import people, schema
 from provisioner.store.rows import Account, Extension, Site, User
 
 _D: Final = schema.device.c
@@ -23,8 +22,6 @@ _B: Final = schema.binding.c
 _E: Final = schema.extension.c
 _U: Final = schema.user.c
 _L: Final = schema.activation_code.c
-_LINED: Final = select(_B.mac).join(schema.extension, _E.id == _B.extension).where(_B.until.is_(None))
-"""Devices with an extension on a line."""
 
 Key = tuple[str | float, ...]
 """Where a page begins: the sort key of the row before it; empty for the first one."""
@@ -59,11 +56,10 @@ async def page_of(
     return rows
 
 
-async def accounts_page(connection: AsyncConnection, span: Span, name: str = "") -> list[Account]:
+async def accounts_page(connection: AsyncConnection, span: Span, name: str = "", parent: str = "") -> list[Account]:
     """Accounts by id."""
     table = schema.account
-    query = select(table)
-    query = query.where(table.c.name == name) if name else query
+    query = _of(select(table), table, name=name, parent=parent)
     rows = await page_of(connection, query, [table.c.id], span)
     return [Account(row.id, row.name, row.created, row.parent or "") for row in rows]
 
@@ -72,15 +68,15 @@ async def sites_page(connection: AsyncConnection, span: Span, account: str = "",
     """Sites by id, without their time zones."""
     table = schema.site
     query = _of(select(table), table, account=account, name=name)
-    return [Site(row.id, row.account, row.name) for row in await page_of(connection, query, [table.c.id], span)]
+    return [people.site_in(row) for row in await page_of(connection, query, [table.c.id], span)]
 
 
 async def users_page(
-    connection: AsyncConnection, span: Span, account: str = "", name: str = "", email: str = ""
+    connection: AsyncConnection, span: Span, account: str = "", name: str = "", email: str = "", kind: str = ""
 ) -> list[User]:
     """Users by id."""
-    query = _of(select(schema.user), schema.user, account=account, name=name, email=email)
-    return [User(row.id, row.account, row.name, row.email) for row in await page_of(connection, query, [_U.id], span)]
+    query = _of(select(schema.user), schema.user, account=account, name=name, email=email, kind=kind)
+    return [people.user_in(row) for row in await page_of(connection, query, [_U.id], span)]
 
 
 async def extensions_page(
@@ -144,59 +140,6 @@ class Whereabouts:
 
     lines: tuple[OnLine, ...] = ()
     last_fetch: float | None = None
-
-
-async def devices_page(
-    connection: AsyncConnection,
-    wanted: DeviceFilter,
-    meant: ColumnElement[bool] | None = None,
-    models: Sequence[str] | None = None,
-) -> list[Device]:
-    """Devices by Mac; ``meant`` says which by their text, ``models`` are the only ones that count."""
-    query = devices.device_query(wanted)
-    query = query.where(_D.model.in_(models)) if models is not None else query
-    query = query if meant is None else query.where(meant)
-    return devices.devices_in(await connection.execute(query))
-
-
-async def meaning(connection: AsyncConnection, text: str) -> ColumnElement[bool] | None:
-    """Which devices a text means: the first of these that finds any. A number or the beginning of a user's name or
-    address; the beginning of a Mac; its end, or a label, for which all devices are looked at.
-    """
-    if not text:
-        return None
-    for meant in (_named(text), *_begun(text)):
-        if await devices_page(connection, DeviceFilter(limit=1), meant):
-            return meant
-    return _otherwise(text)
-
-
-def _named(text: str) -> ColumnElement[bool]:
-    """One question each, so that each has its index."""
-    beginning = text.lower()
-    people = or_(
-        func.lower(_U.name).startswith(beginning, autoescape=True),
-        func.lower(_U.email).startswith(beginning, autoescape=True),
-    )
-    held = _LINED.join(schema.user, _U.id == _E.user).where(people)
-    return _D.mac.in_(union(_LINED.where(_E.number == text), held))
-
-
-def _begun(text: str) -> Iterator[ColumnElement[bool]]:
-    if digits := _digits(text):
-        yield and_(_D.mac >= digits, _D.mac < digits + "g")
-
-
-def _otherwise(text: str) -> ColumnElement[bool]:
-    labelled = _D.mac.in_(select(_B.mac).where(_B.label == text, _B.until.is_(None)))
-    digits = _digits(text)
-    return or_(func.substr(_D.mac, 13 - len(digits)) == digits, labelled) if digits else labelled
-
-
-def _digits(text: str) -> str:
-    """Part of a Mac, however it is written; empty when it is none."""
-    plain = "".join(letter for letter in text.lower() if letter not in ":-. ")
-    return plain if len(plain) <= 12 and set(plain) <= set("0123456789abcdef") else ""
 
 
 async def whereabouts(connection: AsyncConnection, macs: Sequence[Mac]) -> dict[str, Whereabouts]:

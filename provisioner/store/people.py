@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Row, Select, Table, delete, func, insert, or_, select, update
+from sqlalchemy import Row, Select, Table, case, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from provisioner.places import Address, UserKind
 from provisioner.store import schema
+from provisioner.store.hook_queue import UNBOUND
 from provisioner.store.rows import Account, Extension, Site, User
 
 _ALPHABET: Final = "23456789abcdefghjkmnpqrstuvwxyz"
+_X: Final = schema.extension.c
 _EXTENSION: Final = tuple(schema.extension.c[name] for name in Extension.__dataclass_fields__)
 
 
@@ -86,14 +89,29 @@ async def delete_row(connection: AsyncConnection, table: Table, ident: str) -> N
 async def find_sites(connection: AsyncConnection, ref: str, account: str = "") -> list[Site]:
     """Sites that ``ref`` can mean, by id or name."""
     rows = await connection.execute(_wanted(schema.site, ref, "name", account))
-    return [Site(*row) for row in rows]
+    return [site_in(row) for row in rows]
+
+
+def site_in(row: Row[Any]) -> Site:
+    """A row of the table, without time zone and range, which stand elsewhere."""
+    address = Address(row.street, row.city, row.region, row.postal_code, row.country)
+    notify, networks = tuple(row.notify.split()), tuple(row.networks.split())
+    return Site(row.id, row.account, row.name, address=address, location=row.location, notify=notify, networks=networks)
+
+
+async def write_site(connection: AsyncConnection, one: Site) -> None:
+    """What a site says of itself."""
+    address = {name: getattr(one.address, name) for name in Address.__dataclass_fields__}
+    more = {"location": one.location, "notify": " ".join(one.notify), "networks": " ".join(one.networks)}
+    query = update(schema.site).where(schema.site.c.id == one.id)
+    await connection.execute(query.values(name=one.name, **address, **more))
 
 
 async def list_sites(connection: AsyncConnection, account: str = "") -> list[Site]:
     """Sites by name, without their time zones."""
     query = select(schema.site).order_by(schema.site.c.name)
     rows = await connection.execute(query.where(schema.site.c.account == account) if account else query)
-    return [Site(*row) for row in rows]
+    return [site_in(row) for row in rows]
 
 
 async def insert_site(connection: AsyncConnection, one: Site) -> None:
@@ -111,19 +129,30 @@ async def find_users(connection: AsyncConnection, ref: str, account: str = "") -
     table = schema.user
     query = select(table).where(or_(table.c.id == ref, table.c.name == ref, (table.c.email == ref) & (ref != "")))
     rows = await connection.execute(query.where(table.c.account == account) if account else query)
-    return [User(*row) for row in rows]
+    return [user_in(row) for row in rows]
+
+
+def user_in(row: Row[Any]) -> User:
+    """A row of the table."""
+    return User(row.id, row.account, row.name, row.email, UserKind(row.kind))
+
+
+async def write_user(connection: AsyncConnection, one: User) -> None:
+    """Another name or kind."""
+    query = update(schema.user).where(schema.user.c.id == one.id)
+    await connection.execute(query.values(name=one.name, kind=one.kind.value))
 
 
 async def list_users(connection: AsyncConnection, account: str = "") -> list[User]:
     """Users by name."""
     query = select(schema.user).order_by(schema.user.c.name, schema.user.c.id)
     rows = await connection.execute(query.where(schema.user.c.account == account) if account else query)
-    return [User(*row) for row in rows]
+    return [user_in(row) for row in rows]
 
 
 async def insert_user(connection: AsyncConnection, one: User) -> None:
     """A new user."""
-    values = {"id": one.id, "account": one.account, "name": one.name, "email": one.email}
+    values = {"id": one.id, "account": one.account, "name": one.name, "email": one.email, "kind": one.kind.value}
     await connection.execute(insert(schema.user).values(values))
 
 
@@ -149,15 +178,74 @@ async def list_extensions(connection: AsyncConnection, account: str = "", user: 
     return [Extension(*row) for row in rows]
 
 
-async def insert_extension(connection: AsyncConnection, one: Extension, sealed: bytes) -> None:
+MADE: Final = "made"
+GIVEN: Final = "given"
+SEVERAL: Final = "*"
+_WHOLE: Final = {UNBOUND: True}
+"""Whoever may bind an extension has its secret follow by that, also where they may not change the extension itself."""
+
+
+class SecretLife(NamedTuple):
+    """What is known of a SIP secret beside itself."""
+
+    origin: str
+    """MADE here, or GIVEN by whoever dictates it."""
+    left: str
+    """The phone that has had it and has the extension no more; SEVERAL of them, or none (empty)."""
+    at: float | None
+    """When it became what it is; None where that was before anybody kept it."""
+
+
+def origin_of(secret: str) -> str:
+    """Where a secret comes from that somebody gives, or leaves to be made."""
+    return GIVEN if secret else MADE
+
+
+async def insert_extension(
+    connection: AsyncConnection, one: Extension, sealed: bytes, *, origin: str, at: float
+) -> None:
     """A new extension with its sealed SIP secret."""
     values = {name: getattr(one, name) for name in Extension.__dataclass_fields__}
-    await connection.execute(insert(schema.extension).values(**values, secret=sealed))
+    about = {"secret": sealed, "secret_origin": origin, "secret_at": at}
+    await connection.execute(insert(schema.extension).values(**values, **about))
 
 
-async def write_secret(connection: AsyncConnection, ident: str, sealed: bytes) -> None:
-    """Another sealed SIP secret."""
-    await connection.execute(update(schema.extension).where(schema.extension.c.id == ident).values(secret=sealed))
+async def write_extension(connection: AsyncConnection, one: Extension) -> None:
+    """What phones show and send for it."""
+    query = update(schema.extension).where(schema.extension.c.id == one.id)
+    await connection.execute(query.values(display_name=one.display_name, auth_user=one.auth_user))
+
+
+async def write_secret(connection: AsyncConnection, ident: str, sealed: bytes, *, origin: str, at: float) -> None:
+    """Another sealed SIP secret, which no phone has yet."""
+    values = {"secret": sealed, "secret_origin": origin, "secret_left": "", "secret_at": at}
+    await connection.execute(update(schema.extension).where(_X.id == ident).values(values))
+
+
+async def rotate_secret(connection: AsyncConnection, ident: str, sealed: bytes, at: float) -> None:
+    """The same for one that is made here because a phone still knows the last one."""
+    values = {"secret": sealed, "secret_origin": MADE, "secret_left": "", "secret_at": at}
+    query = update(schema.extension).where(_X.id == ident).values(values)
+    await connection.execute(query.execution_options(**_WHOLE))
+
+
+async def note_left(connection: AsyncConnection, ident: str, mac: str) -> None:
+    """A phone that knows the secret has lost the extension; whether it is one or several is all that is kept."""
+    left = case((_X.secret_left.in_(("", mac)), mac), else_=SEVERAL)
+    query = update(schema.extension).where(_X.id == ident).values(secret_left=left)
+    await connection.execute(query.execution_options(**_WHOLE))
+
+
+async def note_back(connection: AsyncConnection, ident: str, mac: str) -> None:
+    """It has the extension again."""
+    query = update(schema.extension).where(_X.id == ident, _X.secret_left == mac).values(secret_left="")
+    await connection.execute(query.execution_options(**_WHOLE))
+
+
+async def secret_life(connection: AsyncConnection, ident: str) -> SecretLife:
+    """Of an extension within reach."""
+    query = select(_X.secret_origin, _X.secret_left, _X.secret_at).where(_X.id == ident)
+    return SecretLife(*(await connection.execute(query)).one())
 
 
 async def read_secret(connection: AsyncConnection, ident: str) -> bytes:

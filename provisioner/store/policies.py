@@ -7,7 +7,7 @@ from typing import Final
 from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from provisioner.licensing import AccountPolicy
+from provisioner.licensing import AccountPolicy, Rotation
 from provisioner.store import schema
 
 _P: Final = schema.policy.c
@@ -18,12 +18,13 @@ async def policy_of(connection: AsyncConnection, account: str) -> AccountPolicy:
     row = (await connection.execute(select(schema.policy).where(_P.account == account))).one_or_none()
     if row is None:
         return AccountPolicy(account)
-    return AccountPolicy(account, row.needs_license, row.needs_number, row.phones, tuple(row.reserved.split()))
+    reserved, rotation = tuple(row.reserved.split()), Rotation(row.rotation)
+    return AccountPolicy(account, row.needs_license, row.needs_number, row.phones, reserved, rotation)
 
 
 async def write_policy(connection: AsyncConnection, one: AccountPolicy) -> None:
     """In the place of the one that there was."""
     await connection.execute(delete(schema.policy).where(_P.account == one.account))
     values = {"account": one.account, "needs_license": one.needs_license, "needs_number": one.needs_number}
-    row = values | {"phones": one.phones, "reserved": " ".join(one.reserved)}
+    row = values | {"phones": one.phones, "reserved": " ".join(one.reserved), "rotation": one.rotation.value}
     await connection.execute(insert(schema.policy).values(row))

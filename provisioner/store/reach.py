@@ -32,8 +32,8 @@ _D, _S, _X, _B = (table.alias(f"reached_{table.name}") for table in (
 """Under names of their own, so that a condition never ties itself to a table of the query it is added to."""
 _SHARED: Final = (Scope.DEFAULTS.value, Scope.VENDOR.value, Scope.MODEL.value)
 """Layers that all accounts have: everybody may see what they are served, and whoever reaches everything sets it."""
-_FREE: Final = frozenset({"revision", "change", "touched", "audit_head", "activation_budget"})
-"""How a change is noted and counted; nothing of an account can be read from them."""
+_FREE: Final = frozenset({"revision", "change", "touched", "audit_head", "activation_budget", "issuers"})
+"""How a change is noted and counted, and factory CAs; nothing of an account can be read from them."""
 
 _LIMITED: Final[WeakKeyDictionary[Connection, Reach]] = WeakKeyDictionary()
 """Connections that are narrowed at this moment."""
@@ -168,6 +168,8 @@ _RULES: Final[Mapping[str, Rule]] = {
     "activation_code": _code,
     "outbox": _message,
     "layer": _layer,
+    "layer_revision": lambda c, reach, _write: _layer(c, reach, True),  # who cannot change it is not told who did
+    "rollout": lambda c, reach, _write: _layer(c, reach, True),
     "event": _event,
     "seen": lambda _c, _reach, _write: false(),
 }
@@ -271,7 +273,7 @@ def _fits(connection: Connection, name: str, row: Mapping[str, Any], reach: Reac
     """Whether a row with these values would be in reach; of those that hang on a device alone see ``_has_devices``."""
     if name == "account":
         return row.get("parent") in reach.parents
-    if name == "layer":
+    if name in ("layer", "rollout"):
         return _fits_layer(connection, row, reach)
     if name == "outbox" and _sees_extension(connection, row):
         return True

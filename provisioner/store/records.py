@@ -10,7 +10,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from sqlalchemy import Insert, Table, Update, bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -78,12 +78,30 @@ class _Batch:
         return sum(event.severity != "alarm" for event in self.events)
 
 
+class Teller(Protocol):
+    """Whoever is told at once what waits for the batch."""
+
+    def fetched(self, record: FetchRecord) -> None:
+        """A device asked for a file."""
+
+    def happened(self, event: Event) -> None:
+        """Something happened."""
+
+
 class Recorder:
     """One a worker."""
 
-    def __init__(self, store: Store, settings: Settings, count: Count, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        count: Count,
+        clock: Callable[[], float] = time.time,
+        teller: Teller | None = None,
+    ) -> None:
         self._store = store
         self._clock = clock
+        self._teller = teller
         self._queue, self._seen, self._events = settings.store_queue, settings.store_seen, settings.store_events
         self._memory = settings.gate_memory
         self._sighted = Sightings()
@@ -99,6 +117,11 @@ class Recorder:
 
     def fetch(self, record: FetchRecord) -> None:
         """A file that a known device asked for; only the last fetch of each file is kept."""
+        if self._teller is not None:
+            self._teller.fetched(record)
+        self._put_fetch(record)
+
+    def _put_fetch(self, record: FetchRecord) -> None:
         batch, key = self._batch, (record.mac, record.file)
         if key not in batch.fetches and self._full("fetch"):
             return
@@ -128,6 +151,11 @@ class Recorder:
 
     def event(self, event: Event) -> None:
         """Something that happened at the device edge."""
+        if self._teller is not None:
+            self._teller.happened(event)
+        self._put_event(event)
+
+    def _put_event(self, event: Event) -> None:
         batch = self._batch
         if event.severity == "alarm" or len(batch.events) < _EVENTS or batch.told() < _EVENTS:
             batch.events.append(event)
@@ -212,7 +240,7 @@ class Recorder:
         """Put a batch that could not be written before what came meanwhile, within the bounds."""
         newer, self._batch = self._batch, older
         for event in newer.events:
-            self.event(event)
+            self._put_event(event)
         for mac, pin in newer.pins.items():
             self.pin(Mac(mac), pin.spki, pin.not_after)
         for mac in newer.modern:
@@ -220,8 +248,8 @@ class Recorder:
         for mac, one in newer.seen.items():
             self.seen(Mac(mac), one.vendor, one.model, one.address, one.last)
         for key, record in newer.fetches.items():
-            self.fetch(newer.bodies.get(key, record))
-            self.fetch(record)
+            self._put_fetch(newer.bodies.get(key, record))
+            self._put_fetch(record)
         older.served |= {mac: one.after(older.served.get(mac)) for mac, one in newer.served.items()}
         for sighting in list(newer.sightings.items())[: max(self._queue - len(older.sightings), 0)]:
             older.sightings.update([sighting])
@@ -233,7 +261,7 @@ class Recorder:
             await self._write_bodies(connection, batch.bodies)
             await self._write_seen(connection, batch.seen)
             await _write_modern(connection, batch.modern)
-            await write_served(connection, batch.served)
+            await write_served(connection, batch.served, self._clock())
             await self._upsert(connection, schema.sighting, ("mac", "address"), sighting_rows(batch.sightings))
             await self._write_events(connection, events)
 

@@ -47,6 +47,8 @@ class Request:
     patience: float = 0.0
     lease: float = 0.0
     """Until when nobody may tell it."""
+    runs: str = ""
+    """``auth user/number`` of lines that it runs now, blanks between them: the PBX knows it by those for a while."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +135,11 @@ async def candidates(
     mac: str = "",
     account: str = "",
     changed: bool = False,
+    among: ColumnElement[bool] | None = None,
     after: str = "",
     limit: int = 200,
 ) -> list[Candidate]:
-    """A page of devices by Mac; with ``changed`` only those served before the last change.
+    """A page of devices by Mac; with ``changed`` only those served before the last change; ``among``: no others.
 
     Without a Mac those are left out that are revoked, that have never fetched, or that are on their way already.
     """
@@ -150,6 +153,7 @@ async def candidates(
         query = query.where(_D.served.is_not(None), ~waiting)
     if account:
         query = query.where(_D.account == account)
+    query = query if among is None else query.where(among)
     if changed:
         served = func.coalesce(_D.served, -1)
         query = query.where(or_(_D.changed > served, _latest() > served))
@@ -222,7 +226,7 @@ def _row(one: Request, campaign: str, now: float) -> dict[str, Any]:
     return {
         "mac": one.mac, "campaign": campaign, "state": target(Step.ASK).value, "way": "", "event": one.event,
         "upto": one.upto, "force": one.force, "wave": one.wave, "asked": now, "due": one.due, "since": now,
-        "lease": one.lease, "tries": 0, "result": "", "patience": one.patience,
+        "lease": one.lease, "tries": 0, "result": "", "patience": one.patience, "runs": one.runs,
     }  # fmt: skip
 
 
@@ -343,9 +347,10 @@ async def note_stuck(connection: AsyncConnection, now: float, window: float) -> 
     return [_standing(row) for row in rows]
 
 
-async def stop(connection: AsyncConnection, now: float, account: str = "", mac: str = "") -> int:
+async def stop(connection: AsyncConnection, now: float, account: str = "", mac: str = "", *, campaign: str = "") -> int:
     """Nobody is told any more who has not been; how many that are."""
     query = _moved(Step.STOP, now)
+    query = query.where(_R.campaign == campaign) if campaign else query
     if account:
         query = query.where(_R.mac.in_(select(_D.mac).where(_D.account == account)))
     return (await connection.execute(query.where(_R.mac == mac) if mac else query)).rowcount
@@ -376,12 +381,19 @@ async def counts(connection: AsyncConnection, campaign: str = "") -> Mapping[Sta
 
 
 async def lines(connection: AsyncConnection, mac: Mac) -> list[tuple[str, str]]:
-    """Name and number of the extension on each line of a device, in their order; then of those that it still runs."""
+    """Name and number of the extension on each line of a device, in their order; then of those that it still runs.
+
+    What it ran when it was asked stands with its errand: such an extension may have been removed since.
+    """
     fetched = select(func.max(_F.at)).where(_F.mac == mac, _F.status.in_(_SERVED)).scalar_subquery()
     query = select(_E.auth_user, _E.number).join(schema.binding, _B.extension == _E.id)
     query = query.where(_B.mac == mac, or_(_B.until.is_(None), (_B.since <= fetched) & (_B.until > fetched)))
     rows = await connection.execute(query.order_by(_B.until.is_not(None), _B.line))
-    return [(auth_user, number) for auth_user, number in rows]
+    found = [(auth_user, number) for auth_user, number in rows]
+    since = select(_R.runs).where(_R.mac == mac, _R.asked >= func.coalesce(fetched, 0.0))
+    ran = (await connection.execute(since)).scalar_one_or_none() or ""
+    pairs = [(one.partition("/")[0], one.partition("/")[2]) for one in ran.split()]
+    return [*found, *(one for one in pairs if one not in found)]
 
 
 def _standing(row: Row[Any]) -> Standing:

@@ -64,6 +64,21 @@ _COLUMNS: Final = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class _LayerAt:
+    """Where a layer, or a part of one, is kept."""
+
+    table: Table
+    entries: str = "entries"
+    raw: str = "raw"
+
+
+_LAYERS: Final = (
+    _LayerAt(schema.layer),
+    _LayerAt(schema.layer_revision),
+    _LayerAt(schema.layer_revision, "was_entries", "was_raw"),
+    _LayerAt(schema.rollout),
+)
 _CODE: Final = schema.activation_code.c
 
 
@@ -135,8 +150,9 @@ class Rotation:
                 await self._reseal_rows(one, rows)
         async for rows in self._batches(schema.activation_code, [_CODE.id], _is_old(_CODE.sealed, self._box.header)):
             await self._reseal_codes(rows)
-        async for rows in self._batches(schema.layer, list(schema.layer.primary_key.columns), None):
-            await self._reseal_layers(rows)
+        for spot in _LAYERS:
+            async for rows in self._batches(spot.table, list(spot.table.primary_key.columns), None):
+                await self._reseal_layers(spot, rows)
         async for rows in self._batches(schema.upload, list(schema.upload.primary_key.columns), None):
             await self._reseal_uploads(rows)
         return self._told.resealed - before
@@ -193,25 +209,26 @@ class Rotation:
             self._told.unreadable.append(error.cause)
             return None
 
-    async def _reseal_layers(self, rows: Sequence[Row[Any]]) -> None:
+    async def _reseal_layers(self, spot: _LayerAt, rows: Sequence[Row[Any]]) -> None:
         changes = []
         for row in rows:
+            entries, raw = getattr(row, spot.entries), getattr(row, spot.raw)
             try:
-                fresh = reseal_layer(row.scope, row.key, row.entries, row.raw, self._box)
+                fresh = None if entries is None else reseal_layer(row.scope, row.key, entries, raw, self._box)
             except StoreFailed as error:
                 self._told.unreadable.append(error.cause)
                 continue
             if fresh is not None:
-                place = {"the_scope": row.scope, "the_key": row.key}
-                changes.append(place | {"before": row.entries, "was": row.raw, "fresh": fresh[0], "raw_": fresh[1]})
-        layer = schema.layer.c
-        query = update(schema.layer).where(
-            layer.scope == bindparam("the_scope"),
-            layer.key == bindparam("the_key"),
-            layer.entries == bindparam("before"),
-            layer.raw.is_not_distinct_from(bindparam("was", type_=LargeBinary)),
+                place = {f"the_{column.name}": getattr(row, column.name) for column in spot.table.primary_key}
+                changes.append(place | {"before": entries, "was": raw, "fresh": fresh[0], "raw_": fresh[1]})
+        columns = spot.table.c
+        query = update(spot.table).where(
+            *(column == bindparam(f"the_{column.name}") for column in spot.table.primary_key),
+            columns[spot.entries] == bindparam("before"),
+            columns[spot.raw].is_not_distinct_from(bindparam("was", type_=LargeBinary)),
         )
-        await self._write(query.values(entries=bindparam("fresh"), raw=bindparam("raw_")), changes)
+        values: dict[str, Any] = {spot.entries: bindparam("fresh"), spot.raw: bindparam("raw_")}
+        await self._write(query.values(values), changes)
 
     async def _reseal_uploads(self, rows: Sequence[Row[Any]]) -> None:
         shelf = UploadShelf(self._store)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from provisioner.licensing import LicenseKind, LicenseState
 from provisioner.model import Event, ListenerKind, Mac, Proof
 from provisioner.numbering import NumberOrigin, NumberState
+from provisioner.places import NOWHERE, Address, UserKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,15 @@ class Site:
     account: str
     name: str
     time_zone: str = ""
+    address: Address = NOWHERE
+    location: str = ""
+    """Where in the building: what a dispatcher has to know beside the address."""
+    notify: tuple[str, ...] = ()
+    """Mail addresses that are to hear of an emergency call."""
+    networks: tuple[str, ...] = ()
+    """From where its phones come."""
+    range: str = ""
+    """In which its extensions are suggested, ``1000-1999``; empty: in its account's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +49,7 @@ class User:
     account: str
     name: str
     email: str = ""
+    kind: UserKind = UserKind.PERSON
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,11 +21,12 @@ from sqlalchemy import (
     Table,
     Text,
     false,
+    func,
     text,
     true,
 )
 
-from provisioner.store import schema_api, schema_hooks, schema_rights
+from provisioner.store import schema_api, schema_devices, schema_hooks, schema_rights, schema_rollout
 from provisioner.store import schema_people as who
 
 metadata: Final = who.metadata
@@ -38,6 +39,11 @@ hook, hook_clock, hook_event = schema_hooks.hook, schema_hooks.hook_clock, schem
 hook_delivery, hook_latest = schema_hooks.hook_delivery, schema_hooks.hook_latest
 hook_source, hook_inbox = schema_hooks.hook_source, schema_hooks.hook_inbox
 administrator, audit_head = schema_rights.administrator, schema_rights.audit_head
+leaf, issuers = schema_devices.leaf, schema_devices.issuers
+layer_revision, line_revision = schema_rollout.layer_revision, schema_rollout.line_revision
+rollout = schema_rollout.rollout
+
+_WIPING: Final = text("wipe_since IS NOT NULL AND wiped_at IS NULL")
 
 device = Table(
     "device",
@@ -58,6 +64,17 @@ device = Table(
     Column("served", BigInteger),  # NULL until it has fetched a configuration
     Column("changed", BigInteger, nullable=False, server_default="0"),
     Column("served_at", Float),  # when one was sent to it that had all changes of its own, as far as it has
+    Column("emptied", Text, nullable=False, server_default=""),  # lines to be forgotten, or * for everything
+    Column("wipe_since", Float),  # when it was asked to forget them, where it has been here
+    Column("wipe_upto", BigInteger),  # the change that it has forgotten them with
+    Column("wiped_at", Float),  # when it got that
+    Column("replaced_by", Text, nullable=False, server_default=""),  # its layer is that device's now
+    Index("ix_device_kind", "vendor", "model", "firmware", "mac"),
+    Index("ix_device_firmware", "firmware", "mac"),
+    Index("ix_device_place", "account", "vendor", "model", "firmware", "mac"),
+    Index("ix_device_revoked", "mac", sqlite_where=text("revoked = 1"), postgresql_where=text("revoked")),
+    Index("ix_device_gone", "account", "mac", sqlite_where=text("revoked = 1"), postgresql_where=text("revoked")),
+    Index("ix_device_wiping", "mac", sqlite_where=_WIPING, postgresql_where=_WIPING),
     sqlite_with_rowid=False,  # one B-tree descent instead of two on the boot path
 )
 
@@ -96,6 +113,10 @@ Index(
     postgresql_where=_ACTIVE,
 )
 """An account that lets its extensions have one phone knows slot 1 alone, so the database holds it to that."""
+_LABELLED: Final = text("until IS NULL AND label <> ''")
+Index("ix_binding_label", binding.c.label, sqlite_where=_LABELLED, postgresql_where=_LABELLED)
+Index("ix_device_end", func.substr(device.c.mac, 11), device.c.mac)
+"""The last two digits: one of 256 devices, looked at for more of them."""
 
 activation_code = Table(
     "activation_code",
@@ -162,6 +183,7 @@ resync = Table(
     Column("tries", Integer, nullable=False, server_default="0"),
     Column("result", Text, nullable=False, server_default=""),
     Column("patience", Float, nullable=False, server_default="0"),
+    Column("runs", Text, nullable=False, server_default=""),  # auth user/number of lines that it ran when it was asked
     Index("ix_resync_state_due", "state", "due"),
 )
 """Devices that shall fetch again, each once: ``upto`` is how new a configuration they need, ``lease`` until when

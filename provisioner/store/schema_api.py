@@ -38,9 +38,11 @@ job: Final = Table(
     Column("failed", Integer, nullable=False, server_default="0"),
     Column("created", Float, nullable=False),
     Column("ended", Float),
+    Column("options", Text, nullable=False, server_default="{}"),
     Index("ix_job_state_created", "state", "created"),
 )
-"""Bulk work; ``principal`` is what its author may do (rights and reach, no secret), which bounds each of its rows."""
+"""Bulk work; ``principal`` is what its author may do (rights and reach, no secret), which bounds each of its rows.
+``options`` is JSON: how it was asked for, by words."""
 
 job_row: Final = Table(
     "job_row",
@@ -53,4 +55,4 @@ job_row: Final = Table(
     PrimaryKeyConstraint("job", "number"),
     Index("ix_job_row_job_state", "job", "state", "number"),
 )
-"""``given`` is sealed, as a row may hold a SIP password, and erased once the row is done with."""
+"""``given`` is sealed, as a row may hold a SIP password; erased once the row is done with, or a day after a check."""

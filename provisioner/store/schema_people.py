@@ -23,6 +23,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     false,
+    func,
     text,
 )
 
@@ -53,8 +54,13 @@ site = Table(
     Column("id", Text, primary_key=True),
     Column("account", Text, ForeignKey("account.id"), nullable=False),
     Column("name", Text, nullable=False),
+    *(
+        Column(name, Text, nullable=False, server_default="")
+        for name in ("street", "city", "region", "postal_code", "country", "location", "notify", "networks")
+    ),
     UniqueConstraint("account", "name"),
 )
+"""``location`` is where in the building; ``notify`` and ``networks`` have blanks between them."""
 
 user = Table(
     "user",
@@ -63,7 +69,12 @@ user = Table(
     Column("account", Text, ForeignKey("account.id"), nullable=False, index=True),
     Column("name", Text, nullable=False),
     Column("email", Text, nullable=False, server_default=""),
+    Column("kind", Text, nullable=False, server_default="person"),
 )
+for _name in ("name", "email"):
+    _lower = func.lower(user.c[_name]).label(f"lower_{_name}")
+    Index(f"ix_user_lower_{_name}", _lower, postgresql_ops={f"lower_{_name}": "text_pattern_ops"})
+"""People are found by the beginning of a name or address; on PostgreSQL whatever the database's collation is."""
 
 extension = Table(
     "extension",
@@ -75,6 +86,9 @@ extension = Table(
     Column("display_name", Text, nullable=False, server_default=""),
     Column("auth_user", Text, nullable=False),
     Column("secret", LargeBinary, nullable=False),
+    Column("secret_origin", Text, nullable=False, server_default="given"),  # made here, or given by somebody
+    Column("secret_left", Text, nullable=False, server_default=""),  # who has had it and the extension no more
+    Column("secret_at", Float),  # when it became what it is
     UniqueConstraint("account", "number"),
     Index("ix_extension_number", "number"),
     sqlite_with_rowid=False,
@@ -88,6 +102,7 @@ policy = Table(
     Column("needs_number", Boolean, nullable=False),
     Column("phones", Integer, nullable=False),
     Column("reserved", Text, nullable=False),  # numbers, blanks between them
+    Column("rotation", Text, nullable=False, server_default="made"),  # which SIP secrets follow a phone's end
 )
 """Of accounts that have one of their own."""
 

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from provisioner.model import FetchRecord, Mac
 from provisioner.store import schema
 from provisioner.store.engine import reading, writing
+from provisioner.store.wipes import note_fetched
 
 ADDRESSES: Final = 3
 """At which a device counts, the newest: more would let one stolen phone make a known site of every network it can
@@ -42,7 +43,7 @@ def served(record: FetchRecord) -> Served:
     return Served(record.revision, record.at if record.status == _SENT else None)
 
 
-async def write_served(connection: AsyncConnection, served: Mapping[str, Served]) -> None:
+async def write_served(connection: AsyncConnection, served: Mapping[str, Served], now: float) -> None:
     """A device has its configuration up to this change; an older batch that comes late takes nothing back.
 
     One that was sent before a worker had heard of the device's last change is what its user of before has: it leaves
@@ -59,6 +60,7 @@ async def write_served(connection: AsyncConnection, served: Mapping[str, Served]
     query = query.values(served=bindparam("upto"), served_at=at)
     rows = [{"the_mac": mac, "upto": one.upto, "sent": one.at} for mac, one in sorted(served.items())]
     await connection.execute(query, rows)
+    await note_fetched(connection, served, now)
 
 
 class Sightings:

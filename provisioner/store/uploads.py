@@ -205,6 +205,12 @@ async def list_uploads(connection: AsyncConnection, mac: Mac) -> list[HeldUpload
     return [HeldUpload(*row[:5], row.whose or row.owner, row.owner == now) for row in rows]
 
 
+async def owner_with(connection: AsyncConnection, mac: Mac, digest: str) -> str:
+    """Whose the file with this content is, the first by name where several are alike; nobody's where there is none."""
+    query = select(_U.owner).where(_U.mac == mac, _U.digest == digest).order_by(_U.name, _U.at).limit(1)
+    return (await connection.execute(query)).scalar_one_or_none() or NOBODY
+
+
 async def forget_owner(connection: AsyncConnection, user: str) -> list[tuple[str, str]]:
     """Nobody shall get what this user's phones have sent; whose files they are and how they are called."""
     gone = await connection.execute(delete(schema.upload).where(_U.owner == user).returning(_U.mac, _U.file))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import astuple
 from typing import Any, Final
 
-from provisioner.errors import StoreFailed
+from provisioner.errors import Invalid, StoreFailed
 from provisioner.model import ConfigLayer, Scope, Secret
 from provisioner.neutral import DialRule, HostPort, LineKey, setting_of
 from provisioner.store.secretbox import SecretBox
@@ -44,11 +44,19 @@ def pack_layer(layer: ConfigLayer, box: SecretBox) -> tuple[str, bytes | None]:
     """The columns ``entries`` and ``raw`` of a layer: secret settings sealed one by one, raw parameters as a whole."""
     row = f"{layer.scope}/{layer.key}"
     entries = {
-        name: _seal(value, name, row, box) if setting_of(name).secret else to_json(value)
+        name: _seal(value, name, row, box) if _is_secret(name) else to_json(value)
         for name, value in layer.values.items()
     }
     raw = json.dumps(dict(layer.raw), sort_keys=True).encode()
     return json.dumps(entries, sort_keys=True), box.seal(raw, "layer", row, "raw") if layer.raw else None
+
+
+def _is_secret(name: str) -> bool:
+    """A setting that this version no longer knows is sealed too."""
+    try:
+        return setting_of(name).secret
+    except Invalid:
+        return True
 
 
 def _seal(value: object, name: str, row: str, box: SecretBox) -> Any:

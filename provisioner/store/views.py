@@ -14,17 +14,20 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, bindparam, func, literal_column, select
+from sqlalchemy import ColumnElement, CompoundSelect, Select, bindparam, func, literal_column, select
 from sqlalchemy.engine import URL
 
+from provisioner import wiping
 from provisioner.errors import StoreFailed
 from provisioner.layers import Merged, merge
 from provisioner.model import BootView, ConfigLayer, Device, Line, Mac, Scope
+from provisioner.rollout_states import PARTS
 from provisioner.store import schema
 from provisioner.store.crowds import Crowds
 from provisioner.store.database import Store
 from provisioner.store.devices import state_of
 from provisioner.store.engine import failing_clearly, is_sqlite, plain_sql, read_only, reading
+from provisioner.store.rolled import Place, Turn, all_layers, one_layer, place_of
 from provisioner.store.secretbox import SecretBox
 from provisioner.store.values import unpack_layer
 
@@ -40,7 +43,9 @@ _OWNED: Final = ":"
 """Between an upload's owner, an id of letters and digits, and its name."""
 
 Rows = Sequence[Sequence[Any]]
-_Layers = dict[tuple[str, str], ConfigLayer | StoreFailed]
+_Layers = dict[Place, ConfigLayer | StoreFailed]
+_Turns = dict[Place, Turn]
+"""Layers that are being rolled out."""
 _Touched = Mapping[tuple[str, str], int]
 """The last change of each layer that devices share."""
 _Dated = Callable[[Device], int]
@@ -61,7 +66,7 @@ def _boot_select() -> Select[Any]:
         _D.allow_token, _D.allow_digest, _D.allow_expired, _D.digest_secret, layer.c.entries, layer.c.raw, uploads,
         _D.served, _D.changed,
         binding.c.line, binding.c.label, _E.id, _E.number, _E.auth_user, _E.secret, _E.display_name,
-        select(schema.revision.c.value).scalar_subquery(), _E.user,
+        select(schema.revision.c.value).scalar_subquery(), _E.user, _D.emptied,
     )  # fmt: skip
     own_layer = (layer.c.scope == literal_column(f"'{Scope.DEVICE.value}'")) & (layer.c.key == _D.mac)
     joined = (
@@ -79,6 +84,8 @@ _AT: Final = 24
 """Column of the revision that the rows were read at."""
 _USER: Final = 25
 """Column of the user whose line it is."""
+_EMPTIED: Final = 26
+"""Column of what the device is to forget."""
 
 
 def boot_view_of(mac: Mac, rows: Rows, box: SecretBox, dated: _Dated) -> BootView | None:
@@ -112,6 +119,7 @@ def _view(mac: Mac, row: Sequence[Any], lines: tuple[Line, ...], box: SecretBox,
     layer = None if entries is None else unpack_layer(Scope.DEVICE, mac, entries, raw, box)
     owner = row[_USER] or ""
     last = dated(device)
+    emptied, wiped = wiping.read(row[_EMPTIED]) if row[_EMPTIED] else ((), False)
     return BootView(
         device,
         lines,
@@ -121,6 +129,8 @@ def _view(mac: Mac, row: Sequence[Any], lines: tuple[Line, ...], box: SecretBox,
         -1 if served is None else served,
         last if last > changed else changed,
         owner,
+        emptied,
+        wiped,
     )
 
 
@@ -171,6 +181,7 @@ class Views:
         self._reader: _Reader = _SqliteReader(store.url) if is_sqlite(store.url) else _EngineReader(store)
         self._crowds = Crowds(store)
         self._layers: _Layers = {}
+        self._turns: _Turns = {}
         self._touched: _Touched = {}
         self._dates: dict[tuple[str, str, str, str], int] = {}
         self._merged: OrderedDict[tuple[str, ...], Merged] = OrderedDict()
@@ -223,7 +234,8 @@ class Views:
 
     def shared(self, device: Device) -> Merged:
         """The layers below the device's own, merged; StoreFailed when one of them is damaged."""
-        path = [key for key in _below(device) if key in self._layers]
+        below: Iterable[Place] = self._places(device) if self._turns else _below(device)
+        path = [key for key in below if key in self._layers]
         wanted = (device.vendor, *(word for key in path for word in key))
         merged = self._merged.get(wanted)
         if merged is None:
@@ -234,7 +246,13 @@ class Views:
             self._merged.move_to_end(wanted)
         return merged
 
-    def _merge(self, vendor: str, path: Iterable[tuple[str, str]]) -> Merged:
+    def _places(self, device: Device) -> Iterable[Place]:
+        """Of layers that are being rolled out, the value that is this device's."""
+        for key in _below(device):
+            turn = self._turns.get(key)
+            yield key if turn is None else turn.place(key, device.mac)
+
+    def _merge(self, vendor: str, path: Iterable[Place]) -> Merged:
         layers = [self._built_in]
         for key in path:
             layer = self._layers[key]
@@ -278,25 +296,32 @@ class Views:
 
     async def _reload(self) -> None:
         revision = await self._reader.revision()
-        layers = {(row[0], row[1]): self._unpack(*row) for row in await self._reader.layers()}
+        layers, turns = _Layers(), _Turns()
+        self._sort(await self._reader.layers(), layers, turns)
         touched = {(row[0], row[1]): int(row[2]) for row in await self._reader.touched()}
-        self._take_up(layers, touched, revision)
+        self._take_up(layers, turns, touched, revision)
 
     async def _reload_some(self, shared: _Touched, revision: int) -> None:
-        layers = dict(self._layers)
+        layers = {place: one for place, one in self._layers.items() if place[:2] not in shared}
+        turns = {place: one for place, one in self._turns.items() if place not in shared}
         for scope, key in shared:
-            layers.pop((scope, key), None)
-            for row in await self._reader.layer(scope, key):
-                layers[scope, key] = self._unpack(*row)
+            self._sort(await self._reader.layer(scope, key), layers, turns)
         if shared:
-            self._take_up(layers, {**self._touched, **shared}, revision)
+            self._take_up(layers, turns, {**self._touched, **shared}, revision)
         else:
             self.generation = revision
 
-    def _take_up(self, layers: _Layers, touched: _Touched, revision: int) -> None:
+    def _take_up(self, layers: _Layers, turns: _Turns, touched: _Touched, revision: int) -> None:
         """All at once and after the last read: a read that fails or lasts leaves what was known, whole."""
         self._layers, self._merged, self._touched, self._dates = layers, OrderedDict(), touched, {}
-        self.generation = revision
+        self._turns, self.generation = turns, revision
+
+    def _sort(self, rows: Rows, layers: _Layers, turns: _Turns) -> None:
+        for scope, key, entries, raw, share, salt in rows:
+            if entries is not None:
+                layers[place_of(scope, key, share)] = self._unpack(scope, key, entries, raw)
+            if share < PARTS:
+                turns[scope, key] = Turn(share, salt)
 
     def _unpack(self, scope: str, key: str, entries: str, raw: bytes | None) -> ConfigLayer | StoreFailed:
         try:
@@ -315,13 +340,8 @@ def for_vendor(layer: ConfigLayer, vendor: str) -> ConfigLayer:
 
 
 _BOOT: Final = _boot_select()
-_L: Final = schema.layer.c
-_LAYERS: Final = select(_L.scope, _L.key, _L.entries, _L.raw).where(
-    _L.scope != literal_column(f"'{Scope.DEVICE.value}'")
-)
-_LAYER: Final = select(_L.scope, _L.key, _L.entries, _L.raw).where(
-    _L.scope == bindparam("scope"), _L.key == bindparam("key")
-)
+_LAYERS: Final = all_layers()
+_LAYER: Final = one_layer()
 _REVISION: Final = select(schema.revision.c.value)
 _T: Final = schema.touched.c
 _TOUCHED: Final = select(_T.scope, _T.key, _T.revision)
@@ -390,7 +410,7 @@ class _EngineReader:
     def __init__(self, store: Store) -> None:
         self._engine = store.engine.execution_options(isolation_level="AUTOCOMMIT")
 
-    async def _execute(self, statement: Select[Any], values: Mapping[str, object]) -> Rows:
+    async def _execute(self, statement: Select[Any] | CompoundSelect[Any], values: Mapping[str, object]) -> Rows:
         await asyncio.sleep(0)  # a driver may need a Task of its own, which a request has once it has waited
         async with reading(self._engine) as connection:
             rows: Rows = (await connection.execute(statement, values)).all()

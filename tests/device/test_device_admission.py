@@ -61,6 +61,32 @@ def serving(built, tmp_path):
         yield start
 
 
+IMAGE_TESTS = [Mac(f"0004f2000{number:03x}") for number in range(0x100, 0x106)]
+
+
+@pytest.fixture(scope="module")
+def images(built, tmp_path_factory):
+    """A server that gives each phone one image and then keeps it waiting; it, and a phone for each test."""
+    house = built.copy(
+        tmp_path_factory.mktemp("images"),
+        admission_mode="enforce",
+        admission_firmware=1,
+        admission_firmware_burst=1,
+        admission_hold=0.6,
+    )
+
+    async def fill():
+        for number, mac in enumerate(IMAGE_TESTS):
+            await house.add(mac, "poly", "VVX 411", f"{3000 + number}")
+
+    asyncio.run(fill())
+    (house.data / "firmware" / "poly").mkdir(parents=True, exist_ok=True)
+    (house.data / "firmware" / "poly" / IMAGE).write_bytes(b"image" * 1000)
+    house.start()
+    yield house, iter(IMAGE_TESTS)
+    house.stop()
+
+
 def metrics(house):
     """Admissions by label."""
     with urllib.request.urlopen(f"http://127.0.0.1:{house.ports['admin']}/metrics", timeout=10) as answer:
@@ -239,21 +265,17 @@ def test_a_device_is_back_when_a_boot_of_it_was_served(built, tmp_path):
     ],
     ids=lambda one: "; ".join(one.values()),
 )
-def test_nobody_fetches_an_image_again_and_again_in_what_he_calls_later_parts(serving, headers):
-    house = serving(admission_mode="enforce", admission_firmware=1, admission_firmware_burst=1, admission_hold=0.6)
-    (house.data / "firmware" / "poly").mkdir(parents=True, exist_ok=True)
-    (house.data / "firmware" / "poly" / IMAGE).write_bytes(b"image" * 1000)
-    vvx = house.certificate("poly", VVX)
+def test_nobody_fetches_an_image_again_and_again_in_what_he_calls_later_parts(images, headers):
+    house, phones = images
+    vvx = house.certificate("poly", next(phones))
     said = [timed(house, f"/{IMAGE}", vvx, **headers) for _ in range(4)]
     assert {status for status, _ in said} <= {200, 206}
     assert sum(seconds > 0.5 for _, seconds in said) >= 2, said
 
 
-def test_parts_of_a_transfer_that_has_begun_are_no_beginnings(serving):
-    house = serving(admission_mode="enforce", admission_firmware=1, admission_firmware_burst=1, admission_hold=0.6)
-    (house.data / "firmware" / "poly").mkdir(parents=True, exist_ok=True)
-    (house.data / "firmware" / "poly" / IMAGE).write_bytes(b"image" * 1000)
-    vvx = house.certificate("poly", VVX)
+def test_parts_of_a_transfer_that_has_begun_are_no_beginnings(images):
+    house, phones = images
+    vvx = house.certificate("poly", next(phones))
     said = [timed(house, f"/{IMAGE}", vvx, Range=f"bytes={at}-{at + 999}") for at in range(0, 5000, 1000)]
     assert [status for status, _ in said] == [206] * 5
     assert max(seconds for _, seconds in said) < 0.5

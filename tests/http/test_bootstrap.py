@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from yarl import URL
@@ -245,7 +246,7 @@ def test_names_that_are_no_file_drive_nothing_out() -> None:
     assert edge._rendered.cache_info().currsize == 1
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(
     path=st.one_of(
         st.text(max_size=40), st.from_regex(r"[0-9a-f]{12}(-[a-z]{3,8})?\.(cfg|xml|boot|log)", fullmatch=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from effort import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from OpenSSL import SSL
@@ -190,7 +191,7 @@ async def test_a_thousand_half_open_connections_do_not_hinder_a_phone(pki: Pki) 
 
 
 @given(st.binary(max_size=40))
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 def test_classify_takes_anything_and_never_asks_for_more_than_a_record(first: bytes) -> None:
     kind = classify(first)
     if kind is Hello.CLIENT_HELLO:
@@ -201,7 +202,7 @@ def test_classify_takes_anything_and_never_asks_for_more_than_a_record(first: by
 
 
 @given(st.binary(max_size=200), st.integers(0, 300), st.sampled_from(["insert", "overwrite", "cut"]))
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(300), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_mutated_client_hello_never_raises(pki: Pki, noise: bytes, at: int, how: str) -> None:
     hello = _hello_of(pki)
     mutated = {
@@ -220,7 +221,7 @@ def test_a_mutated_client_hello_never_raises(pki: Pki, noise: bytes, at: int, ho
 
 
 @given(st.lists(st.integers(1, 700), min_size=1, max_size=30))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_fragmentation_of_a_handshake_works(pki: Pki, sizes: list[int]) -> None:
     machine = Machine(_context_of(pki), _BUFFERS)
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()

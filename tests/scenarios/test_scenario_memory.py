@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from effort import examples
 from house import House
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -187,7 +188,7 @@ def test_any_bytes_get_a_status_or_a_close(house: House, worker: int, kind: str)
     context = house.context(certificate(house, "poly", VVX))
     foreign = secret_of(T46S, "21002").encode()
 
-    @settings(max_examples=150, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples(150), deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(sent=REQUESTS)
     @example(sent=b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 40)
     @example(

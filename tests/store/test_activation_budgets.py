@@ -12,8 +12,11 @@ import pytest_asyncio
 from activation_office import DESK, FOREIGN, HALL, Office, attempt, wrong
 from sqlalchemy import text
 
+from ivr.adapters.conversation import Conversation
+from ivr.flow import Caller, Digits
 from provisioner.activation_verdict import Outcome, Redemption
-from provisioner.model import Mac
+from provisioner.ivr_desk import IvrDesk
+from provisioner.model import Event, Mac
 from provisioner.settings import Settings
 from provisioner.store import migrations
 from provisioner.store.database import Store, key_path
@@ -75,8 +78,34 @@ async def test_a_typo_is_no_guess(office: Office, store: Store) -> None:
     for text_ in ("", "12", "abc", "9" * 4000, code + "1"):
         assert (await office.key_in(text_)).outcome is Outcome.MISTYPED
     assert await budgets(store) == {}
-    assert len(await office.fleet.events(kind="code_mistyped")) == 1, "the same phone once a minute"
     assert (await office.key_in(code)).outcome is Outcome.ACCEPTED
+
+
+async def test_slips_of_a_call_are_told_once_a_minute_and_phone(office: Office, store: Store) -> None:
+    """Through the conversation that every adapter has: it notices them by itself."""
+    told: list[Event] = []
+    desk = IvrDesk(office.activation, store, office.settings, told.append, office.clock)
+    code = await office.issue()
+
+    async def slips(mac: Mac) -> None:
+        call = Conversation(desk, Caller(mac, "192.0.2.7", "twilio", authenticated=True), office.clock)
+        await call.begin()
+        for keys in (code[:5], code[:-1] + str((int(code[-1]) + 1) % 10)):
+            await call.tell(Digits(f"{keys}#"))
+        call.end()
+
+    await slips(DESK)
+    await slips(DESK)
+    await slips(HALL)
+    office.clock.now += 61
+    await slips(DESK)
+    found = [one for one in told if one.kind == "code_mistyped"]
+    assert [(one.mac, one.details.get("repeated", "")) for one in found] == [(DESK, ""), (HALL, ""), (DESK, "3")]
+    assert found[0].details == {
+        "attempt": "1", "source": "192.0.2.7", "channel": "twilio", "proven": "yes"
+    }  # fmt: skip
+    assert [one.details["cause"] for one in told if one.kind == "ivr_prompt"].count("mistyped") == 8
+    assert code[:5] not in repr(told) and await budgets(store) == {}
 
 
 async def test_a_right_code_costs_nothing(office: Office, store: Store) -> None:

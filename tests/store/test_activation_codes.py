@@ -128,6 +128,7 @@ async def test_the_check_lists_all_that_is_missing_and_changes_nothing(office: O
     await office.fleet.bind(HALL, 2, extension="1001")
     found = await office.codes.check("1001", account="Acme", model=DEAF)
     assert {one.name: one.error.kind if one.error else "" for one in found} == {
+        "code": "",
         "license": "",
         "number": "",
         "extension": "extension_has_phone",
@@ -151,6 +152,23 @@ async def test_a_second_code_is_refused_and_a_reissue_ends_the_first(office: Off
     assert (await office.key_in(first)).outcome is Outcome.EXPIRED
     assert (await office.key_in(second.code)).outcome is Outcome.ACCEPTED
     assert await office.kinds() == ["code_issued", "code_reissued", "code_issued", "code_failed"]
+
+
+async def test_what_is_advised_of_a_code_by_its_state_works(office: Office) -> None:
+    code = await office.issue("1001")
+    assert (await office.key_in(code)).outcome is Outcome.ACCEPTED
+    with pytest.raises(Conflict, match=r"is used .*`provisioner code issue 1001` makes a new one, with --replace"):
+        await office.codes.reissue("1001", account="Acme")
+    assert await office.issue("1001", replace=True)
+    await office.codes.revoke("1001", account="Acme")
+    locked = await office.issue("1002", mac=HALL)
+    for _ in range(3):
+        await office.key_in(locked)
+    with pytest.raises(Conflict, match=r"is locked .*`provisioner code reissue 1002`"):
+        await office.codes.reveal("1002")
+    [held] = [one.error for one in await office.codes.check("1002") if one.name == "code"]
+    assert held is not None and "reissue 1002" in held.cause and "reveal" not in held.cause
+    assert await office.codes.reissue("1002")
 
 
 async def test_an_expired_code_makes_way_by_itself(office: Office) -> None:

@@ -21,6 +21,7 @@ from provisioner.model import Event, Mac
 from provisioner.rights import Holding, Principal, parts_of
 from provisioner.roles import Role
 from provisioner.store import audit, schema, schema_rights
+from provisioner.store.audit import read_file, write_file
 from provisioner.store.database import Store
 from provisioner.store.journal import write_events
 from provisioner.store.rotation import Rotation
@@ -161,7 +162,7 @@ async def test_an_older_state_of_the_whole_database_is_found_by_the_file(written
 async def test_the_file_is_the_owners_and_a_forged_one_is_found(written: Store, log: AuditLog) -> None:
     path = written.uploads.with_name(audit.FILE)
     assert path.stat().st_mode & 0o777 == 0o600
-    kept = json.loads(path.read_text())
+    kept = max(map(json.loads, path.read_text().splitlines()), key=lambda one: one["seq"])
     assert kept["seq"] == 10
     for wrong in ('{"seq": 3}', "nonsense", json.dumps(kept | {"seq": 9}), json.dumps(kept | {"hash": "0"})):
         path.write_text(wrong)
@@ -235,3 +236,22 @@ async def test_the_chain_costs_a_change_little(written: Store, fleet: Fleet) -> 
     assert (time.perf_counter() - began) / 20 < 0.25
     async with written.reading() as connection:
         assert (await connection.execute(text("SELECT count(*) FROM audit_head"))).scalar_one() == 1
+
+
+def test_the_kept_end_of_the_log_survives_a_write_that_is_torn(tmp_path: Path) -> None:
+    path = tmp_path / "audit.head"
+    assert read_file(path) is None
+    path.write_text('{"seq": 3, "hash": "old", "seal": "s"}\n')  # as it was written before
+    assert read_file(path) == Head(3, "old", "s")
+    for number in range(4, 9):
+        write_file(path, Head(number, f"{number:064x}", "s" * 64))
+        assert read_file(path) == Head(number, f"{number:064x}", "s" * 64)
+    assert path.stat().st_size == 1024
+    whole = path.read_bytes()
+    for cut in range(0, 512, 37):  # the write of 9 goes to the half that 7 is in
+        path.write_bytes(whole[:512] + b'{"seq": 9'.ljust(cut, b"\0") + whole[512 + max(cut, 9) :])
+        assert read_file(path) == Head(8, f"{8:064x}", "s" * 64)
+    path.write_bytes(b"\0" * 1024)
+    with pytest.raises(ValueError, match="nothing that can be read"):
+        read_file(path)
+    write_file(tmp_path, Head(1, "a", "b"))  # no file can be written there: nothing happens

@@ -104,7 +104,6 @@ async def test_what_is_in_use_is_not_removed(acme: Fleet) -> None:
         (acme.remove_account("Acme"), "1 site, 1 user, 2 extensions, 1 device"),
         (acme.remove_site("Berlin"), "1 device"),
         (acme.remove_user("Ann"), "extension 100, 101"),
-        (acme.remove_extension("100", account=(await acme.accounts())[0].id), f"line 1 of {MAC.colons}"),
         (acme.move_device(MAC, account="Beta"), "unbind 100 from line 1"),
     ):
         with pytest.raises(Conflict, match=words):

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from effort import examples
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -277,7 +278,7 @@ SAID = st.fixed_dictionaries(
 )
 
 
-@hypothesis_settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(said=SAID)
 async def test_no_document_ends_in_a_fault(world: World, said: dict[str, Any]) -> None:
     one = (await world.post(raw=json.dumps(said).encode())).message

@@ -24,6 +24,7 @@ from sqlalchemy import select
 from provisioner.errors import Conflict, Forbidden, Invalid, StoreFailed
 from provisioner.fleet.fleet import Fleet
 from provisioner.imports import imports as importing
+from provisioner.imports.course import Course
 from provisioner.imports.imports import Imports
 from provisioner.imports.steps import Outcome
 from provisioner.imports.writing import Writing
@@ -73,7 +74,7 @@ def _mixed(dice: random.Random) -> str:
 @pytest.mark.parametrize("seed", range(3))
 async def test_the_dry_run_of_any_rows_comes_true_and_once(desk, fleet, seed, monkeypatch):
     """Batches of three: what a row leaves is found by those behind it, whichever transaction they are in."""
-    monkeypatch.setattr(importing, "_WRITTEN", 3)
+    monkeypatch.setattr(importing, "WRITTEN", 3)
     monkeypatch.setattr(importing, "_LOOKED", 7)
     await fleet.add_device(Mac("0004f2000009"), vendor="poly", model="VVX 411", account="Other")
     dice = random.Random(seed)
@@ -136,7 +137,7 @@ async def test_somebody_else_writes_at_the_same_time(desk, fleet):
 @pytest.mark.asyncio
 @ON_SQLITE
 async def test_a_database_that_fails_ends_it_with_what_was_done(desk, fleet, monkeypatch):
-    kept = desk._batch
+    kept = Course._batch
     turns = iter([kept, kept])
 
     async def fails(*given):
@@ -144,7 +145,7 @@ async def test_a_database_that_fails_ends_it_with_what_was_done(desk, fleet, mon
             raise StoreFailed("the database failed: disk I/O error")
         return await turn(*given)
 
-    monkeypatch.setattr(desk, "_batch", fails)
+    monkeypatch.setattr(Course, "_batch", fails)
     found = await desk.apply_import(sheet(*(full(number) for number in range(120))), account="Acme")
     assert (found.counts, found.stopped) == (
         {Outcome.ADD: 100, Outcome.NOT_DONE: 20},
@@ -155,14 +156,14 @@ async def test_a_database_that_fails_ends_it_with_what_was_done(desk, fleet, mon
 @pytest.mark.asyncio
 @ON_SQLITE
 async def test_one_device_that_is_in_the_way_does_not_stop_the_others(desk, fleet, monkeypatch):
-    kept = desk._batch
+    kept = Course._batch
 
-    async def conflicts(change, batch, said):
+    async def conflicts(course, change, batch):
         if any(one.mac == MAC for one in batch):
             raise Conflict("something else has changed this at the same moment")
-        return await kept(change, batch, said)
+        return await kept(course, change, batch)
 
-    monkeypatch.setattr(desk, "_batch", conflicts)
+    monkeypatch.setattr(Course, "_batch", conflicts)
     found = await desk.apply_import(sheet(*(full(number) for number in range(5))), account="Acme")
     assert outcomes(found) == [Outcome.ADD, Outcome.REFUSED, Outcome.ADD, Outcome.ADD, Outcome.ADD]
 

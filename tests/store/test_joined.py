@@ -169,6 +169,12 @@ async def test_a_jobs_rows_are_counted_and_erased(store):
         assert await jobs.move_job(connection, job.id, [JobState.CHECKING], JobState.REFUSED, 7.0)
         assert not await jobs.move_job(connection, job.id, [JobState.CHECKING], JobState.STOPPED, 8.0)
         assert await jobs.next_job(connection) is None
+        kept = await jobs.rows_of(connection, store.box, job.id, opened=True)
+        assert [one.given for one in kept] == [b"one", b"", b"three"]  # for whoever has the others applied
+        assert await jobs.count_kept(connection, job.id) == 1
+        await jobs.erase_rows(connection, 7.0)
+        assert await jobs.count_kept(connection, job.id) == 1
+        await jobs.erase_rows(connection, 7.5)
         assert [one.given for one in await jobs.rows_of(connection, store.box, job.id, opened=True)] == [b"", b"", b""]
         assert await jobs.forget_jobs(connection, 7.5) == 1
         assert await jobs.rows_of(connection, store.box, job.id) == []

@@ -80,7 +80,7 @@ async def test_without_one_left_the_answer_says_what_became_of_them(office: Offi
     await office.fleet.add_licenses(LicenseKind.USER, account="Beta", count=5)
     [spare] = await office.fleet.add_licenses(LicenseKind.USER, account="Acme")
     await office.fleet.suspend_license(spare.id)
-    with pytest.raises(NoLicense, match="of 1 0 assigned, 1 suspended"):
+    with pytest.raises(NoLicense, match="of 1: 0 assigned, 1 suspended"):
         await office.fleet.assign_license("Ann")
     assert not await office.fleet.licenses("Acme", state=LicenseState.ASSIGNED), "another account's are not for Ann"
 

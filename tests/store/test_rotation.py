@@ -116,7 +116,7 @@ async def test_everything_is_sealed_again_and_the_old_key_goes(full: Fleet, stor
     old_box = SecretBox([bytes.fromhex(old.strip())])
     told = await rotate(store)
     assert told.new_key and told.finished and told.unreadable == [] and told.tokens == 0
-    assert told.resealed == len(NUMBERS) + 1 + len(FILES) + 1 + 2 + len(SENT)
+    assert told.resealed == len(NUMBERS) + 1 + len(FILES) + 1 + 2 * 2 + len(SENT), "layers and their revisions"
     assert before["uploads"] == SENT, "each has their own, though it has one name"
     assert len(path.read_text().split()) == 1 and path.read_text() != old
     async with reopened(store, tmp_path) as fresh:
@@ -287,9 +287,9 @@ async def test_what_is_changed_between_reading_and_sealing_again_is_kept(full: F
             await UploadShelf(store).put(MAC, FILE, "overrides", b"sent meanwhile")
             await super()._reseal_uploads(rows)
 
-        async def _reseal_layers(self, rows: Any) -> None:
+        async def _reseal_layers(self, spot: Any, rows: Any) -> None:
             await full.set_layer(Scope.ACCOUNT, "Acme", {"password.admin": "chang3d"})
-            await super()._reseal_layers(rows)
+            await super()._reseal_layers(spot, rows)
 
     assert (await Late(store, "ann", settle=0.0).run()).finished
     assert await full.reveal_secret(NUMBERS[1]) == "changed-meanwhile"

@@ -14,23 +14,28 @@ from provisioner.audit_log import AuditLog
 from provisioner.desk import Desk
 from provisioner.fleet.assign import Assignment
 from provisioner.fleet.fleet import Fleet
+from provisioner.fleet.revisions import Revisions
 from provisioner.fleet.search import DeviceQuery, Search
+from provisioner.fleet.swap import Swap
 from provisioner.hooks.hooks import Hooks
 from provisioner.hooks.inbox import Inbox
 from provisioner.hooks.sources import Sources
 from provisioner.keys_desk import ApiKeys
 from provisioner.licensing import LicenseKind
-from provisioner.model import ListenerKind, Mac, Scope
+from provisioner.model import ConfigLayer, ListenerKind, Mac, Scope
 from provisioner.outbox_desk import OutboxDesk
 from provisioner.resync.resync import Draft, Resync, Whom
 from provisioner.rights import Principal
 from provisioner.roles import Right, Role
+from provisioner.rollout_states import PARTS, RolloutState
 from provisioner.roster import Roster
 from provisioner.settings import Settings
 from provisioner.store import schema
 from provisioner.store.database import Store
 from provisioner.store.event_pages import EventFilter
+from provisioner.store.people import new_id
 from provisioner.store.resync import Request
+from provisioner.store.rollouts import Rollout, insert_rollout
 
 NOTICES = {"change", "touched", "revision", "audit_head"}
 """Tables of notices, which name no content."""
@@ -74,7 +79,9 @@ async def build(fleet: Fleet, settings: Settings, store: Store, name: str, numbe
     await fleet.suggest_extension(account=account.id)
     mailing = replace(settings, mail_host="mail.example.net", mail_from="tel@example.net")
     await CodeLetters(store, fleet_drivers(fleet), mailing).issue(spare.id, mac=second, mail=True)
+    history = await Revisions(store, fleet_drivers(fleet), settings).layer_revisions(Scope.DEVICE, mac)
     given = {
+        "revision": history[0].revision, "rollout": await rolled_out(store, account.id),
         "account": account.id, "site": site.id, "user": user.id, "extension": spare.id, "mac": mac, "license": held.id,
         "number": added[0].id, "ref": account.id, "key": mac, "email": f"{name.lower()}.owner@example.net",
     }  # fmt: skip
@@ -83,11 +90,36 @@ async def build(fleet: Fleet, settings: Settings, store: Store, name: str, numbe
     return House(name, given, of_account | at_site, at_site)
 
 
+async def rolled_out(store: Store, account: str) -> str:
+    """A change of its layer that all its phones have, still watched."""
+    one = Rollout(
+        new_id(), Scope.ACCOUNT, account, 1, RolloutState.WATCHING, PARTS, 1, 2, "eve", 1.0, 1.0, "", "", None
+    )
+    async with store.changing("test", 1.0) as change:
+        await insert_rollout(change.connection, store.box, one, ConfigLayer(one.scope, one.key))
+    return one.id
+
+
 def fleet_drivers(fleet: Fleet) -> Mapping[str, Any]:
     return fleet._drivers
 
 
-CALLED = (Fleet, CodeLetters, OutboxDesk, Resync, Search, Assignment, Hooks, Sources, Inbox, Roster, ApiKeys, AuditLog)
+CALLED = (
+    Fleet,
+    CodeLetters,
+    OutboxDesk,
+    Resync,
+    Search,
+    Assignment,
+    Swap,
+    Revisions,
+    Hooks,
+    Sources,
+    Inbox,
+    Roster,
+    ApiKeys,
+    AuditLog,
+)
 """Every class of use-cases."""
 
 
@@ -110,7 +142,7 @@ PLAIN: Mapping[str, Any] = {
     "file": "x.cfg", "since": 0.0, "wanted": {}, "listed": [], "ident": 1, "role": Role.AUDITOR,
     "right": Right.SECRET_REVEAL, "password": "a fine password", "hashed": "x", "scopes": [Right.DEVICE_READ],
     "rate": 10.0, "after": 0, "limit": 10, "token": "x" * 22, "url": "https://p.example.net/",
-    "rules": '[[rules]]\naction = "ignore"\n', "document": b"{}", "source": "nobody",
+    "rules": '[[rules]]\naction = "ignore"\n', "document": b"{}", "source": "nobody", "digest": "0" * 64,
 }  # fmt: skip
 """Values for parameters that name nothing of an account."""
 BY_METHOD: Mapping[tuple[str, str], Any] = {
@@ -120,7 +152,7 @@ BY_METHOD: Mapping[tuple[str, str], Any] = {
     ("events_after", "wanted"): EventFilter(),
 }
 REFERENCES = frozenset({"account", "site", "user", "extension", "mac", "license", "number", "key", "email", "ref"})
-REFERENCES |= {"accounts", "extensions", "macs", "whom", "draft", "parent"}
+REFERENCES |= {"accounts", "extensions", "macs", "whom", "draft", "parent", "old", "new", "revision", "rollout"}
 """Parameters that name something of an account."""
 
 
@@ -147,7 +179,7 @@ def value_of(name: str, key: str, house: House, settings: Settings) -> Any:
         return BY_METHOD[name, key]
     given = house.given
     special = {
-        "parent": given["account"],
+        "parent": given["account"], "old": given["mac"], "new": given["mac"],
         "accounts": [given["account"]], "extensions": [given["extension"]], "macs": [given["mac"]],
         "whom": Whom(mac=house.mac), "draft": drafted(house.mac), "settings": settings,
         "base_urls": {ListenerKind.DEVICE: "https://p.example.net/"},

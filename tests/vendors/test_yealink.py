@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -126,7 +127,7 @@ SHOWN = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=4
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(SHOWN)
 def test_a_display_name_is_read_as_it_is_or_refused(name: str) -> None:
     try:
