@@ -24,7 +24,7 @@ from provisioner.preconditions import Phones, Preconditions, phones_of
 from provisioner.store import codes, devices, wipes
 from provisioner.store.database import Change, change_on
 from provisioner.store.journal import find_seen
-from provisioner.store.layer_rows import read_layer
+from provisioner.store.layer_rows import read_layers
 from provisioner.store.rows import Binding
 from provisioner.store.secretbox import SecretBox
 from provisioner.vendor import VendorDriver
@@ -109,11 +109,8 @@ async def is_offered(
         return seen is not None and reach(seen.address)
     if device.state is DeviceState.REVOKED or (await wipes.wipe_of(connection, mac)).everything:
         return False
-    for scope, key in _layers_of(device):
-        layer = await read_layer(connection, box, scope, key)
-        if layer is not None and ACTIVATION.name in layer.values:
-            return layer.values[ACTIVATION.name] is True
-    return False
+    layers = await read_layers(connection, box, _layers_of(device))
+    return next((one.values[ACTIVATION.name] is True for one in layers if ACTIVATION.name in one.values), False)
 
 
 def _layers_of(device: Device) -> tuple[tuple[Scope, str], ...]:
