@@ -6,12 +6,15 @@ Errors of the driver leave this room as StoreFailed or Conflict, without the par
 
 from __future__ import annotations
 
+import asyncio
+import builtins
 import sqlite3
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import CompoundSelect, Connection, Insert, Select, Update, event
 from sqlalchemy.dialects import sqlite
@@ -137,8 +140,31 @@ async def in_bulk(connection: AsyncConnection, statement: Bulk, rows: Sequence[M
 async def writing(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     """One transaction that is kept when the block ends and dropped when it raises."""
     with failing_clearly():
-        async with engine.begin() as connection:
+        async with _turn(engine), engine.begin() as connection:
             yield connection
+
+
+_TURNS: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, asyncio.Lock]]] = WeakKeyDictionary()
+"""By database. Writers of one process queue here: SQLite has them sleep and look again, up to 100 ms at a time."""
+
+
+@asynccontextmanager
+async def _turn(engine: AsyncEngine) -> AsyncIterator[None]:
+    """First come, first served, and nobody has a connection who cannot use it yet."""
+    if not is_sqlite(engine.url):
+        yield
+        return
+    locks = _TURNS.setdefault(asyncio.get_running_loop(), {})
+    lock = locks.setdefault(str(engine.url), asyncio.Lock())
+    try:
+        async with asyncio.timeout(BUSY_TIMEOUT):
+            await lock.acquire()
+    except builtins.TimeoutError as error:
+        raise StoreFailed("the database failed: it is locked by another change of this process") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @asynccontextmanager

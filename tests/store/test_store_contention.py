@@ -22,6 +22,7 @@ from provisioner.model import Device, Mac, Scope
 from provisioner.store import migrations
 from provisioner.store import views as views_module
 from provisioner.store.database import Store
+from provisioner.store.engine import make_engine, parse_url, writing
 from provisioner.store.tokens import TokenBook
 from provisioner.store.uploads import NOBODY, Place, UploadShelf
 from provisioner.store.views import Views
@@ -387,3 +388,34 @@ def test_asking_for_the_version_changes_no_file(tmp_path: Path) -> None:
     before = path.read_bytes()
     assert migrations.current(f"sqlite:///{path}") == ""
     assert path.read_bytes() == before
+
+
+@pytest.mark.asyncio
+async def test_writers_of_one_process_queue_and_the_last_waits_no_longer_than_its_turn(tmp_path: Path) -> None:
+    """SQLite itself has a writer sleep up to 100 ms between two looks, and whoever looks first is served."""
+    engine = make_engine(parse_url(f"sqlite:///{tmp_path / 'turns.db'}"))
+    async with writing(engine) as connection:
+        await connection.exec_driver_sql("CREATE TABLE t (id INTEGER)")
+    served: list[int] = []
+
+    async def write(number: int) -> None:
+        async with writing(engine) as connection:
+            await connection.exec_driver_sql("INSERT INTO t VALUES (?)", (number,))
+            served.append(number)
+
+    await asyncio.gather(*(write(number) for number in range(30)))
+    assert served == list(range(30))
+    await engine.dispose()
+
+
+@pytest.mark.asyncio
+async def test_a_writer_that_waits_for_itself_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("provisioner.store.engine.BUSY_TIMEOUT", 0.2)
+    engine = make_engine(parse_url(f"sqlite:///{tmp_path / 'turns.db'}"))
+    async with writing(engine):
+        with pytest.raises(StoreFailed, match="another change of this process"):
+            async with writing(engine):
+                pass
+    async with writing(engine) as connection:
+        await connection.exec_driver_sql("CREATE TABLE t (id INTEGER)")
+    await engine.dispose()
