@@ -127,8 +127,12 @@ def _roll_out(stack: AsyncExitStack, means: Means) -> None:
 def _console(edge: AdminEdge, means: Means, people: Administrators) -> Part:
     """The pages for people."""
     settings = means.settings
-    secure = bool(tls_files(settings)) or settings.login_url.startswith("https:")
-    return partial(add_console, around=Surroundings(means, people, edge.fleet, edge.watch, secure))
+    return partial(add_console, around=Surroundings(means, people, edge.fleet, edge.watch, _is_secure(settings)))
+
+
+def _is_secure(settings: Settings) -> bool:
+    """Whether browsers come over HTTPS, here or before a proxy."""
+    return bool(tls_files(settings)) or settings.login_url.startswith("https:")
 
 
 def _hooks_in(stack: AsyncExitStack, means: Means) -> Part:
@@ -169,7 +173,7 @@ async def _means(
     await views.open()
     stack.push_async_callback(views.close)
     every(stack, settings.store_poll, "refresh", views.refresh, _uncounted)
-    gatekeeper = Keeper(people)
+    gatekeeper = Keeper(people, secure=_is_secure(settings))
     authority = settings.data / "tls" / "ca.pem"
     urls = partial(base_urls, settings)
     renders = LiveRenders(

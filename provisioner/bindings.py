@@ -11,6 +11,7 @@ import secrets
 from dataclasses import dataclass
 from typing import Final
 
+from provisioner.errors import Conflict
 from provisioner.licensing import Rotation
 from provisioner.model import ConfigLayer, Mac, Scope
 from provisioner.store import devices, layer_rows, people, wipes
@@ -19,6 +20,7 @@ from provisioner.store.people import SEVERAL, SecretLife
 from provisioner.store.policies import policy_of
 from provisioner.store.rows import Binding
 from provisioner.store.secretbox import SecretBox
+from provisioner.wiping import Wipe
 
 _LETTERS: Final = "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz23456789"
 _GENERATED: Final = 20
@@ -52,8 +54,32 @@ async def begin(change: Change, box: SecretBox, one: Binding, account: str, **to
 
 async def fill(change: Change, box: SecretBox, one: Binding) -> None:
     """The line is not to be forgotten any more. What another device took over from this one is that one's alone."""
-    if await wipes.fill_line(change.connection, one.mac, one.line):
-        await drop_layer(change, box, one.mac)
+    found = await wipes.wipe_of(change.connection, one.mac)
+    require_forgotten(one.mac, found)
+    if found.everything:
+        await end_wipe(change, box, one.mac, found, one.line)
+    else:
+        await wipes.fill_line(change.connection, one.mac, found.lines, one.line)
+
+
+def require_forgotten(mac: Mac, found: Wipe) -> None:
+    """Conflict while a device may still know settings that go with its wipe: until then they have names."""
+    if found.holds:
+        raise Conflict(
+            f"{mac.colons} was replaced by {Mac(found.replaced_by).colons} and has not fetched yet what empties it, so "
+            "it would keep settings of before: have it fetch, or reset it by its menu and say "
+            f"`provisioner device wipe {mac} --end`"
+        )
+
+
+async def end_wipe(change: Change, box: SecretBox, mac: Mac, found: Wipe, line: int = 0) -> None:
+    """The device is served as any other again, which is told; who has taken over its layer meanwhile keeps that."""
+    await wipes.end_all(change.connection, mac, line)
+    if found.replaced_by:
+        await drop_layer(change, box, mac)
+    change.touch(Scope.DEVICE, mac)
+    state = "no" if found.pending else "yes"
+    change.audit("wipe_ended", mac=mac, replaced_by=found.replaced_by, fetched=state)
 
 
 async def drop_layer(change: Change, box: SecretBox, mac: Mac) -> None:
@@ -72,9 +98,11 @@ async def end(change: Change, one: Binding, **told: str) -> None:
 
 
 async def forget(change: Change, one: Binding) -> None:
-    """The phone knows the secret, if it has ever been here, and has the extension no more."""
-    if await wipes.has_been_here(change.connection, one.mac):
-        await people.note_left(change.connection, one.extension, one.mac)
+    """The phone may know the secret, and has the extension no more.
+
+    Whether it has fetched it is not asked: that is written later and may be lost. An exchange too many costs little.
+    """
+    await people.note_left(change.connection, one.extension, one.mac)
     await wipes.empty_line(change.connection, one.mac, one.line, change.at, change.revision)
 
 
@@ -94,7 +122,7 @@ async def follow(change: Change, box: SecretBox, one: Binding, account: str) -> 
         change.touch(Scope.DEVICE, mac)
     known = "several" if life.left == SEVERAL else life.left
     about = {"extension": one.extension, "number": one.number, "account": account}
-    change.audit("secret_rotated", **about, phone=one.mac, known_to=known)
+    change.audit("secret_rotated", severity="warning", **about, phone=one.mac, known_to=known)
     return Begun(True, others)
 
 

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from provisioner.errors import Conflict, Forbidden, Invalid, NotFound
 from provisioner.model import Device, Mac
-from provisioner.neutral import check_text
+from provisioner.neutral import check_name
 from provisioner.rights import OPERATOR, Principal, Right
 from provisioner.store import devices, people
 from provisioner.store.database import Change, Store
@@ -23,8 +23,6 @@ from provisioner.vendor import VendorDriver
 _Row = TypeVar("_Row", Account, Site, User, Extension, PhoneNumber)
 _NAME: Final = 80
 """Characters: what a screen or a list can show."""
-_ENCODED_WORD: Final = re.compile(r"=\?[^?\s]+\?[bq]\?", re.IGNORECASE)
-"""RFC 2047 section 2: nobody is called so, and whoever reads mail headers decodes it, line breaks included."""
 
 
 class Desk:
@@ -48,7 +46,7 @@ class Desk:
 
     def _require_all(self, right: Right) -> None:
         """Forbidden for whoever reaches only some accounts: what is done concerns all of them."""
-        if not self._principal.reach.everything:
+        if self._principal.reach.accounts is not None:
             raise Forbidden("this is for who reaches every account", right=right.value)
 
     def _change(self) -> AbstractAsyncContextManager[Change]:
@@ -58,11 +56,9 @@ class Desk:
 def text_of(field: str, value: str, longest: int = _NAME, *, empty: bool = False) -> str:
     """Text a phone or a list can show, without blanks around it; Invalid names the field."""
     try:
-        text = check_text(value, longest).strip()
+        text = check_name(value, longest)
     except ValueError as error:
         raise Invalid(field, str(error)) from error
-    if _ENCODED_WORD.search(text):
-        raise Invalid(field, "holds =?...?B? or =?...?Q?, an encoded word of a mail header: write the text itself")
     if not text and not empty:
         raise Invalid(field, "must not be empty")
     return text

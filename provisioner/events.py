@@ -80,7 +80,7 @@ _TOLD: Final[Mapping[str, str]] = {
     "ivr_prompt": "a caller to the activation prompts was told something, and why",
     "job_applied": "the rows of a job that could be done are being done, after somebody has looked at the check",
     "job_begun": "a job of many rows was begun",
-    "job_stopped": "a job was stopped by an administrator: what it had done stays",
+    "job_stopped": "a job was stopped by an administrator, or by the server for a reason: what it had done stays",
     "key_rotated": "everything is sealed with the new master key and the old one is gone",
     "key_rotation_begun": "a new master key was made",
     "key_rotation_resumed": "an unfinished rotation was gone on with",

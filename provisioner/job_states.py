@@ -2,7 +2,8 @@
 
 A job with one row that cannot be applied as things are is refused as a whole, before anything was changed, unless it
 was begun to do the others; whoever has looked at what came of the check may have them done then. What goes wrong after
-that (somebody else was quicker) is told of its row alone, and the others go on.
+that (somebody else was quicker, or two rows of one job that were not checked together get into each other's way) is
+told of its row alone, and the others go on.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class JobState(StrEnum):
     REFUSED = "refused"
     """At least one row cannot be applied, so none was; the others are kept for a day, to be applied."""
     STOPPED = "stopped"
-    """An administrator has stopped it; what was applied before stays."""
+    """An administrator has stopped it, or the server has, and says why; what was applied before stays."""
 
     @property
     def under_way(self) -> bool:

@@ -82,6 +82,18 @@ def check_text(value: object, longest: int = 128) -> str:
     return value
 
 
+_ENCODED_WORD: Final = re.compile(r"=\?[^?\s]+\?[bq]\?", re.IGNORECASE)
+"""RFC 2047 section 2: nobody is called so, and whoever reads mail headers decodes it, line breaks included."""
+
+
+def check_name(value: str, longest: int) -> str:
+    """The same of a name: without blanks around it, and no encoded word."""
+    text = check_text(value, longest).strip()
+    if _ENCODED_WORD.search(text):
+        raise ValueError("holds =?...?B? or =?...?Q?, an encoded word of a mail header: write the text itself")
+    return text
+
+
 def _text(longest: int) -> Callable[[object], str]:
     return lambda value: check_text(value, longest)
 

@@ -19,13 +19,13 @@ from provisioner.errors import NoSuchFile, NotFound
 from provisioner.layers import Merged, merge, resolve
 from provisioner.model import BootView, DeviceFile, FileKind, Line, Mac, Model, ResolvedConfig, Scope, Sourced
 from provisioner.neutral import ACTIVATION, KEYS, LANGUAGE, SETTINGS, DialRule, HostPort, LineKey
+from provisioner.secret_names import MASK, SECRET_NAME, is_secret
 from provisioner.settings import Settings
 from provisioner.store.database import Store
 from provisioner.store.views import Views
 from provisioner.vendor import VendorDriver
 from provisioner.wiping import blank
 
-_SECRET_NAME: Final = re.compile(r"passw|passphrase|secret|pswd|\bpwd|authpass|privatekey", re.IGNORECASE)
 _ENTRY: Final = re.compile(
     r'''(?P<before>(?P<attribute>[\w.\[\]-]+)\s*=\s*"'''
     r"""|<N>(?P<element>[^<]+)</N>\s*<V[^>]*>"""
@@ -35,7 +35,6 @@ _ENTRY: Final = re.compile(
 """A parameter in the three syntaxes that are served: an attribute, an OBi pair, a line."""
 _ATTRIBUTE: Final = re.compile(r'\s+(?=[\w.\[\]-]+=")')
 _TOKEN: Final = re.compile(r"/t/[A-Za-z0-9_-]{16,}")
-MASK: Final = "********"
 _UNRENDERED: Final = frozenset({FileKind.FIRMWARE, FileKind.LOG, FileKind.RESOURCE})
 
 
@@ -60,7 +59,7 @@ class Masked:
 
     def _entry(self, found: re.Match[str]) -> str:
         name = found["attribute"] or found["element"] or found["key"]
-        if not found["value"] or not _SECRET_NAME.search(name) or name.endswith(".set"):
+        if not found["value"] or not SECRET_NAME.search(name) or name.endswith(".set"):
             return found[0]
         return found["before"] + self._label(found["value"])
 
@@ -68,12 +67,6 @@ class Masked:
         if secret not in self._seen:
             self._seen[secret] = MASK if not self._seen else f"{MASK}({len(self._seen) + 1})"
         return self._seen[secret]
-
-
-def is_secret(name: str) -> bool:
-    """Whether a neutral setting or vendor parameter of this name holds a secret."""
-    setting = SETTINGS.get(name.partition(".")[2].partition(".")[2] if name.startswith("line.") else name)
-    return setting.secret if setting else bool(_SECRET_NAME.search(name))
 
 
 @dataclass(frozen=True, slots=True)

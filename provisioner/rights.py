@@ -144,8 +144,14 @@ def _reach(holding: Holding, extent: Extent, actor: str) -> Reach | None:
 def _audited(reach: Reach, rights: frozenset[Right]) -> Reach:
     """Whose deeds can be read goes with the right to, not with everything else that is in reach."""
     if Right.AUDIT_READ not in rights:
-        return replace(reach, actor="")
+        return replace(reach, actor="", audits=frozenset(), audited_sites=frozenset())
     return replace(reach, audits=reach.accounts, audited_sites=reach.sites)
+
+
+def _less(part: Part, rights: frozenset[Right]) -> Part:
+    """No more than these rights; without the one to read deeds nobody's are within reach any more."""
+    kept = part.rights & rights
+    return replace(part, rights=kept, reach=_audited(part.reach, kept))
 
 
 @dataclass(frozen=True)
@@ -206,7 +212,7 @@ class Principal:
 
     def narrowed(self, scopes: Collection[Right], accounts: frozenset[str] | None) -> Principal:
         """No more than these rights in these accounts (None: wherever it reaches); what a key of the API is given."""
-        kept = (replace(part, rights=part.rights & frozenset(scopes)) for part in self.parts)
+        kept = (_less(part, frozenset(scopes)) for part in self.parts)
         if accounts is not None:
             kept = (
                 replace(part, rights=part.rights - HOUSE, reach=part.reach.within(accounts)) for part in tuple(kept)

@@ -45,14 +45,14 @@ async def begin(
     return one
 
 
-async def told(change: Change, one: Rollout, campaign: str) -> None:
-    """The phones of its step were asked."""
-    await _moved(change, one, RolloutStep.TOLD, {"campaign": campaign})
+async def told(change: Change, one: Rollout, campaign: str, differ: int) -> None:
+    """The phones of its step are asked, in this transaction; so many would get other files."""
+    await _moved(change, one, RolloutStep.TOLD, {"campaign": campaign, "differ": differ})
 
 
 async def promote(change: Change, one: Rollout, share: int) -> None:
     """More phones get the new value."""
-    await _moved(change, one, RolloutStep.PROMOTE, {"share": share, "step": one.step + 1, "why": ""})
+    await _moved(change, one, RolloutStep.PROMOTE, {"share": share, "step": one.step + 1, "why": "", "differ": 0})
     change.touch(one.scope, one.key)
     _tell(change, "rollout_promoted", one, to=f"{share * 100 / PARTS:g} %")
 

@@ -105,7 +105,7 @@ class Tally:
     waiting: int = 0
     """Their turn, or their time, is not over."""
     silent: int = 0
-    """Nobody could tell them: they come when they poll, or are switched off."""
+    """Nobody could tell them, or somebody else has asked them: they come when they poll, or are switched off."""
 
     @property
     def heard(self) -> int:
@@ -136,13 +136,16 @@ class Judgement(StrEnum):
 
 
 def judge(tally: Tally, rules: Rules, waited: float) -> tuple[Judgement, str]:
-    """What follows, and why where it halts; ``waited``: s since the step's phones were asked."""
+    """What follows, and why where it halts; ``waited``: s since the last of the step's phones was asked.
+
+    Where phones would get something else and none was heard of, nothing is known, and it does not go on.
+    """
     if tally.missing > rules.missing * tally.heard and (tally.missing >= rules.least or not tally.waiting):
         return Judgement.HALT, f"{tally.missing} of {tally.heard} phones that got it have not come back"
-    if tally.waiting:
+    if tally.waiting and waited < rules.patience:
         return Judgement.WAIT, ""
-    asked = tally.heard + tally.silent
-    if tally.back >= rules.back * asked:
+    asked = tally.heard + tally.silent + tally.waiting
+    if tally.back >= rules.back * asked and (tally.heard or not asked):
         return Judgement.GO_ON, ""
     if waited >= rules.patience:
         return Judgement.HALT, f"only {tally.back} of {asked} phones have fetched it in {round(waited / 3600)} h"

@@ -1,6 +1,7 @@
 """Use-cases: who may sign in, in which roles, with which rights for a time. The last owner always stays.
 
-Whoever gives a role needs ``role.write`` in the whole of its account. Somebody whose roles change signs in again.
+Whoever gives a role needs ``role.write`` in the whole of its account. Rights are looked up with every request, so a
+role that comes or goes ends no session, but for the last one.
 """
 
 from __future__ import annotations
@@ -107,6 +108,7 @@ class Roster(Desk):
         self, email: str, *, role: Role, name: str = "", account: str = "", site: str = "", user: str = ""
     ) -> Known:
         """Somebody with a first role; they can sign in once they have set a password by a link."""
+        self._require_person()
         login = _login(email)
         name = text_of("name", name, empty=True)
         place = await self._place(role, account, site, user)
@@ -120,6 +122,7 @@ class Roster(Desk):
 
     async def give_role(self, email: str, role: Role, *, account: str = "", site: str = "", user: str = "") -> HeldRole:
         """A role more."""
+        self._require_person()
         place = await self._place(role, account, site, user)
         async with self._change() as change:
             who = await self._found(change, email)
@@ -142,7 +145,8 @@ class Roster(Desk):
                 raise NotFound(f"{who.email} is not {role.value} there")
             await administrators.delete_role(change.connection, held[0].id)
             await _keep_an_owner(change)
-            await sign_in.end_sessions(change.connection, who.id)
+            if not await administrators.list_roles(change.connection, who.id):
+                await sign_in.end_sessions(change.connection, who.id)
             change.audit("role_taken", severity="warning", administrator=who.id, **_named(role, place))
 
     async def remove_administrator(self, email: str) -> None:
@@ -157,6 +161,7 @@ class Roster(Desk):
         """A one-time link with which somebody sets their password; the one before is worth nothing any more."""
         async with self._change() as change:
             who = await self._mine(change, email)
+            self._require_another(who)
             token, until = new_token(), change.at + self._settings.login_link_life
             await sign_in.insert_link(change.connection, token, who.id, until, self._actor)
             change.audit("login_link_made", severity="warning", administrator=who.id)
@@ -177,6 +182,7 @@ class Roster(Desk):
         """For somebody who has lost their second factor; their sessions end."""
         async with self._change() as change:
             who = await self._mine(change, email)
+            self._require_another(who)
             if not who.second_factor:
                 raise Conflict(f"{who.email} has no second factor")
             await take_off_totp(change, who)
@@ -184,6 +190,7 @@ class Roster(Desk):
 
     async def grant(self, email: str, right: Right, *, seconds: float, account: str = "") -> Grant:
         """A right for a time, to somebody whose role can be granted it there."""
+        self._require_person()
         if right not in GRANTABLE:
             raise Invalid(
                 "right", f"only {', '.join(sorted(GRANTABLE))} can be granted for a time; the rest goes by role"
@@ -223,6 +230,17 @@ class Roster(Desk):
         async with self._all.changing(self._actor, self._clock()) as change:
             change.partner = self._principal.partner_for
             yield change
+
+    def _require_person(self) -> None:
+        """What a key gave would be more than its own rights, and outlive it."""
+        if self._principal.is_key:
+            raise Forbidden("a key lets nobody in and gives no rights: sign in", right=Right.ROLE_WRITE.value)
+
+    def _require_another(self, who: Administrator) -> None:
+        """Whoever finds a session open must not get by what proves its owner."""
+        self._require_person()
+        if who.id == self._principal.ident:
+            raise Forbidden("one's own password and second factor are changed with the password that one has")
 
     def _sees(self, account: str) -> bool:
         return _covers(self._principal.reach, account)
@@ -268,7 +286,6 @@ class Roster(Desk):
     async def _give(self, change: Change, who: Administrator, role: Role, place: Place) -> HeldRole:
         one = HeldRole(new_id(), who.id, role, place.account, place.site, place.user, change.at, self._actor)
         await administrators.insert_role(change.connection, one)
-        await sign_in.end_sessions(change.connection, who.id)
         change.audit("role_given", severity="warning", administrator=who.id, **_named(role, place))
         return one
 

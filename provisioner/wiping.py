@@ -28,7 +28,7 @@ class Wipe:
     everything: bool = False
     """All settings go back to what the maker gave, and nothing else is served until somebody is on a line again."""
     since: float | None = None
-    """When it was asked for last; None where the device has never been here, and so has nothing to forget."""
+    """When it was asked for last."""
     fetched: float | None = None
     """When the device got what empties them."""
     replaced_by: str = ""
@@ -38,6 +38,11 @@ class Wipe:
     def pending(self) -> bool:
         """Whether the device may still know what it is to forget."""
         return self.since is not None and self.fetched is None
+
+    @property
+    def holds(self) -> bool:
+        """Whether settings that another device has taken over are still to be emptied here: nobody gets it before."""
+        return self.everything and bool(self.replaced_by) and self.pending
 
 
 def read(text: str) -> tuple[tuple[int, ...], bool]:

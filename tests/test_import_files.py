@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from effort import examples
@@ -14,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from provisioner.errors import Invalid
+from provisioner.imports import wazo
 from provisioner.imports.formats import read_sheet
 from provisioner.imports.own import COLUMNS
-from provisioner.imports.rows import LONGEST, MOST_BYTES, MOST_COLUMNS, MOST_ROWS, Format, Row, Sheet
+from provisioner.imports.rows import LONGEST, MOST_BYTES, MOST_COLUMNS, MOST_ROWS, Format, Row, Sheet, parse_row
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples" / "import"
 HEADER = "account,user,extension,secret,mac,vendor,model,line"
@@ -316,3 +318,24 @@ def test_any_table_is_read_or_refused(titles: list[str], rows: list[list[str]], 
 @given(VALUES)
 def test_any_document_is_read_or_refused(document: object) -> None:
     taken([json.dumps(document).encode()], Format.WAZO)
+
+
+def test_wazo_devices_that_share_one_configuration_are_counted_while_they_are_read() -> None:
+    lines = {str(number): {"username": str(number)} for number in range(1, 600)}
+    devices = [{"mac": f"0004f2{number:06x}", "vendor": "poly", "config": "c"} for number in range(600)]
+    many = {"configs": [{"id": "c", "raw_config": {"sip_lines": lines}}], "devices": devices}
+    assert len(read(json.dumps({**many, "devices": devices[:10]})).rows) == 10 * 599
+    with (
+        patch("provisioner.imports.wazo._lines", wraps=wazo._lines) as parsed,
+        patch("provisioner.imports.wazo.MOST_ROWS", 1000),
+        patch("provisioner.imports.wazo.parse_row", wraps=parse_row) as rows,
+        pytest.raises(Invalid, match="more than 1,000 lines"),
+    ):
+        read(json.dumps(many))
+    assert (parsed.call_count, rows.call_count) == (1, 1001)
+
+
+def test_names_are_as_the_use_cases_take_them() -> None:
+    """What a mail header would read as something else is a fault of its row by this way, too."""
+    sheet = read("user,extension,site\n=?utf-8?q?x?=,7700,\nZed,7701,=?utf-8?b?eA==?=\n")
+    assert [(one.column, "encoded word" in one.why) for one in sheet.faults] == [("user", True), ("site", True)]

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from provisioner.activation_verdict import Attempt, Case, Cause, Outcome, Redemption, objection
-from provisioner.bindings import begin, end
+from provisioner.bindings import Begun, begin, end
 from provisioner.codes import ActivationCode, masked
 from provisioner.desk import extension_of
 from provisioner.events import printable
@@ -24,7 +24,7 @@ from provisioner.preconditions import Phones, Preconditions, phones_of
 from provisioner.store import codes, devices, wipes
 from provisioner.store.database import Change, change_on
 from provisioner.store.journal import find_seen
-from provisioner.store.layer_rows import read_layers
+from provisioner.store.rolled import layers_for
 from provisioner.store.rows import Binding
 from provisioner.store.secretbox import SecretBox
 from provisioner.vendor import VendorDriver
@@ -109,7 +109,7 @@ async def is_offered(
         return seen is not None and reach(seen.address)
     if device.state is DeviceState.REVOKED or (await wipes.wipe_of(connection, mac)).everything:
         return False
-    layers = await read_layers(connection, box, _layers_of(device))
+    layers = await layers_for(connection, box, mac, _layers_of(device))
     return next((one.values[ACTIVATION.name] is True for one in layers if ACTIVATION.name in one.values), False)
 
 
@@ -168,11 +168,13 @@ async def accept(entry: Entry, box: SecretBox, drivers: Mapping[str, VendorDrive
         if not await codes.redeem_code(change.connection, code.id, entry.attempt.mac, entry.now):
             return Cause.USED
         await _place(change, entry, code, device)
-        replaced, others = await _rebind(change, box, code, entry.attempt.mac, line, phones)
+        replaced, begun = await _rebind(change, box, code, entry.attempt.mac, line, phones)
         told = {"line": str(line), **entry.whose(), **told_of(entry.attempt)}
         if replaced:
             told["replaced"] = replaced
-        await have_fetch(change, drivers, [*([replaced] if replaced else []), *others])
+        if begun.rotated:
+            told["rotated"] = "yes"
+        await have_fetch(change, drivers, [*([replaced] if replaced else []), *begun.others])
         change.audit("device_activated", mac=entry.attempt.mac, **told)
     return Redemption(Outcome.ACCEPTED, code.number, entry.attempt.mac, line, replaced)
 
@@ -182,6 +184,8 @@ async def _line_for(entry: Entry, code: ActivationCode, phones: Phones) -> int |
     mac = entry.attempt.mac
     if (own := phones.on(mac)) is not None:
         return own.line
+    if (await wipes.wipe_of(entry.connection, mac)).holds:
+        return Cause.NOT_OFFERED
     if (lacking := await _lacking(entry, code)) is not None:
         return lacking
     if phones.full and not code.replaces:
@@ -213,14 +217,14 @@ async def _place(change: Change, entry: Entry, code: ActivationCode, device: Dev
 
 async def _rebind(
     change: Change, box: SecretBox, code: ActivationCode, mac: Mac, line: int, phones: Phones
-) -> tuple[Mac | None, tuple[Mac, ...]]:
-    """Free the extension where it was, when the code says so, and bind it here; who lost it, and who else has it."""
+) -> tuple[Mac | None, Begun]:
+    """Free the extension where it was, when the code says so, and bind it here; who lost it, and what has begun."""
     change.touch(Scope.DEVICE, mac)
     if phones.on(mac) is not None:
-        return None, ()
+        return None, Begun()
     if (gone := phones.given_up(mac) if code.replaces else None) is not None:
         await end(change, gone, cause="code")
     slot = phones.slot(gone)
     bound = Binding(mac, line, code.extension, code.number, "", change.at, None, ACTOR, "code", slot)
     begun = await begin(change, box, bound, code.account, cause="code")
-    return (gone.mac if gone else None), begun.others
+    return (gone.mac if gone else None), begun

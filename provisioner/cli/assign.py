@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
 import click
 
-from provisioner.cli.session import MAC, Verb, acting, session
+from provisioner.cli.session import MAC, Verb, acting, session, told_exchanged
 from provisioner.fleet.assign import Assigned, Assignment, Released
 from provisioner.fleet.fleet import Fleet
 from provisioner.fleet.swap import Swap, Swapped
@@ -41,7 +41,7 @@ def device_assign(mac: Mac, line: int, extension: str, user: str, label: str, re
     found = asyncio.run(call())
     text = f"extension {found.binding.number} is on line {line} of {mac.colons}"
     freed = [f"extension {one.number} is off line {one.line} of {one.mac.colons}" for one in found.freed]
-    rotated = _exchanged([found.binding.number] if found.rotated else [])
+    rotated = told_exchanged([found.binding.number] if found.rotated else [])
     return Shown(found, "\n".join([text, *freed, *rotated, *_told(found.campaign)]))
 
 
@@ -83,17 +83,13 @@ def device_swap(old: Mac, new: Mac, dry_run: bool, yes: bool, vendor: str, model
     if isinstance(found, SwapPlan):
         return Shown({**as_row(found), "plan": found.token}, "\n".join(_planned(found)))
     text = f"{new.colons} has taken the place of {old.colons}, which is being wiped"
-    return Shown(found, "\n".join([text, *_planned(found.plan), *_exchanged(found.exchanged)]))
+    return Shown(found, "\n".join([text, *_planned(found.plan), *told_exchanged(found.exchanged)]))
 
 
 def _planned(plan: SwapPlan) -> list[str]:
     moves = [f"extension {one.number}: line {one.line} -> line {one.to}" for one in plan.moves]
     told = [f"{'lost' if one.lost else 'note'}: {one.what} {one.name}: {one.why}" for one in plan.differences]
     return [f"{plan.old_model} -> {plan.new_model}", *moves, *told]
-
-
-def _exchanged(numbers: Sequence[str]) -> list[str]:
-    return [f"the SIP password of {one} is another one now: `provisioner extension reveal {one}`" for one in numbers]
 
 
 @click.command("wipe", cls=Verb)
@@ -111,8 +107,7 @@ def device_wipe(mac: Mac, unbind: bool, end: bool) -> object:
     found = asyncio.run(call())
     if end:
         return Shown(found, f"{mac.colons} is served as any other again")
-    waits = "waits for it to fetch what resets it" if found.pending else "has never been here, so nothing is waited for"
-    return Shown(found, f"{mac.colons} is wiped: this server {waits}" if found.pending else f"{mac.colons} {waits}")
+    return Shown(found, f"{mac.colons} is wiped: this server waits for it to fetch what resets it")
 
 
 ASSIGNING: Final = (device_assign, device_release, device_swap, device_wipe)

@@ -143,7 +143,8 @@ async def device_restore(fleet: Fleet, mac: Mac) -> object:
 @with_fleet
 async def device_bind(fleet: Fleet, mac: Mac, line: int, extension: str, label: str, replace: bool) -> object:
     """Bind an extension to the device's line key or port LINE."""
-    return await fleet.bind(mac, line, extension=extension, label=label, replace=replace)
+    found, begun = await fleet.bound(mac, line, extension=extension, label=label, replace=replace)
+    return {**as_row(found), "rotated": begun.rotated}
 
 
 @device.command("unbind")

@@ -15,7 +15,7 @@ from typing import Concatenate, Final, ParamSpec
 
 import click
 
-from provisioner.cli.session import MAC, Verb, acting, device_url, session
+from provisioner.cli.session import MAC, Verb, acting, device_url, session, told_exchanged
 from provisioner.effects import Effect, effect_of
 from provisioner.errors import WideChange
 from provisioner.fleet.revisions import Revisions
@@ -271,7 +271,7 @@ async def device_revert(desk: LayersDesk, mac: Mac, revision: int) -> object:
     """
     found = await desk.layers.revert_lines(mac, revision)
     lines = [f"line {one.line} of {one.mac.colons}: {one.was.number if one.was else 'free'}" for one in found.lines]
-    text = [f"revision {revision} is taken back", *lines]
+    text = [f"revision {revision} is taken back", *lines, *told_exchanged(found.exchanged)]
     if found.campaign:
         text.append(f"resync {found.campaign}: `provisioner resync --status` says how far it is")
     return Shown(found, "\n".join(text))

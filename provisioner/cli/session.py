@@ -7,7 +7,7 @@ import functools
 import getpass
 import json
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -244,3 +244,8 @@ def with_fleet(function: Callable[Concatenate[Fleet, P], Awaitable[object]]) -> 
         return asyncio.run(call())
 
     return command
+
+
+def told_exchanged(numbers: Sequence[str]) -> list[str]:
+    """What the PBX has to learn of."""
+    return [f"the SIP password of {one} is another one now: `provisioner extension reveal {one}`" for one in numbers]

@@ -72,18 +72,16 @@ class Assignment(Lines):
             if there is not None and there.extension == wanted.id and there.label == label:
                 return Assigned(there, (), "")
             held = await devices.bindings_of_extension(connection, wanted.id)
-            secret = await people.read_secret(connection, wanted.id)
             if there is not None:
                 await desk.unbind(mac, line, resync=False)
-            bound = await desk.bind(mac, line, extension=wanted.id, label=label, replace=replace, resync=False)
+            bound, begun = await desk.bound(mac, line, extension=wanted.id, label=label, replace=replace, resync=False)
             now = await devices.bindings_of_extension(connection, wanted.id)
             left = {(one.mac, one.line) for one in now}
             freed = [one for one in held if (one.mac, one.line) not in left]
             freed += [there] if there is not None and there not in freed else []
-            rotated = await people.read_secret(connection, wanted.id) != secret
-            concerned = [mac, *(one.mac for one in freed), *(one.mac for one in now if rotated)]
+            concerned = [mac, *(one.mac for one in freed), *begun.others]
             campaign = await desk.tell(list(dict.fromkeys(concerned))) if resync else ""
-        return Assigned(bound, freed, campaign, rotated)
+        return Assigned(bound, freed, campaign, begun.rotated)
 
     async def release(self, mac: Mac, line: int, *, resync: bool = True) -> Released:
         """Free a line and have the phone fetch what empties it: it loses the extension's secret that way."""

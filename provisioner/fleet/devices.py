@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from provisioner.audit_chain import changed
-from provisioner.bindings import begin, end, forget, generated_secret
+from provisioner.bindings import Begun, begin, end, forget, generated_secret
 from provisioner.desk import Desk, account_id, account_of, device_of, extension_of, only, site_id, text_of
 from provisioner.errors import Conflict, ExtensionHasPhone, Invalid, NoLicense, NoNumber, NotFound
 from provisioner.fleet.layers import check_model_fits
@@ -192,6 +192,12 @@ class Lines(Devices):
         ``replace`` takes it from the phone that has had it longest, in the same transaction. Phones that have been here
         before are told to fetch, unless ``resync`` is off.
         """
+        return (await self.bound(mac, line, extension=extension, label=label, replace=replace, resync=resync))[0]
+
+    async def bound(
+        self, mac: Mac, line: int, *, extension: str, label: str = "", replace: bool = False, resync: bool = True
+    ) -> tuple[Binding, Begun]:
+        """The same, and what has come of it: whether the PBX has to read another SIP secret."""
         label = text_of("label", label, _LABEL, empty=True)
         async with self._change() as change:
             device = await device_of(change.connection, mac)
@@ -210,7 +216,7 @@ class Lines(Devices):
             await phone_assigned(change, self._store.box, found, device)
             if resync:
                 await have_fetch(change, self._drivers, [mac, *([gone.mac] if gone else []), *begun.others])
-        return bound
+        return bound, begun
 
     async def unbind(self, mac: Mac, line: int, *, resync: bool = True) -> None:
         """Free a line, and have the phone fetch what empties it."""

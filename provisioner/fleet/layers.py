@@ -14,11 +14,12 @@ from provisioner.errors import Invalid, NotFound
 from provisioner.model import ConfigLayer, Mac, Model, Scope, Secret
 from provisioner.neutral import KEYS, LANGUAGE, LineKey, parse_value, setting_of
 from provisioner.rehearsal import LayerChange
+from provisioner.secret_names import MASK, is_secret
 from provisioner.store import layer_rows
 from provisioner.store.database import Change
 from provisioner.vendor import Manifest, model_named
 
-HIDDEN: Final = Secret("********")
+HIDDEN: Final = Secret(MASK)
 """What is shown in place of a secret setting."""
 _LINE: Final = re.compile(r"line\.([0-9]+)\.(.+)")
 _LONGEST_RAW: Final = 4096
@@ -98,11 +99,15 @@ class Layers(Desk):
     ) -> LayerChange:
         """All is read and looked at before any is kept."""
         key, model = await self._place(connection, scope, key)
-        parsed = {name: parse_value(name, value) for name, value in values.items()}
-        self._check_fits(scope, key, model, parsed)
-        checked = dict(self._checked_raw(scope, key, model, raw))
-        gone = list(dict.fromkeys(unset))
         old = await self._read(connection, scope, key)
+        parsed = {
+            name: parse_value(name, one)
+            for name, one in values.items()
+            if not _is_kept(name, one, old.values.get(name))
+        }
+        self._check_fits(scope, key, model, parsed)
+        checked = dict(self._checked_raw(scope, key, model, raw, old.raw))
+        gone = list(dict.fromkeys(unset))
         if missing := [name for name in gone if name not in old.values and name not in old.raw]:
             raise NotFound(f"layer {_title(scope, key)} does not set {missing[0]}")
         return LayerChange(scope, key, parsed, checked, frozenset(gone) - {*parsed, *checked})
@@ -186,7 +191,7 @@ class Layers(Desk):
         return [model for manifest in manifests if (model := model_named(manifest, name)) is not None]
 
     def _checked_raw(
-        self, scope: Scope, key: str, model: Model | None, raw: Mapping[str, str]
+        self, scope: Scope, key: str, model: Model | None, raw: Mapping[str, str], now: Mapping[str, str] | None = None
     ) -> Iterable[tuple[str, str]]:
         owner = model.vendor if model else key if scope is Scope.VENDOR else ""
         for given, value in raw.items():
@@ -199,8 +204,10 @@ class Layers(Desk):
                 )
             if len(value) > _LONGEST_RAW:
                 raise Invalid(given, f"has {len(value)} characters, at most {_LONGEST_RAW} are allowed")
-            self._drivers[owner or vendor].check_raw(name, value)
-            yield name if owner else given, value
+            stored = name if owner else given
+            if now is None or not _is_kept(stored, value, now.get(stored)):
+                self._drivers[owner or vendor].check_raw(name, value)
+                yield stored, value
 
 
 def altered(old: ConfigLayer, wanted: LayerChange) -> ConfigLayer:
@@ -233,7 +240,17 @@ def _title(scope: Scope, key: str) -> str:
 def masked(layer: ConfigLayer) -> ConfigLayer:
     """The layer without what is secret in it."""
     values = {name: HIDDEN if _is_secret(name) and value else value for name, value in layer.values.items()}
-    return ConfigLayer(layer.scope, layer.key, values, layer.raw)
+    raw = {name: MASK if is_secret(name) and value else value for name, value in layer.raw.items()}
+    return ConfigLayer(layer.scope, layer.key, values, raw)
+
+
+def _is_kept(name: str, given: object, now: object) -> bool:
+    """Whether a secret was sent back as it is shown, and so stays as it is; Invalid where there is none to keep."""
+    if given != HIDDEN or not is_secret(name):
+        return False
+    if not now:
+        raise Invalid(name, f"{MASK} stands for a secret that is set already, and none is: give the secret itself")
+    return True
 
 
 def _is_secret(name: str) -> bool:

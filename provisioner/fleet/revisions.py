@@ -40,6 +40,8 @@ class Restored:
     """The changes that were taken back."""
     campaign: str
     """The resync that tells the phones; empty where nobody had to be told."""
+    exchanged: Sequence[str] = ()
+    """Numbers that have another SIP secret now, which the PBX has to read."""
 
 
 class Revisions(Rollouts):
@@ -82,6 +84,7 @@ class Revisions(Rollouts):
         A change that is being rolled out is taken back at once, from those who have it. Otherwise many phones are
         asked about as for any change; they all get it, told in waves, unless ``canary`` says how many percent first.
         """
+        await self._require_revert_renders(scope, key, revision, canary)
         async with self._change() as change:
             key, _ = await self._place(change.connection, scope, key)
             found = await self._revision(change.connection, scope, key, revision)
@@ -100,6 +103,15 @@ class Revisions(Rollouts):
                 first = _EVERYBODY if canary is None and self.asks(phones) else canary
                 rollout = await self._rolled(change, old, new, phones, first)
         return Changed(masked(new), change.revision, phones, rollout)
+
+    async def _require_revert_renders(self, scope: Scope, key: str, revision: int, canary: float | None) -> None:
+        """Conflict where the former value would leave a phone of the sample without files: models change meanwhile."""
+        async with self._store.reading() as connection:
+            key, _ = await self._place(connection, scope, key)
+            found = await self._revision(connection, scope, key, revision)
+            phones = await rollouts.count_phones(connection, scope, key)
+        if canary is not None or self.asks(phones):
+            await self._require_renders(_undone(found))
 
     async def _revision(self, connection: AsyncConnection, scope: Scope, key: str, revision: int) -> LayerRevision:
         found = await layer_history.find_revision(connection, self._store.box, scope, key, revision)
@@ -163,10 +175,10 @@ class Revisions(Rollouts):
                 Together(self._store, change), self._drivers, actor=self._actor, clock=self._clock,
                 principal=self._principal,
             )  # fmt: skip
-            others = await _put_lines_back(desk, change.connection, found)
+            others, exchanged = await _put_lines_back(desk, change.connection, found)
             change.audit("lines_reverted", mac=mac, reverted=str(revision), lines=_listed(found))
             campaign = await desk.tell(list(dict.fromkeys([*(one.mac for one in found), *others])))
-        return Restored(found, campaign)
+        return Restored(found, campaign, exchanged)
 
 
 def _check(limit: int) -> None:
@@ -227,9 +239,13 @@ async def _require_as_left(connection: AsyncConnection, one: LineRevision) -> No
 
 async def _put_lines_back(
     desk: Assignment, connection: AsyncConnection, found: Sequence[LineRevision]
-) -> Sequence[Mac]:
-    """First everything off, then on: an extension may go from one line to another. Phones with another secret now."""
+) -> tuple[Sequence[Mac], Sequence[str]]:
+    """First everything off, then on: an extension may go from one line to another.
+
+    Returned are further phones that have another secret now, and the numbers whose secret it is.
+    """
     others: list[Mac] = []
+    exchanged: list[str] = []
     for one in found:
         if one.now is not None:
             await desk.unbind(one.mac, one.line, resync=False)
@@ -237,11 +253,12 @@ async def _put_lines_back(
         if one.was is not None:
             if not await people.find_extensions(connection, one.was.extension):
                 raise Conflict(f"extension {one.was.number}, which was on line {one.line}, was removed since")
-            secret = await people.read_secret(connection, one.was.extension)
-            await desk.bind(one.mac, one.line, extension=one.was.extension, label=one.was.label, resync=False)
-            if await people.read_secret(connection, one.was.extension) != secret:
-                others += [on.mac for on in await devices.bindings_of_extension(connection, one.was.extension)]
-    return others
+            bound, begun = await desk.bound(
+                one.mac, one.line, extension=one.was.extension, label=one.was.label, resync=False
+            )
+            others += begun.others
+            exchanged += [bound.number] if begun.rotated else []
+    return others, exchanged
 
 
 def _listed(found: Iterable[LineRevision]) -> str:

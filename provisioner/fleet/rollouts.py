@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from provisioner.errors import Conflict, Invalid, NotFound, WideChange
 from provisioner.fleet.layers import Layers, masked
 from provisioner.model import ConfigLayer, Mac, Scope
+from provisioner.rehearsal import LayerChange
 from provisioner.rights import OPERATOR, Principal
 from provisioner.rollout_moves import begin, finish, halt, promote
 from provisioner.rollout_states import PARTS, RolloutState, Tally, next_share
@@ -23,6 +24,7 @@ from provisioner.settings import Settings
 from provisioner.store import rollouts
 from provisioner.store.database import Change, Store
 from provisioner.store.rollouts import Rollout
+from provisioner.trial import broken_by
 from provisioner.vendor import VendorDriver
 
 _SAMPLE: Final = 3
@@ -114,14 +116,28 @@ class Rollouts(Layers):
         """Set entries and take others away, as one revision.
 
         WideChange, with their number, where many phones are concerned and ``confirm`` is not that. ``canary``: percent
-        of them that get it first; 100 for all at once, and without it a few of many, all of few.
+        of them that get it first; 100 for all at once, and without it a few of many, all of few. Conflict where one of
+        a wide change's sample would get no configuration any more.
         """
+        gone = tuple(unset)
+        async with self._store.reading() as connection:
+            wanted = await self._checked(connection, scope, key, values or {}, raw or {}, gone)
+            phones = await self._confirmed(connection, wanted.scope, wanted.key, confirm)
+        if canary is not None or self.asks(phones):
+            await self._require_renders(wanted)
         async with self._change() as change:
-            wanted = await self._checked(change.connection, scope, key, values or {}, raw or {}, unset)
+            wanted = await self._checked(change.connection, scope, key, values or {}, raw or {}, gone)
             phones = await self._confirmed(change.connection, wanted.scope, wanted.key, confirm)
             old, new = await self._alter(change, wanted)
             rollout = await self._rolled(change, old, new, phones, canary)
         return Changed(masked(new), change.revision, phones, rollout)
+
+    async def _require_renders(self, wanted: LayerChange) -> None:
+        """Conflict, with the cause, where a phone of the sample gets its files now and would not under the change."""
+        concerned = await self.concerned(wanted.scope, wanted.key)
+        sample = [mac for one in concerned for mac in one.sample]
+        if cause := await broken_by(self._store, self._drivers, sample, wanted):
+            raise Conflict(f"phones would get no configuration any more: {cause}")
 
     async def _confirmed(self, connection: AsyncConnection, scope: Scope, key: str, confirm: int | None) -> int:
         phones = await rollouts.count_phones(connection, scope, key)
@@ -158,7 +174,7 @@ class Rollouts(Layers):
         async with self._store.reading() as connection:
             found = await _rollout_of(connection, rollout)
             now, wait = self._clock(), self._settings.rollout_wait
-            return Progress(found, await rollouts.tally(connection, found.campaign, now, wait))
+            return Progress(found, await rollouts.tally(connection, found, now, wait))
 
     async def rollout_of(self, scope: Scope, key: str) -> Progress | None:
         """The one that is under way for a layer."""

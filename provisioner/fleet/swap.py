@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from provisioner.bindings import begin, drop_layer, end, is_exchanged
+from provisioner.bindings import begin, end, end_wipe, is_exchanged, require_forgotten
 from provisioner.desk import device_of, extension_of
 from provisioner.errors import Conflict, Invalid, NotFound
 from provisioner.fleet.assign import Assignment
@@ -23,8 +23,9 @@ from provisioner.store import devices, layer_rows, people
 from provisioner.store.database import Change
 from provisioner.store.journal import find_seen
 from provisioner.store.policies import policy_of
+from provisioner.store.rolled import layers_for
 from provisioner.store.rows import Binding
-from provisioner.store.wipes import end_all, has_been_here, wipe_of
+from provisioner.store.wipes import wipe_of
 from provisioner.welcome import phone_assigned, phone_known, phone_taken_away
 
 
@@ -87,10 +88,13 @@ class Swap(Assignment):
         if bound := await devices.bindings_of(connection, new, active=True):
             lines = ", ".join(f"{one.number} on line {one.line}" for one in bound)
             raise Conflict(f"the new phone {new.colons} has {lines}: unbind it first, or take a phone that has no line")
+        wipe = await wipe_of(connection, new)
+        if wipe.replaced_by != old.mac:  # what has come from it goes back to it
+            require_forgotten(new, wipe)
         return found
 
     async def _unadded(self, connection: AsyncConnection, old: Device, new: Mac, vendor: str, model: str) -> Device:
-        seen = await find_seen(connection, new) if self._principal.reach.everything else None
+        seen = await find_seen(connection, new) if self._principal.reach.accounts is None else None
         vendor, model = vendor or (seen.vendor if seen else ""), model or (seen.model if seen else "")
         if not (vendor and model):
             raise NotFound(f"there is no device {new.colons}: add it first, or say its vendor and model")
@@ -106,7 +110,8 @@ class Swap(Assignment):
         if (await wipe_of(connection, fresh.mac)).replaced_by:
             others = ConfigLayer(Scope.DEVICE, fresh.mac)  # they are another's, and go with the end of its wipe
         places = ((Scope.DEFAULTS, ""), (Scope.ACCOUNT, worn.account), (Scope.SITE, worn.site))
-        shared = [await self._layer(connection, scope, key) for scope, key in places if key or scope is Scope.DEFAULTS]
+        told = tuple((scope, key) for scope, key in places if key or scope is Scope.DEFAULTS)
+        shared = await layers_for(connection, self._store.box, fresh.mac, told)
         plan = planned(self._side(worn), self._side(fresh), bound, own, others, shared)
         return replace(plan, exchanged=tuple(await self._exchanged(connection, worn, plan)))
 
@@ -117,14 +122,10 @@ class Swap(Assignment):
         return Side(device, self._model(device.vendor, device.model), self._drivers[device.vendor].manifest)
 
     async def _exchanged(self, connection: AsyncConnection, old: Device, plan: SwapPlan) -> list[str]:
-        """Numbers whose SIP secret a phone will know that has them no more, where the policy lets it follow."""
+        """Numbers whose SIP secret follows: the old phone is one that will know it and have them no more."""
         rotation = (await policy_of(connection, old.account)).rotation
-        used, found = await has_been_here(connection, old.mac), []
-        for one in plan.moves:
-            life = await people.secret_life(connection, one.extension)
-            if (used or life.left not in ("", plan.new)) and is_exchanged(life, rotation):
-                found.append(one.number)
-        return found
+        lives = [(one.number, await people.secret_life(connection, one.extension)) for one in plan.moves]
+        return [number for number, life in lives if is_exchanged(life, rotation)]
 
     # --- what is done -------------------------------------------------------------------------------------
 
@@ -140,10 +141,8 @@ class Swap(Assignment):
             await devices.write_device(connection, mac, {"site": worn.site})
             told = {"account": worn.account, "site": worn.site, "site_before": fresh.site}
             change.audit("device_moved", mac=mac, before=worn.account, **told)
-        if (await wipe_of(connection, mac)).everything:
-            if await end_all(connection, mac):
-                await drop_layer(change, self._store.box, mac)
-            change.audit("wipe_ended", mac=mac)
+        if (wipe := await wipe_of(connection, mac)).everything:
+            await end_wipe(change, self._store.box, mac, wipe)
         change.touch(Scope.DEVICE, mac)
 
     async def _over(self, change: Change, move: Move, plan: SwapPlan, fresh: Device) -> Binding:

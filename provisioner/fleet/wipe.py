@@ -5,7 +5,7 @@ It stays wiped until it has a line again or somebody ends that: otherwise it wou
 
 from __future__ import annotations
 
-from provisioner.bindings import drop_layer, end
+from provisioner.bindings import end, end_wipe
 from provisioner.desk import Desk, device_of
 from provisioner.errors import Conflict, NotFound
 from provisioner.line_errands import have_fetch
@@ -53,10 +53,7 @@ class Wiping(Desk):
             found = await wipes.wipe_of(change.connection, mac)
             if not found.everything:
                 raise NotFound(f"{mac.colons} is not wiped")
-            if await wipes.end_all(change.connection, mac):
-                await drop_layer(change, self._store.box, mac)
-            change.touch(Scope.DEVICE, mac)
-            change.audit("wipe_ended", mac=mac, replaced_by=found.replaced_by)
+            await end_wipe(change, self._store.box, mac, found)
             await have_fetch(change, self._drivers, [mac], restart=True)
             return await wipes.wipe_of(change.connection, mac)
 

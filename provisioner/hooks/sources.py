@@ -14,11 +14,11 @@ from typing import Final
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from provisioner.desk import Desk, account_id, account_of, matching
-from provisioner.errors import Conflict, Invalid, NotFound
+from provisioner.errors import Conflict, Forbidden, Invalid, NotFound
 from provisioner.hooks.mapping import Asked, MappingError, Rules, load_rules
 from provisioner.hooks.paths import Json
 from provisioner.hooks.signing import Scheme, check_secret, new_secret
-from provisioner.rights import OPERATOR, Principal
+from provisioner.rights import OPERATOR, Principal, Right
 from provisioner.settings import Settings
 from provisioner.store import hook_inbox, people
 from provisioner.store.database import Change, Store
@@ -88,6 +88,7 @@ class Sources(Desk):
         self, name: str, *, account: str, scheme: Scheme = Scheme.STANDARD, rules: str, secret: str = ""
     ) -> MadeSource:
         """A system that may post to /hooks/in/NAME from now on."""
+        self._require_person()
         matching("name", name, _NAME, "a to z, 0 to 9 and -, at most 63")
         rules_of(rules)
         told = check_secret(scheme, secret) if secret else _fresh(scheme)
@@ -118,6 +119,7 @@ class Sources(Desk):
             raise Invalid("source", "say at least one of rules, enabled")
         values: dict[str, object] = {}
         if rules is not None:
+            self._require_person()
             rules_of(rules)
             values["rules"] = rules
         if enabled is not None:
@@ -130,6 +132,7 @@ class Sources(Desk):
 
     async def rotate_source(self, ref: str, *, secret: str = "") -> MadeSource:
         """A new secret, told once; for a while the old one is taken as well."""
+        self._require_person()
         async with self._change() as change:
             found = await one_source(change.connection, ref)
             scheme = Scheme(found.scheme)
@@ -146,6 +149,11 @@ class Sources(Desk):
             await hook_inbox.delete_source(change.connection, found.id)
             _note(change, found, "hook_source_removed", severity="warning")
         return found
+
+    def _require_person(self) -> None:
+        """A source has rights of its own and outlives the key of the API that made it."""
+        if self._principal.is_key:
+            raise Forbidden("a key lets no system post: sign in", right=Right.HOOK_WRITE.value)
 
     async def try_source(self, ref: str, document: bytes) -> Asked:
         """What the source's rules make of a document; nothing is done."""

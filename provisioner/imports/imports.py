@@ -14,9 +14,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from provisioner.desk import Desk, account_id
-from provisioner.errors import Forbidden, StoreFailed
-from provisioner.fleet.jobs import begin
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from provisioner.desk import Desk, account_id, text_of
+from provisioner.errors import Conflict, Forbidden, NotFound, StoreFailed
+from provisioner.fleet.jobs import IMPORT, NEEDS, begin
 from provisioner.imports.course import PAUSE, WRITTEN, Course
 from provisioner.imports.formats import read_sheet
 from provisioner.imports.kept import as_object, packed
@@ -24,25 +26,21 @@ from provisioner.imports.plan import Said
 from provisioner.imports.rows import Fault, Format, Row, Sheet
 from provisioner.imports.steps import Outcome, Planned, batches, groups, refused
 from provisioner.job_states import JobState
-from provisioner.rights import OPERATOR, Principal, Right
+from provisioner.rights import OPERATOR, Principal
 from provisioner.store.database import Store
 from provisioner.store.jobs import Job, NewRow
 from provisioner.store.people import new_id
 from provisioner.vendor import VendorDriver
 
-RIGHTS: Final = (
-    Right.PEOPLE_WRITE,
-    Right.SITE_WRITE,
-    Right.SECRET_WRITE,
-    Right.DEVICE_WRITE,
-    Right.DEVICE_BIND,
-    Right.JOB_WRITE,
-)
-"""All of them in one place, since a row may need each."""
-KIND: Final = "import"
+KIND: Final = IMPORT
 """Of such jobs."""
+RIGHTS: Final = NEEDS[KIND]
+"""All of them in one place, since a row may need each."""
 _LOOKED: Final = 500
 """Rows that are looked at together; nobody waits for a reader."""
+
+_NAMES: Final = 3
+"""That an account goes by at most: its id, its name."""
 
 Told = Callable[[int, int], None]
 """Rows that are done, of how many."""
@@ -149,11 +147,10 @@ class Imports(Desk):
         check may have the rows applied that can be.
         """
         self._require_rights()
+        placed = _placed(sheet, account, site)
         async with self._store.reading() as connection:
-            owner = await account_id(connection, account)
-        ordered: list[Row | Fault] = sorted(
-            [*_placed(sheet, account, site).rows, *sheet.faults], key=lambda one: (one.file, one.line)
-        )
+            owner = await _owner(connection, sheet, account)
+        ordered: list[Row | Fault] = sorted([*placed.rows, *sheet.faults], key=lambda one: (one.file, one.line))
         rows = [_kept(number, one) for number, one in enumerate(ordered, 1)]
         wrong = len(sheet.faults)
         options = {"format": sheet.format.value, "partly": "yes" if partly else "no", "unused": ", ".join(sheet.unused)}
@@ -199,12 +196,26 @@ def importing(principal: Principal) -> Principal:
     return replace(principal, parts=tuple(part for part in principal.parts if part.rights.issuperset(RIGHTS)))
 
 
+async def _owner(connection: AsyncConnection, sheet: Sheet, account: str) -> str:
+    """Whose job it is: the account's, where all its rows are of it; empty where any may be of another."""
+    owner = await account_id(connection, account)
+    said = {row.account for row in sheet.rows} - {"", account}
+    if sheet.faults and any(row.account for row in sheet.rows):
+        return ""  # whose they are cannot be read
+    try:
+        same = [await account_id(connection, one) == owner for one in list(said)[:_NAMES]]
+    except (Conflict, NotFound):
+        return ""
+    return owner if all(same) and len(said) <= _NAMES else ""
+
+
 def _kept(number: int, one: Row | Fault) -> NewRow:
     return NewRow(number, packed(one)) if isinstance(one, Row) else NewRow(number, None, as_object(refused(one)))
 
 
 def _placed(sheet: Sheet, account: str, site: str) -> Sheet:
-    """Rows that do not say where they belong belong here."""
+    """Rows that do not say where they belong belong here; a new site is called as one may be."""
+    site = text_of("site", site, empty=True)
     rows = (
         replace(row, account=row.account or account, site=row.site or (site if row.mac else "")) for row in sheet.rows
     )

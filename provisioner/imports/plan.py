@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Final
 
+from provisioner.bindings import require_forgotten
 from provisioner.desk import only
-from provisioner.errors import Invalid, NotFound
+from provisioner.errors import Conflict, Invalid, NotFound
 from provisioner.fleet.layers import check_model_fits
 from provisioner.imports.rows import Row
 from provisioner.imports.steps import (
@@ -35,6 +36,7 @@ from provisioner.model import Device, DeviceState, Mac, Model
 from provisioner.store.people import new_id
 from provisioner.store.rows import Account, Binding, Extension, Site, User
 from provisioner.vendor import VendorDriver, model_named
+from provisioner.wiping import Wipe
 
 _SUGGESTED: Final = 3
 CAUSE: Final = "import"
@@ -275,6 +277,10 @@ class _Work:
             raise Invalid("extension", f"{extension.number} is on {phones.told}: unbind it there first")
         if there is not None:
             raise Invalid("line", f"line {key} of {device.mac.colons} has extension {there.number}: unbind it first")
+        try:
+            require_forgotten(device.mac, self.world.wipes.get(device.mac, Wipe()))
+        except Conflict as error:
+            raise Invalid("mac", error.cause) from error
         self._licensed(extension)
         self._steps.append(self._bind(extension, device, key, self.row.label, phones.slot()))
 

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from provisioner.imports.rows import Row
 from provisioner.imports.world import World
 from provisioner.model import Mac, Scope
-from provisioner.store import imports, layer_rows
+from provisioner.store import imports, layer_rows, wipes
 from provisioner.store.rows import Account, Extension
 from provisioner.store.secretbox import SecretBox
 
@@ -64,6 +64,9 @@ class Reading:
         macs = {Mac(one) for one in self._new("device", {row.mac for row in rows if row.mac})}
         found = await imports.devices_with(connection, macs)
         world.devices.update(found)
+        for mac in await imports.emptied(connection, found):
+            if (wipe := await wipes.wipe_of(connection, mac)).everything:
+                world.wipes[mac] = wipe
         world.foreign |= await imports.taken(connection, macs - found.keys())
         for row in rows:
             device = world.devices.get(row.mac) if row.mac else None

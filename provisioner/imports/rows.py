@@ -16,7 +16,7 @@ from provisioner.errors import Invalid
 from provisioner.extension_forms import AUTH_USER, NUMBER, SECRET
 from provisioner.mail_address import parse_address
 from provisioner.model import Mac, Secret
-from provisioner.neutral import check_text
+from provisioner.neutral import check_name
 
 MOST_BYTES: Final = 32 * 1024 * 1024
 """Of a file: 50,000 long rows have 20 MB."""
@@ -109,7 +109,8 @@ class Cells:
 
 
 def _text(longest: int) -> Callable[[str], str]:
-    return lambda value: check_text(value, longest).strip()
+    """The rule of the use-cases that write such texts."""
+    return lambda value: check_name(value, longest)
 
 
 def _form(pattern: re.Pattern[str], what: str) -> Callable[[str], str]:

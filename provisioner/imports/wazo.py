@@ -13,6 +13,7 @@ from typing import Final
 from provisioner.imports.rows import LONGEST, MOST_ROWS, Cells, Fault, Format, Row, Sheet, broken, parse_row
 
 _Object = Mapping[str, object]
+_Lines = Sequence[Mapping[str, str]]
 _LISTS: Final = ("items", "devices", "configs")
 _LINE: Final = {
     "number": "extension", "display_name": "display_name", "auth_username": "auth_user", "password": "secret",
@@ -28,16 +29,16 @@ def is_json(text: str) -> bool:
 def read_wazo(texts: Sequence[str]) -> Sheet:
     """The rows of such documents: one for each SIP line of a device, and one for a device without lines."""
     found = [(file, number, one) for file, text in enumerate(texts, 1) for number, one in _objects(text, file)]
-    configs = {_said(one, "id"): one for _, _, one in found if "raw_config" in one}
+    lines = {_said(one, "id"): list(_lines(one)) for _, _, one in found if "raw_config" in one}
     rows: list[Row] = []
     faults: list[Fault] = []
     for file, number, one in found:
         if "raw_config" in one:
             continue
-        for row in _rows(number, file, one, configs):
+        for row in _rows(number, file, one, lines):
             rows.append(row) if isinstance(row, Row) else faults.append(row)
-    if len(rows) + len(faults) > MOST_ROWS:
-        raise broken(1, 1, f"there are more than {MOST_ROWS:,} lines: split the document")
+            if len(rows) + len(faults) > MOST_ROWS:  # each of many devices may name one configuration of many lines
+                raise broken(1, 1, f"there are more than {MOST_ROWS:,} lines: split the document")
     return Sheet(Format.WAZO, tuple(rows), tuple(faults), files=len(texts))
 
 
@@ -77,16 +78,15 @@ def _said(one: _Object, name: str) -> str:
     return str(value) if isinstance(value, str) or abs(value) < 10**15 else ""
 
 
-def _rows(number: int, file: int, device: _Object, configs: Mapping[str, _Object]) -> Iterator[Row | Fault]:
+def _rows(number: int, file: int, device: _Object, known: Mapping[str, _Lines]) -> Iterator[Row | Fault]:
     vendor = _said(device, "vendor").strip().lower()
     given = {"mac": _said(device, "mac"), "vendor": _VENDORS.get(vendor, vendor), "model": _said(device, "model")}
     if not given["mac"]:
         yield Fault(number, file, "mac", "is missing: the device was never seen with one")
         return
     named = _said(device, "config")
-    config = {} if named.startswith("autoprov") else configs.get(named or _said(device, "id"), {})
-    lines = list(_lines(config)) or [{}]
-    for line in lines:
+    lines = () if named.startswith("autoprov") else known.get(named or _said(device, "id"), ())
+    for line in lines or [{}]:
         yield _row(number, file, {**given, **line})
 
 

@@ -23,6 +23,7 @@ from provisioner.licensing import AccountPolicy, LicenseState
 from provisioner.model import Device, Mac
 from provisioner.preconditions import Phones
 from provisioner.store.rows import Account, Binding, Extension, ExtensionHold, Site, User
+from provisioner.wiping import Wipe
 
 
 @dataclass(slots=True)
@@ -35,6 +36,8 @@ class World:
     devices: dict[Mac, Device] = field(default_factory=dict)
     foreign: set[Mac] = field(default_factory=set)
     """Devices that cannot be seen from here; not whose."""
+    wipes: dict[Mac, Wipe] = field(default_factory=dict)
+    """Of devices that are to forget everything."""
     settings: dict[Mac, Mapping[str, object]] = field(default_factory=dict)
     """Own layers of devices whose model a file gives otherwise."""
     holds: dict[tuple[str, str], ExtensionHold] = field(default_factory=dict)

@@ -195,12 +195,17 @@ class Errands:
             await line_turns.make_room(connection, now, self._owed)
             self._owed = 0.0
 
-    async def settle(self) -> None:
-        """Only look who has fetched and who is stuck: for who shows it and tells nobody."""
+    async def settle(self, *, untold: bool = False) -> None:
+        """Only look who has fetched and who is stuck: for who shows it and tells nobody.
+
+        ``untold``: no process of this installation tells anybody, so whose turn has come is left to its polling.
+        """
         found = await self._fetched(True)
         async with self._store.writing() as connection:
             await rows.hold(connection)
             await rows.note_fetched(connection, found, self._clock())
+            if untold:
+                await rows.leave_to_polling(connection, self._clock() - UNTOLD, self._clock())
             await self._end(connection, self._clock())
 
     async def _fetched(self, rarely: bool) -> list[Mac]:

@@ -22,7 +22,7 @@ from provisioner.resync_states import Standing, State
 from provisioner.rights import OPERATOR, Principal
 from provisioner.settings import Settings
 from provisioner.store import resync as rows
-from provisioner.store.database import Store
+from provisioner.store.database import Change, Store
 from provisioner.store.reach import Limited
 from provisioner.store.resync import Candidate, Request
 from provisioner.store.rollouts import meant
@@ -52,6 +52,8 @@ class Whom:
     """Only devices of this layer."""
     among: Callable[[Mac], bool] | None = None
     """Of those, only these."""
+    on_way: bool = False
+    """Only those that somebody has asked already, to see what they would get; they are told once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,7 @@ class Resync:
                     account=account,
                     changed=whom.changed,
                     among=meant(*whom.layer) if whom.layer else None,
+                    on_way=whom.on_way,
                     after=after,
                     limit=_PAGE,
                 )
@@ -167,20 +170,29 @@ class Resync:
 
     async def begin(self, draft: Draft, name: str = "") -> str:
         """Write the campaign down; its name, empty where nobody needs to be told."""
-        now, name = self._clock(), name or uuid.uuid4().hex[:8]
-        async with self._store.writing() as connection:
-            await write_served(connection, {str(mac): Served(upto, None) for mac, upto in draft.same.items()}, now)
+        name = name or uuid.uuid4().hex[:8]
+        await self.note_same(draft)
         if not draft.requests:
             return ""
-        async with self._store.changing(self._actor, now) as change:
-            await rows.ask(change.connection, name, draft.requests, now)
-            alone = draft.requests[0].mac if len(draft.requests) == 1 else ""
-            told = {"devices": len(draft.requests), "waves": draft.waves, "seconds": round(draft.until - now)}
-            about = {"account": draft.account} if draft.account else {}
-            change.audit(
-                "resync_begun", mac=alone, campaign=name, **about, **{key: str(one) for key, one in told.items()}
-            )
+        async with self._store.changing(self._actor, self._clock()) as change:
+            await self.begin_in(change, draft, name)
         return name
+
+    async def note_same(self, draft: Draft) -> None:
+        """Who has its newest files already need not be looked at again."""
+        served = {str(mac): Served(upto, None) for mac, upto in draft.same.items()}
+        async with self._store.writing() as connection:
+            await write_served(connection, served, self._clock())
+
+    async def begin_in(self, change: Change, draft: Draft, name: str) -> None:
+        """Write the campaign down with whatever else this change does; not one of nobody."""
+        if not draft.requests:
+            return
+        await rows.ask(change.connection, name, draft.requests, change.at)
+        alone = draft.requests[0].mac if len(draft.requests) == 1 else ""
+        told = {"devices": len(draft.requests), "waves": draft.waves, "seconds": round(draft.until - change.at)}
+        about = {"account": draft.account} if draft.account else {}
+        change.audit("resync_begun", mac=alone, campaign=name, **about, **{key: str(one) for key, one in told.items()})
 
     async def stop(self, account: str = "", mac: Mac | None = None) -> int:
         """Tell nobody any more who waits for it; how many those were. Who was told already restarts all the same."""

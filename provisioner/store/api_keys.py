@@ -63,6 +63,12 @@ async def keys_named(connection: AsyncConnection, ref: str) -> list[ApiKey]:
     return [_key(row) for row in await connection.execute(query.order_by(_K.created, _K.id))]
 
 
+async def key_with(connection: AsyncConnection, ident: str) -> ApiKey | None:
+    """The key with this id."""
+    row = (await connection.execute(select(schema_rights.api_key).where(_K.id == ident))).one_or_none()
+    return None if row is None else _key(row)
+
+
 async def list_keys(connection: AsyncConnection) -> list[ApiKey]:
     """All of them, the newest first."""
     query = select(schema_rights.api_key).order_by(_K.created.desc(), _K.id)

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from sqlalchemy import delete, insert, update
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -141,10 +141,13 @@ class Change:
 
     async def _date(self, touched: Iterable[tuple[str, str]]) -> None:
         """Note when each device and each shared layer was changed last: who was served before is not up to date."""
-        macs = [key for scope, key in touched if scope == Scope.DEVICE.value and key]
+        macs = sorted(key for scope, key in touched if scope == Scope.DEVICE.value and key)
+        mac = schema.device.c.mac
         for start in range(0, len(macs), _TOGETHER):
-            mine = update(schema.device).where(schema.device.c.mac.in_(macs[start : start + _TOGETHER]))
-            await self.connection.execute(mine.values(changed=self.revision))
+            some = mac.in_(macs[start : start + _TOGETHER])
+            if self.connection.dialect.name == "postgresql":  # in the order in which batches take them
+                await self.connection.execute(select(mac).where(some).order_by(mac).with_for_update(key_share=True))
+            await self.connection.execute(update(schema.device).where(some).values(changed=self.revision))
         for scope, key in touched:
             if scope == Scope.DEVICE.value:
                 continue

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Row, Select, delete, insert, select, update
+from sqlalchemy import Row, Select, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from provisioner.model import Device, DeviceState, Mac, Scope
@@ -17,6 +18,8 @@ _D: Final = schema.device.c
 _B: Final = schema.binding.c
 _ACTIVE: Final = _B.until.is_(None)
 _BOUND: Final = select(_B.line).where(_B.mac == _D.mac, _ACTIVE).correlate(schema.device).exists()
+_MOMENT: Final = 0.001
+"""s"""
 _COLUMNS: Final = (
     _D.mac, _D.vendor, _D.model, _D.account, _D.site, _D.revoked, _BOUND.label("bound"), schema.pin.c.spki,
     _D.firmware, _D.seen_modern, _D.allow_token, _D.allow_digest, _D.allow_expired,
@@ -203,8 +206,16 @@ async def move_slot(connection: AsyncConnection, one: Binding, slot: int) -> Non
 async def insert_binding(connection: AsyncConnection, one: Binding) -> None:
     """Begin a binding."""
     values = {name: getattr(one, name) for name in Binding.__dataclass_fields__ if name != "number"}
+    values["since"] = await _since(connection, one)
     await connection.execute(insert(schema.binding).values(values))
     await line_history.begun(connection, [one])
+
+
+async def _since(connection: AsyncConnection, one: Binding) -> float:
+    """The line may have had another at this very moment, in one transaction: then it is the float after that."""
+    same = select(func.max(_B.since)).where(_B.mac == one.mac, _B.line == one.line)
+    last = (await connection.execute(same.where(_B.since.between(one.since, one.since + _MOMENT)))).scalar_one()
+    return one.since if last is None else math.nextafter(last, math.inf)
 
 
 async def end_binding(connection: AsyncConnection, mac: Mac, line: int, at: float) -> None:

@@ -190,9 +190,16 @@ def failing_clearly() -> Iterator[None]:
         raise StoreFailed(f"the database failed: {reason(error)}") from error
 
 
+_TOO_MUCH: Final = "54"
+"""PostgreSQL's class of errors that a value is too large for: the same value always will be."""
+
+
 def may_pass(error: StoreFailed) -> bool:
     """Whether the same write may succeed later: locked, full or away, rather than refused."""
-    return isinstance(error.__cause__, (OperationalError, InterfaceError, TimeoutError))
+    cause = error.__cause__
+    if str(getattr(getattr(cause, "orig", None), "sqlstate", "")).startswith(_TOO_MUCH):
+        return False
+    return isinstance(cause, (OperationalError, InterfaceError, TimeoutError))
 
 
 def reason(error: Exception) -> str:

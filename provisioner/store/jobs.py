@@ -16,6 +16,7 @@ from provisioner.store.secretbox import SecretBox
 
 _J: Final = schema_api.job.c
 _R: Final = schema_api.job_row.c
+_UNDER_WAY: Final = tuple(one.value for one in JobState if one.under_way)
 _LISTED: Final = tuple(column for column in schema_api.job.c if column.name != "principal")
 
 
@@ -37,7 +38,7 @@ class Job:
     created: float
     ended: float | None
     options: Mapping[str, str] = field(default_factory=dict)
-    """How it was asked for: ``partly`` does what can be done where a row cannot."""
+    """How it was asked for: ``partly`` does what can be done where a row cannot. ``stopped``: why it was, by itself."""
 
     @property
     def partly(self) -> bool:
@@ -129,12 +130,19 @@ async def list_jobs(
     return [_job(row) for row in await connection.execute(query)]
 
 
-async def next_job(connection: AsyncConnection) -> Job | None:
-    """The oldest that is under way."""
-    states = [one.value for one in JobState if one.under_way]
-    query = select(*_LISTED).where(_J.state.in_(states)).order_by(_J.created, _J.id).limit(1)
-    row = (await connection.execute(query)).one_or_none()
-    return None if row is None else _job(row)
+async def jobs_under_way(connection: AsyncConnection, limit: int = 200) -> list[Job]:
+    """The oldest first."""
+    query = select(*_LISTED).where(_J.state.in_(_UNDER_WAY)).order_by(_J.created, _J.id).limit(limit)
+    return [_job(row) for row in await connection.execute(query)]
+
+
+async def count_under_way(connection: AsyncConnection, *, account: str = "", actor: str = "", ident: str = "") -> int:
+    """How many there are of an account, or begun by an actor or by an administrator with any of their keys."""
+    whose = _J.account == account if account else _J.actor == actor
+    if ident and not account:
+        whose |= _J.principal.contains(json.dumps({"ident": ident})[1:-1], autoescape=True)
+    query = select(func.count()).where(_J.state.in_(_UNDER_WAY), whose)
+    return int((await connection.execute(query)).scalar_one())
 
 
 async def rows_of(
@@ -199,6 +207,7 @@ async def move_job(
     *,
     actor: str = "",
     principal: str = "",
+    options: Mapping[str, str] | None = None,
 ) -> bool:
     """Into another state, from one of these; whether it was in one. What rows held is erased with the job's end.
 
@@ -207,6 +216,8 @@ async def move_job(
     values: dict[str, object] = {"state": to.value}
     if principal:
         values |= {"principal": principal, "actor": actor}
+    if options is not None:
+        values["options"] = json.dumps(dict(options))
     values["ended"] = None if to.under_way else at
     if to is JobState.APPLYING:
         values["dry_run"] = 0

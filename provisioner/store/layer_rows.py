@@ -6,9 +6,7 @@ phones would get a mixture that nobody has looked at.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from sqlalchemy import and_, delete, insert, or_, select
+from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from provisioner.errors import Conflict
@@ -26,16 +24,6 @@ async def read_layer(connection: AsyncConnection, box: SecretBox, scope: Scope, 
     query = select(_L.entries, _L.raw).where(_L.scope == scope.value, _L.key == key)
     found = (await connection.execute(query)).one_or_none()
     return None if found is None else unpack_layer(scope, key, found.entries, found.raw, box)
-
-
-async def read_layers(
-    connection: AsyncConnection, box: SecretBox, places: Sequence[tuple[Scope, str]]
-) -> list[ConfigLayer]:
-    """Those of these layers that say anything, in the order asked for."""
-    wanted = [and_(_L.scope == scope.value, _L.key == key) for scope, key in places]
-    rows = await connection.execute(select(_L.scope, _L.key, _L.entries, _L.raw).where(or_(*wanted)))
-    found = [unpack_layer(Scope(row.scope), row.key, row.entries, row.raw, box) for row in rows]
-    return sorted(found, key=lambda one: places.index((one.scope, one.key)))
 
 
 async def list_layers(

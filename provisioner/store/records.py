@@ -255,15 +255,27 @@ class Recorder:
             older.sightings.update([sighting])
 
     async def _write(self, batch: _Batch) -> None:
+        await self._pin(batch)
         async with writing(self._store.lossy) as connection:
-            events = [*batch.events, *await self._write_pins(connection, batch.pins)]
             await self._write_fetches(connection, batch)
             await self._write_bodies(connection, batch.bodies)
             await self._write_seen(connection, batch.seen)
             await _write_modern(connection, batch.modern)
             await write_served(connection, batch.served, self._clock())
             await self._upsert(connection, schema.sighting, ("mac", "address"), sighting_rows(batch.sightings))
-            await self._write_events(connection, events)
+            await self._write_events(connection, batch.events)
+
+    async def _pin(self, batch: _Batch) -> None:
+        """On disk before the rest: with a pin the number of changes goes up, and a crash must not give one out twice.
+
+        Workers of other machines would take what an administrator changes then for something that they have seen.
+        """
+        if not batch.pins:
+            return
+        async with writing(self._store.engine) as connection:
+            events = await self._write_pins(connection, batch.pins)
+        batch.events += events
+        batch.pins.clear()  # whatever becomes of the rest, they are not to be tried again
 
     async def _write_fetches(self, connection: AsyncConnection, batch: _Batch) -> None:
         rows = [_fetch_row(record) for _, record in sorted(batch.fetches.items())]

@@ -136,21 +136,22 @@ async def candidates(
     account: str = "",
     changed: bool = False,
     among: ColumnElement[bool] | None = None,
+    on_way: bool = False,
     after: str = "",
     limit: int = 200,
 ) -> list[Candidate]:
     """A page of devices by Mac; with ``changed`` only those served before the last change; ``among``: no others.
 
-    Without a Mac those are left out that are revoked, that have never fetched, or that are on their way already.
+    Without a Mac those are left out that are revoked, that have never fetched, or that are on their way already;
+    ``on_way``: only these last.
     """
     query = select(_D.mac, _D.vendor, _D.model, _D.account, _D.site, _D.served, _D.changed).where(_D.mac > after)
     query = query.where(_D.revoked.is_(False))
     if mac:
         query = query.where(_D.mac == mac)
     else:
-        recent = or_(_R.state == State.BOUND.value, (_R.state == State.NOTIFIED.value) & (_R.since > now - window))
-        waiting = select(_R.mac).where(_R.mac == _D.mac, recent).correlate(schema.device).exists()
-        query = query.where(_D.served.is_not(None), ~waiting)
+        waiting = select(_R.mac).where(_R.mac == _D.mac, _recent(now, window)).correlate(schema.device).exists()
+        query = query.where(_D.served.is_not(None), waiting if on_way else ~waiting)
     if account:
         query = query.where(_D.account == account)
     query = query if among is None else query.where(among)
@@ -162,6 +163,18 @@ async def candidates(
         Candidate(Mac(mac), vendor, model, site or account, -1 if served is None else served, changed)
         for mac, vendor, model, account, site, served, changed in rows
     ]
+
+
+async def on_their_way(
+    connection: AsyncConnection, now: float, window: float, among: ColumnElement[bool], campaigns: Collection[str]
+) -> list[Mac]:
+    """Devices that ``candidates`` leaves out because somebody has asked them, but for those of these campaigns."""
+    query = select(_D.mac).join(schema.resync, _R.mac == _D.mac).where(among, _R.campaign.not_in(campaigns))
+    return [Mac(mac) for mac in (await connection.execute(query.where(_recent(now, window)))).scalars()]
+
+
+def _recent(now: float, window: float) -> ColumnElement[bool]:
+    return or_(_R.state == State.BOUND.value, (_R.state == State.NOTIFIED.value) & (_R.since > now - window))
 
 
 async def add_files(connection: AsyncConnection, found: Sequence[Candidate]) -> None:

@@ -6,13 +6,28 @@ restarts, or is added meanwhile, gets what its Mac says.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, CompoundSelect, Select, bindparam, literal_column, select, union_all
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    literal_column,
+    or_,
+    select,
+    union_all,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from provisioner.model import Scope
+from provisioner.model import ConfigLayer, Scope
 from provisioner.rollout_states import PARTS, part_of
 from provisioner.store import schema
+from provisioner.store.secretbox import SecretBox
+from provisioner.store.values import unpack_layer
 
 FORMER: Final = "former"
 """Behind a layer's scope and key: what it said before."""
@@ -53,6 +68,28 @@ def _formers() -> Select[Any]:
 def all_layers() -> CompoundSelect[Any]:
     """All that devices share."""
     return union_all(_layers().where(_L.scope != literal_column(f"'{Scope.DEVICE.value}'")), _formers())
+
+
+async def layers_for(
+    connection: AsyncConnection, box: SecretBox, mac: str, places: Sequence[tuple[Scope, str]]
+) -> list[ConfigLayer]:
+    """What these layers say for this device, in the order asked for; those that say nothing are left out."""
+    now = or_(*(and_(_L.scope == scope.value, _L.key == key) for scope, key in places))
+    was = or_(*(and_(_R.scope == scope.value, _R.key == key) for scope, key in places))
+    rows = list(await connection.execute(union_all(_layers().where(now), _formers().where(was))))
+    turns: dict[Place, Turn] = {(row.scope, row.key): Turn(row.share, row.salt) for row in rows if row.share < PARTS}
+    found = [
+        unpack_layer(Scope(row.scope), row.key, row.entries, row.raw, box)
+        for row in rows
+        if row.entries is not None and place_of(row.scope, row.key, row.share) == _own(turns, row, mac)
+    ]
+    return sorted(found, key=lambda one: places.index((one.scope, one.key)))
+
+
+def _own(turns: Mapping[Place, Turn], row: Row[Any], mac: str) -> Place:
+    """Where the device's value of this row's layer stands."""
+    place = (row.scope, row.key)
+    return turns[place].place(place, mac) if place in turns else place
 
 
 def one_layer() -> CompoundSelect[Any]:

@@ -47,6 +47,8 @@ class Rollout:
     why: str
     """Why it was halted."""
     ended: float | None
+    differ: int = 0
+    """Phones of its step that were to get other files when they were asked, whoever asked them."""
 
     @property
     def percent(self) -> float:
@@ -166,9 +168,14 @@ async def list_rollouts(
     return [_read(row) for row in await connection.execute(query)]
 
 
-async def take(connection: AsyncConnection, ident: str, now: float, lease: float) -> bool:
-    """Whether the caller, and nobody else, works on it for a while."""
-    mine = update(schema.rollout).where(_R.id == ident, _R.ended.is_(None), _R.lease <= now)
+def _as_read(one: Rollout) -> tuple[ColumnElement[bool], ...]:
+    """It is where it was when it was read: an administrator is quicker than who has looked at it for a while."""
+    return _R.id == one.id, _R.state == one.state.value, _R.share == one.share, _R.step == one.step
+
+
+async def take(connection: AsyncConnection, one: Rollout, now: float, lease: float) -> bool:
+    """Whether the caller, and nobody else, works on it for a while; not where it has been moved since."""
+    mine = update(schema.rollout).where(*_as_read(one), _R.ended.is_(None), _R.lease <= now)
     return bool((await connection.execute(mine.values(lease=now + lease))).rowcount)
 
 
@@ -180,9 +187,10 @@ async def give_back(connection: AsyncConnection, ident: str) -> None:
 async def move(
     connection: AsyncConnection, one: Rollout, step: RolloutStep, at: float, values: Mapping[str, object] | None = None
 ) -> bool:
-    """A step of the table, unless somebody has moved it meanwhile."""
-    allowed = [state.value for state in sources(step)]
-    query = update(schema.rollout).where(_R.id == one.id, _R.state.in_(allowed), _R.share == one.share)
+    """A step of the table, unless somebody has moved it since it was read."""
+    if one.state not in sources(step):
+        return False
+    query = update(schema.rollout).where(*_as_read(one))
     new: dict[str, object] = {"state": target(step).value, "since": at, "lease": 0.0, **(values or {})}
     if target(step).over:
         new |= {"ended": at, "entries": None, "raw": None}
@@ -209,14 +217,24 @@ def _sums(now: float, wait: float) -> Sequence[ColumnElement[int]]:
     lost = _Q.result == "not registered"
     back = _Q.state.in_([State.FETCHED.value, State.REGISTERED.value])
     missing = or_(and_(told, late), and_(stuck, or_(~polls, lost)))
-    silent = or_(and_(bound, polls), and_(stuck, polls, ~lost))
+    silent = or_(and_(bound, polls), and_(stuck, polls, ~lost), _Q.state == State.STOPPED.value)
     waiting = or_(and_(told, ~late), and_(bound, ~polls))
     return [func.coalesce(func.sum(case((one, 1), else_=0)), 0) for one in (back, missing, waiting, silent)]
 
 
-async def tally(connection: AsyncConnection, campaign: str, now: float, wait: float) -> Tally:
-    """Where the phones are that a step has asked; who was asked for something else since is left out."""
-    if not campaign:
+async def tally(connection: AsyncConnection, one: Rollout, now: float, wait: float) -> Tally:
+    """Where the phones of its step are; of those whom somebody else has asked, before or since, nothing is known."""
+    if not one.campaign:
         return Tally()
-    row = (await connection.execute(select(*_sums(now, wait)).where(_Q.campaign == campaign))).one()
-    return Tally(*(int(one) for one in row))
+    row = (await connection.execute(select(*_sums(now, wait)).where(_Q.campaign == one.campaign))).one()
+    back, missing, waiting, silent = (int(number) for number in row)
+    elsewhere = max(0, one.differ - back - missing - waiting - silent)
+    return Tally(back, missing, waiting, silent + elsewhere)
+
+
+async def last_turn(connection: AsyncConnection, campaign: str) -> float:
+    """When the last turn comes of its phones that somebody may still tell; 0 where there is none."""
+    query = select(func.max(_Q.due)).where(
+        _Q.campaign == campaign, _Q.state == State.BOUND.value, _Q.way != Way.POLL.value
+    )
+    return (await connection.execute(query)).scalar_one() or 0.0

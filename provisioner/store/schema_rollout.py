@@ -65,6 +65,7 @@ rollout = Table(
     Column("campaign", Text, nullable=False, server_default=""),
     Column("why", Text, nullable=False, server_default=""),
     Column("ended", Float),
+    Column("differ", BigInteger, nullable=False, server_default="0"),  # phones of the step that get other files
     Column("entries", Text),  # the layer as it was before; NULL where it was empty
     Column("raw", LargeBinary),
     Index("ix_rollout_begun", "begun"),

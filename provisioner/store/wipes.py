@@ -1,6 +1,7 @@
 """What devices are to forget: written with the change that makes it so, and over when the device has fetched it.
 
-Written down too late that it was fetched does no harm: the device gets the same once more.
+Whether the device has ever been here is not asked: fetches are put down later and by a batch that may be lost, so each
+is waited for. Written down too late that it was fetched does no harm: the device gets the same once more.
 """
 
 from __future__ import annotations
@@ -33,12 +34,6 @@ async def wipe_of(connection: AsyncConnection, mac: Mac) -> Wipe:
     return Wipe(lines, everything, row.wipe_since, row.wiped_at, row.replaced_by)
 
 
-async def has_been_here(connection: AsyncConnection, mac: Mac) -> bool:
-    """Whether it has ever got a configuration."""
-    query = select(_D.mac).where(_D.mac == mac, _D.served.is_not(None))
-    return (await connection.execute(query)).first() is not None
-
-
 async def empty_line(connection: AsyncConnection, mac: Mac, line: int, at: float, revision: int) -> None:
     """Nobody is on the line any more."""
     found = await wipe_of(connection, mac)
@@ -52,32 +47,21 @@ async def empty_all(connection: AsyncConnection, mac: Mac, at: float, revision: 
 
 
 async def _ask(connection: AsyncConnection, mac: Mac, values: dict[str, Any], at: float, revision: int) -> None:
-    """A device that has never been here has nothing to forget, so nothing is waited for."""
-    waits = {"wipe_since": at, "wipe_upto": revision, "wiped_at": None}
-    asked = values | (waits if await has_been_here(connection, mac) else _OVER)
+    asked = values | {"wipe_since": at, "wipe_upto": revision, "wiped_at": None}
     await connection.execute(update(schema.device).where(_D.mac == mac).values(asked))
 
 
-async def fill_line(connection: AsyncConnection, mac: Mac, line: int) -> str:
-    """Somebody is on the line: it is told who. A wiped device serves again; who has taken over its layer meanwhile."""
-    found = await wipe_of(connection, mac)
-    if found.everything:
-        return await end_all(connection, mac, line)
-    if line in found.lines:
-        await _write(connection, mac, wiping.written([one for one in found.lines if one != line]))
-    return ""
+async def fill_line(connection: AsyncConnection, mac: Mac, emptied: Collection[int], line: int) -> None:
+    """Somebody is on one of the lines that are emptied: it is told who."""
+    if line in emptied:
+        await _write(connection, mac, wiping.written([one for one in emptied if one != line]))
 
 
-async def end_all(connection: AsyncConnection, mac: Mac, line: int = 0) -> str:
-    """Serve it as any other again; its lines of before stay empty, but for one that somebody is on now.
-
-    Returned is the device that its layer belongs to meanwhile, if there is one.
-    """
-    found = await wipe_of(connection, mac)
+async def end_all(connection: AsyncConnection, mac: Mac, line: int = 0) -> None:
+    """Serve it as any other again; its lines of before stay empty, but for one that somebody is on now."""
     held = (await connection.execute(select(_B.line).where(_B.mac == mac, _B.until.is_(None)))).scalars().all()
     had = (await connection.execute(select(_B.line).where(_B.mac == mac).distinct())).scalars().all()
     await _write(connection, mac, wiping.written(set(had) - {*held, line}))
-    return found.replaced_by
 
 
 async def _write(connection: AsyncConnection, mac: Mac, emptied: str) -> None:

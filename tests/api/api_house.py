@@ -27,7 +27,9 @@ from provisioner.http.api.renders import LiveRenders
 from provisioner.http.api.stream import Feed
 from provisioner.http.server import QuietServer
 from provisioner.model import ListenerKind, Mac
-from provisioner.rights import OPERATOR, Principal
+from provisioner.principals import Principals
+from provisioner.rights import OPERATOR, Principal, Role
+from provisioner.roster import Roster
 from provisioner.store.database import Store
 from provisioner.store.views import Views
 from provisioner.vendors import drivers
@@ -99,6 +101,16 @@ class House:
         answer = await self.ask("GET", path, **more)
         assert answer.status == 200, answer.body
         return answer.json
+
+    async def hire(self, word: str, role: Role, account: str) -> Principal:
+        """Let somebody in whom the store knows, too: what they begin goes on as long as they may."""
+        email = f"{word}@example.net"
+        await Roster(self.means.store, {}, self.means.settings, actor="test").add_administrator(
+            email, role=role, account=account
+        )
+        found = await Principals(self.means.store, self.means.settings).principal(email)
+        self.keeper.known[word] = found
+        return found
 
     async def jobs(self) -> None:
         """Go on with jobs until none is left."""

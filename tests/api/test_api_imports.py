@@ -195,7 +195,7 @@ async def test_no_secret_is_told(house: House, caplog: pytest.LogCaptureFixture)
 async def test_it_takes_every_right_that_a_row_may_need(house: House) -> None:
     ids = house.ids
     known = house.keeper.known
-    known["admin"] = Principal("admin@example.net", parts_of(Holding(Role.DEVICE_ADMIN, ids["Acme"]), "a"), "a")
+    await house.hire("admin", Role.DEVICE_ADMIN, ids["Acme"])
     known["site"] = Principal(
         "site@example.net", parts_of(Holding(Role.SITE_ADMIN, ids["Acme"], ids["Acme site"]), "s"), "s"
     )

@@ -143,8 +143,7 @@ async def test_a_job_that_is_stopped_goes_no_further(house: House) -> None:
 @pytest.mark.asyncio
 async def test_a_job_reaches_as_far_as_its_author(house: House) -> None:
     ids = house.ids
-    parts = parts_of(Holding(Role.DEVICE_ADMIN, ids["Acme"]), "a@example.net")
-    house.keeper.known["someone"] = Principal("a@example.net", parts, "a")
+    await house.hire("someone", Role.DEVICE_ADMIN, ids["Acme"])
     begun = await house.ask("POST", "/bulk/devices", {"rows": phones(1, "Other")}, who="someone")
     mine = await house.ask("POST", "/bulk/users", {"rows": [{"name": "N", "account": "Acme"}]}, who="someone")
     await house.jobs()

@@ -39,7 +39,7 @@ async def status(house: House, method: str, path: str, body: Any = None, **sent:
 @pytest.mark.asyncio
 async def test_a_session_reads_by_its_cookie_and_changes_by_its_token(house: House) -> None:
     people, session = await signed_in(house)
-    house.keeper.principal = Keeper(people).principal  # type: ignore[method-assign]  # the real one
+    house.keeper.principal = Keeper(people, secure=False).principal  # type: ignore[method-assign]  # the real one
     cookies = {COOKIES[1]: session.token}
     assert await status(house, "GET", "/devices", cookies=cookies) == 200
     user = {"name": "New", "account": "Acme"}
@@ -60,7 +60,7 @@ async def test_a_session_reads_by_its_cookie_and_changes_by_its_token(house: Hou
 async def test_a_key_that_was_revoked_opens_nothing_from_the_next_call_on(house: House) -> None:
     desk = ApiKeys(house.means.store, {}, house.means.settings)
     made = await desk.make_key("script", scopes=[Right.DEVICE_READ])
-    house.keeper.principal = Keeper(Administrators(house.means.store, house.means.settings)).principal  # type: ignore[method-assign]  # the real one
+    house.keeper.principal = Keeper(Administrators(house.means.store, house.means.settings), secure=False).principal  # type: ignore[method-assign]  # the real one
     held = {"Authorization": f"Bearer {made.key}"}
     assert await status(house, "GET", "/devices", headers=held) == 200
     assert await status(house, "GET", "/users", headers=held) == 403

@@ -179,7 +179,7 @@ async def serving(data: Path, **changed: Any) -> AsyncIterator[House]:
 def _surroundings(store: Store, views: Views, people: Administrators, configured: settings.Settings) -> Surroundings:
     urls = {ListenerKind.DEVICE: "https://prov.example.net:8443/", ListenerKind.LEGACY: "https://old.example:8444/"}
     renders = LiveRenders(store, views, KNOWN, configured, lambda: urls[ListenerKind.DEVICE], "", time.time)
-    keeper = Keeper(people)
+    keeper = Keeper(people, secure=False)
     means = Means(
         store, KNOWN, configured, renders, lambda: urls, lambda: given(100.0), keeper, Feed(20, 5, keeper.principal)
     )

@@ -47,6 +47,7 @@ async def full(house: House) -> None:
 
 @pytest.mark.asyncio
 @pytest.mark.slow
+@pytest.mark.timeout(400)  # some fifty pages, each looked at by axe: a minute where nothing else runs
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_every_page_fits_every_reader_and_a_narrow_screen(house: House, scheme: str) -> None:
     await full(house)

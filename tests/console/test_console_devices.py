@@ -109,6 +109,7 @@ async def test_many_are_put_at_a_site_after_the_number_was_shown(house: House, o
     )
     job = await done(house, begun)
     assert (job.kind, job.state.value, job.done) == ("moves", "done", 2)
+    assert job.account == house.ids["Acme"]
     assert (await house.fleet.device(T46S)).site == house.ids["Acme HQ"]
 
 

@@ -10,7 +10,7 @@ import time
 import pytest
 from console_house import OWNER, PASSWORD, Browser, House
 
-from provisioner.http.console.edge import session_cookie
+from provisioner.http.api.gatekeeper import session_cookie
 
 
 def shown_by_an_app(seed: str) -> str:

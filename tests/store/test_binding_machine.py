@@ -127,13 +127,15 @@ class Bindings(RuleBasedStateMachine):
     def end_wipe(self, mac: Mac) -> None:
         self.attempt(self.fleet.end_wipe(mac))
 
-    @rule(mac=a_phone)
-    def fetch(self, mac: Mac) -> None:
-        """The phone keeps what its file does not speak of, as the worst of them do."""
+    @rule(mac=a_phone, lost=st.booleans())
+    def fetch(self, mac: Mac, lost: bool) -> None:
+        """The phone keeps what its file does not speak of, as the worst of them do. It may be on no record."""
         view, kept = self.view(mac), self.memory[mac]
         for number in (*kept,) if view.wiped else view.emptied:
             kept.pop(number, None)
         kept |= {line.number: line for line in view.lines}
+        if lost:
+            return
         self.recorder.fetch(
             FetchRecord(
                 mac, f"{mac}.cfg", self.now(), 200, 3, "0" * 64, Proof.CERTIFICATE, ListenerKind.DEVICE, "TLSv1.3", "",

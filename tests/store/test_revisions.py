@@ -196,6 +196,7 @@ async def test_an_extension_that_was_moved_goes_back_where_it_was(
     moved = (await desk.line_revisions(TWO))[0]
     found = await desk.revert_lines(TWO, moved.revision)
     assert {(one.mac, one.line) for one in found.lines} == {(ONE, 1), (TWO, 3)}
+    assert found.exchanged == ["1001"], "the second phone knows what it had"
     assert [one.number for one in await fleet.bindings(ONE, active=True)] == ["1001"]
     assert await fleet.bindings(TWO, active=True) == []
 

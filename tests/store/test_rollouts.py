@@ -226,20 +226,21 @@ async def test_a_halted_one_goes_on_when_somebody_says_so(fleet: Fleet) -> None:
 async def test_whoever_is_killed_after_asking_leaves_no_step_unwatched(
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The phones were asked and nobody has written that down: the next process finds them, and waits for them."""
+    """Nobody was asked then: it is one transaction. The next process asks them, and waits for them."""
     one = await fleet.wide(canary=50.0)
     first = await fleet.has()
-    begin = Resync.begin
+    begin = Resync.begin_in
 
-    async def killed(self: Resync, *given: Any) -> str:
+    async def killed(self: Resync, *given: Any) -> None:
         await begin(self, *given)
         raise RuntimeError("killed")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Resync, "begin", killed)
+        patch.setattr(Resync, "begin_in", killed)
         with pytest.raises(RuntimeError):
             await fleet.runner().turn()
     assert await fleet.runner().turn() == 0, "the dead one's lease"
+    assert await fleet.states() == {}
     fleet.clock.now += 601
     await fleet.runner().turn()
     now = await fleet.now(one)

@@ -15,6 +15,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
 from provisioner.activation_verdict import Outcome
+from provisioner.fleet.swap import Swap
 from provisioner.imports.imports import Imports
 from provisioner.model import Mac
 from provisioner.store import migrations
@@ -45,6 +46,8 @@ async def test_whoever_keys_in_a_code_gets_a_secret_that_the_last_phone_does_not
     assert (wipe.lines, wipe.pending) == ((1,), True)
     (told,) = await office.fleet.events(kind="secret_rotated")
     assert (told.actor, told.details["phone"], told.details["known_to"]) == ("device", DESK, HALL)
+    (activated,) = await office.fleet.events(kind="device_activated")
+    assert activated.details["rotated"] == "yes"
 
 
 @pytest.mark.asyncio
@@ -54,6 +57,31 @@ async def test_a_phone_that_is_wiped_is_offered_no_activation(office: Office) ->
     assert (await office.key_in(code)).outcome is not Outcome.ACCEPTED
     await office.fleet.end_wipe(DESK)
     assert (await office.key_in(code)).outcome is Outcome.ACCEPTED
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("given", [{}, {"authenticated": False}], ids=["proven", "unproven"])
+async def test_nobody_keys_in_a_code_at_a_replaced_phone_that_is_not_emptied(
+    office: Office, given: dict[str, Any]
+) -> None:
+    code = await office.issue()
+    await Swap(office.store, office.fleet._drivers, actor="ann").swap(DESK, HALL)
+    assert (await office.key_in(code, **given)).outcome is Outcome.WRONG
+    assert (await office.fleet.wipe(DESK)).pending
+    assert await office.fleet.events(kind="code_internal") == []
+
+
+@pytest.mark.asyncio
+async def test_an_import_refuses_the_row_of_a_replaced_phone_that_is_not_emptied(store: Store) -> None:
+    fleet, old, other = await make_fleet(store), Mac(MAC), Mac("0004f2000009")
+    await fleet.add_user("Ada", account="Acme")
+    await fleet.add_extension("1001", account="Acme", user="Ada")
+    for mac in (old, other):
+        await fleet.add_device(mac, vendor="poly", model="VVX 411", account="Acme")
+    await Swap(store, fleet._drivers, actor="ann").swap(old, other)
+    report = await taken(Imports(store, KNOWN, actor="ann"), row(user="Ada", extension="1001", mac=old, line="1"))
+    assert "has not fetched yet what empties it" in str(report)
+    assert await fleet.bindings(old) == []
 
 
 @pytest.mark.asyncio

@@ -116,13 +116,15 @@ async def test_two_that_know_it_are_two_whichever_comes_back(office: Office) -> 
     assert await office.secret("1001") != before, "several know it, so the desk is not alone with it"
 
 
-async def test_a_phone_that_never_came_never_knew_it(office: Office) -> None:
-    """A Mac that was mistyped: the PBX is not told of a new secret for that."""
+async def test_a_phone_may_know_it_though_no_fetch_is_on_record(office: Office) -> None:
+    """A second is enough to fetch and to be unbound in; what it has fetched is on record later, or never."""
     before = await office.secret("1001")
     await office.fleet.bind(HALL, 1, extension="1001")
     await office.fleet.unbind(HALL, 1)
-    await office.fleet.bind(DESK, 1, extension="1001")
-    assert await office.secret("1001") == before
+    _, begun = await office.fleet.bound(DESK, 1, extension="1001")
+    assert begun.rotated and await office.secret("1001") != before
+    (told,) = await office.fleet.events(kind="secret_rotated")
+    assert (told.severity, told.details["known_to"]) == ("warning", HALL)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,10 @@ from provisioner.errors import Conflict, Invalid, NotFound
 from provisioner.fleet.fleet import Fleet
 from provisioner.fleet.swap import Swap
 from provisioner.line_errands import LINES
-from provisioner.model import Mac, Scope
+from provisioner.model import FetchRecord, ListenerKind, Mac, Proof, Scope
 from provisioner.store.database import Store, key_path
 from provisioner.store.devices import write_device
+from provisioner.store.records import Recorder
 from provisioner.store.resync import standings
 from provisioner.store.secretbox import SecretBox
 from provisioner.store.views import Views
@@ -156,6 +158,47 @@ async def test_there_and_back_again_leaves_each_setting_once(office: Office) -> 
     with pytest.raises(Conflict, match="is wiped"):
         await office.fleet.wipe_device(NEW)
         await office.swap.plan_swap(NEW, SMALL)
+
+
+@pytest.mark.asyncio
+async def test_a_replaced_phone_is_nobodys_before_it_has_fetched_what_empties_it(
+    office: Office, make_recorder: Callable[..., Recorder]
+) -> None:
+    """Its own settings go with the end of its wipe: nothing would name them any more."""
+    await office.swap.swap(OLD, NEW)
+    cure = f"was replaced by {NEW.colons} and has not fetched yet .* `provisioner device wipe {OLD} --end`"
+    with pytest.raises(Conflict, match=cure):
+        await office.fleet.bind(OLD, 1, extension="1003")
+    with pytest.raises(Conflict, match=cure):
+        await office.swap.assign(OLD, 1, extension="1003")
+    await office.fleet.bind(SMALL, 1, extension="1003")
+    with pytest.raises(Conflict, match=cure):
+        await office.swap.plan_swap(SMALL, OLD)
+    assert (await office.fleet.wipe(OLD)).pending and await office.lines(OLD) == {}
+    recorder = make_recorder()
+    about = (Proof.CERTIFICATE, ListenerKind.DEVICE, "TLSv1.3", "", 10_000)
+    recorder.fetch(FetchRecord(OLD, f"{OLD}.cfg", 2000.0, 200, 3, "0" * 64, *about))
+    await recorder.flush()
+    await office.fleet.bind(OLD, 1, extension="1003", replace=True)
+    (told,) = await office.fleet.events(kind="wipe_ended")
+    assert (told.mac, told.details) == (OLD, {"replaced_by": NEW, "fetched": "yes"})
+
+
+@pytest.mark.asyncio
+async def test_who_ends_the_wait_by_hand_may_bind(office: Office) -> None:
+    await office.swap.swap(OLD, NEW)
+    await office.fleet.end_wipe(OLD)
+    await office.fleet.bind(OLD, 1, extension="1003")
+    assert (await office.lines(OLD), (await office.fleet.layer(Scope.DEVICE, OLD)).values) == ({1: "1003"}, {})
+
+
+@pytest.mark.asyncio
+async def test_what_the_old_phone_may_know_is_exchanged_though_no_fetch_is_on_record(office: Office) -> None:
+    async with office.store.writing() as connection:
+        await write_device(connection, OLD, {"served": None, "served_at": None})
+    plan = await office.swap.plan_swap(OLD, NEW)
+    assert plan.exchanged == ("1001", "1002") == tuple((await office.swap.swap(OLD, NEW)).exchanged)
+    assert [one.severity for one in await office.fleet.events(kind="secret_rotated")] == ["warning"] * 2
 
 
 # --- killed in the middle ----------------------------------------------------------------------------------

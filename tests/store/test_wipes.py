@@ -92,13 +92,30 @@ async def test_a_304_that_says_the_same_counts(
     assert not (await acme.wipe(HALL)).pending
 
 
-async def test_a_phone_that_never_came_is_not_waited_for(acme: Fleet, views: Views) -> None:
+async def test_a_phone_is_waited_for_though_no_fetch_is_on_record(acme: Fleet, views: Views) -> None:
     await acme.bind(HALL, 1, extension="1001")
     await acme.unbind(HALL, 1)
     found = await acme.wipe(HALL)
-    assert (found.lines, found.pending, found.since) == ((1,), False, None)
+    assert (found.lines, found.pending) == ((1,), True), "it may have come a moment ago"
     view = await views.boot_view(HALL)
-    assert view is not None and view.emptied == (1,), "it may have come a moment ago; emptying does no harm"
+    assert view is not None and view.emptied == (1,)
+    assert (await acme.wipe_device(DESK)).pending
+
+
+async def test_a_line_changes_hands_more_than_once_in_a_moment(store: Store, acme: Fleet) -> None:
+    """In one transaction all have one time, and a binding's key is when it began."""
+    still = Fleet(store, acme._drivers, actor="ann", clock=lambda: 1000.0)
+    for number in ("1001", "1002", "1001"):
+        await still.bind(HALL, 1, extension=number)
+        await still.unbind(HALL, 1)
+    assert [one.number for one in await still.bindings(HALL)] == ["1001", "1002", "1001"]
+
+
+async def test_that_a_wipe_is_over_is_told_whoever_ends_it(acme: Fleet) -> None:
+    await acme.wipe_device(HALL)
+    await acme.bind(HALL, 1, extension="1001")
+    (told,) = await acme.events(kind="wipe_ended")
+    assert (told.mac, told.details) == (HALL, {"replaced_by": "", "fetched": "no"})
 
 
 async def test_a_line_that_is_somebodys_again_is_not_emptied(acme: Fleet, store: Store, views: Views) -> None:

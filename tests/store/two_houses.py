@@ -130,9 +130,11 @@ def made(kind: type, store: Store, drivers: Mapping[str, Any], settings: Setting
 
 
 def public(kind: type) -> Iterator[tuple[str, Any]]:
-    """Its public use-cases."""
+    """Its public use-cases; what takes part in a change that is under way is called by these."""
     for name, function in inspect.getmembers(kind, callable):
-        if not name.startswith("_") and (inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)):
+        if name.startswith("_") or not (inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)):
+            continue
+        if "change" not in inspect.signature(function).parameters:
             yield name, function
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import lru_cache, partial
+from itertools import groupby
 from typing import Any, Final
 
 from aiohttp import web
@@ -70,11 +71,15 @@ def rates_of(settings: Settings) -> tuple[Rates, Rates]:
 def add_api(application: web.Application, means: Means) -> None:
     """Serve the API below its root; whatever else is asked for there is a problem document."""
     edge = ApiEdge(means, *rates_of(means.settings))
-    # Fixed words go before names in the path, so that /events/stream is no event.
-    for route in sorted(table().rows, key=lambda one: one.path.count("{")):
-        application.router.add_route(route.method, route.full_path, partial(_answer, edge, route))
-        if route.method == "GET" and route.media == "application/json":
-            application.router.add_route("HEAD", route.full_path, partial(_answer, edge, route))
+    # Fixed words go before names in the path, so that /events/stream is no event, by whatever method.
+    ordered = sorted(table().rows, key=lambda one: (one.path.count("{"), one.path))
+    for path, routes in groupby(ordered, key=lambda one: one.full_path):
+        for route in routes:
+            application.router.add_route(route.method, path, partial(_answer, edge, route))
+            if route.method == "GET" and route.media == "application/json":
+                application.router.add_route("HEAD", path, partial(_answer, edge, route))
+        if "{" not in path:
+            application.router.add_route("*", path, _nothing)
     text = json.dumps(openapi(), ensure_ascii=False).encode()
     application.router.add_get(f"{ROOT}/openapi.json", partial(_document, text))
     application.router.add_get(f"{ROOT}/docs", partial(_page, browse.page(openapi())))
@@ -108,5 +113,6 @@ async def _nothing(request: web.Request) -> web.Response:
     allowed: set[str] = set()
     for resource in request.app.router.resources():
         _, methods = await resource.resolve(request)
-        allowed |= methods - {"*"}
+        if allowed := methods - {"*"}:
+            break  # that address is this one's alone
     return refused_status(405 if allowed else 404, sorted(allowed))

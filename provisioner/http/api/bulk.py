@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, Field, create_model
 
-from provisioner.fleet.jobs import MOST_ROWS
+from provisioner.fleet.jobs import MOST_ROWS, NEEDS
 from provisioner.http.api.codes import NewCode
 from provisioner.http.api.desks import Desks
 from provisioner.http.api.devices import NewDevice
@@ -120,12 +120,16 @@ class Kind:
 
     name: str
     says: str
-    right: Right
     row: type[BaseModel]
     apply: Callable[[Desks, Any], Awaitable[Result]]
     """One use-case, so that a row is done or not."""
     same: tuple[str, ...]
     """Fields that no two rows of a job may have alike."""
+
+    @property
+    def right(self) -> Right:
+        """What its rows take."""
+        return NEEDS[self.name][0]
 
     @property
     def body(self) -> type[BaseModel]:
@@ -136,17 +140,17 @@ class Kind:
 KINDS: Final[Mapping[str, Kind]] = {
     one.name: one
     for one in (
-        Kind("devices", "Add devices", Right.DEVICE_WRITE, NewDevice, _add_device, ("mac",)),
-        Kind("lines", "Put extensions or users on lines", Right.DEVICE_BIND, LineRow, _assign, ("mac", "line")),
-        Kind("users", "Add users", Right.PEOPLE_WRITE, NewUser, _add_user, ()),
-        Kind("extensions", "Add extensions", Right.PEOPLE_WRITE, NewExtension, _add_extension, ("account", "number")),
-        Kind("codes", "Issue activation codes, without telling their digits", Right.CODE_ISSUE, NewCode, _issue,
+        Kind("devices", "Add devices", NewDevice, _add_device, ("mac",)),
+        Kind("lines", "Put extensions or users on lines", LineRow, _assign, ("mac", "line")),
+        Kind("users", "Add users", NewUser, _add_user, ()),
+        Kind("extensions", "Add extensions", NewExtension, _add_extension, ("account", "number")),
+        Kind("codes", "Issue activation codes, without telling their digits", NewCode, _issue,
              ("account", "extension")),
-        Kind("moves", "Give devices to another account or site", Right.DEVICE_WRITE, DeviceMove, _move, ("mac",)),
-        Kind("revocations", "Serve devices nothing any more", Right.DEVICE_ACCESS, DeviceName, _revoke, ("mac",)),
-        Kind("wipes", "Have devices forget everything", Right.DEVICE_WIPE, DeviceWipe, _wipe, ("mac",)),
-        Kind("resyncs", "Have devices fetch again", Right.RESYNC, DeviceName, _resync, ("mac",)),
-        Kind("removals", "Forget devices", Right.DEVICE_WRITE, DeviceName, _remove, ("mac",)),
+        Kind("moves", "Give devices to another account or site", DeviceMove, _move, ("mac",)),
+        Kind("revocations", "Serve devices nothing any more", DeviceName, _revoke, ("mac",)),
+        Kind("wipes", "Have devices forget everything", DeviceWipe, _wipe, ("mac",)),
+        Kind("resyncs", "Have devices fetch again", DeviceName, _resync, ("mac",)),
+        Kind("removals", "Forget devices", DeviceName, _remove, ("mac",)),
     )
 }  # fmt: skip
 

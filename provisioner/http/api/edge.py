@@ -134,7 +134,12 @@ def _asked(call: AnyCall, raw: bytes) -> Asked | None:
         raise Malformed("Idempotency-Key must be one word of 1 to 255 visible ASCII characters")
     said = "\n".join([request.method, request.path_qs, request.headers.get("If-Match", ""), ""])
     whole = hashlib.sha256(said.encode() + raw).hexdigest()
-    return Asked(call.principal.ident or call.principal.actor, hashlib.sha256(keys[0].encode()).hexdigest(), whole)
+    return Asked(_whose(call.principal), hashlib.sha256(keys[0].encode()).hexdigest(), whole)
+
+
+def _whose(principal: Principal) -> str:
+    """Who gets an answer again: a key of the API only its own, as another of the same person may reach less."""
+    return principal.credential if principal.is_key else principal.ident or principal.actor
 
 
 async def _require_version(route: Route, call: AnyCall) -> None:

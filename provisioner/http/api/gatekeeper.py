@@ -20,6 +20,11 @@ _SAFE: Final = frozenset({"GET", "HEAD"})
 _LONGEST: Final = 512
 
 
+def session_cookie(secure: bool) -> str:
+    """How the session's cookie is called here. No other is taken: another host of the domain may have set it."""
+    return COOKIES[0] if secure else COOKIES[1]
+
+
 class Gatekeeper(Protocol):
     """Reads the proof that a request brings."""
 
@@ -43,15 +48,17 @@ class People(Protocol):
 class Keeper:
     """The product's own."""
 
-    def __init__(self, people: People) -> None:
+    def __init__(self, people: People, *, secure: bool) -> None:
+        """``secure``: browsers come over HTTPS."""
         self._people = people
+        self._cookie = session_cookie(secure)
 
     async def principal(self, request: web.Request) -> Principal:
         """By key where one is sent, else by cookie."""
         told = request.headers.getall("Authorization", [])
         if told:
             return await self._people.by_token(_key(told))
-        token = next((found for name in COOKIES if (found := request.cookies.get(name))), "")
+        token = request.cookies.get(self._cookie, "")
         if not token:
             raise NotSignedIn("this call brings neither a key nor a session")
         if request.method not in _SAFE:

@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from provisioner.fleet.jobs import read_principal
+from provisioner.errors import Forbidden
 from provisioner.http.api.desks import Means
+from provisioner.http.api.job_author import author_of
 from provisioner.imports.course import WRITTEN, Course
 from provisioner.imports.imports import importing
 from provisioner.imports.kept import as_object, unpacked
@@ -39,6 +40,7 @@ class _Looking:
     """A check that is under way."""
 
     job: str
+    principal: Principal
     course: Course
 
 
@@ -64,7 +66,7 @@ class ImportRunner:
         """Go on with it for a moment; False when no row is left in this state."""
         at, self._at = self._at, None  # whatever goes wrong on the way, the next step begins from what is written
         if job.state is JobState.CHECKING:
-            looking = at if isinstance(at, _Looking) and at.job == job.id else await self._begin_looking(job)
+            looking = await self._going_on_looking(job, at)
             going_on = await self._look(job, looking)
             self._at = looking if going_on else None
             return going_on
@@ -75,10 +77,14 @@ class ImportRunner:
 
     # --- looking ----------------------------------------------------------------------------------------
 
-    async def _begin_looking(self, job: Job) -> _Looking:
+    async def _going_on_looking(self, job: Job, at: _Looking | _Writing | None) -> _Looking:
+        """What is known already, or from the beginning: nothing is, or its author reaches something else now."""
+        principal = await self._principal(job)
+        if isinstance(at, _Looking) and (at.job, at.principal) == (job.id, principal):
+            return at
         async with self._means.store.writing() as connection:
             await jobs.begin_again(connection, job.id)
-        return _Looking(job.id, self._course(self._means.store, job, await self._principal(job), Said()))
+        return _Looking(job.id, principal, self._course(self._means.store, job, principal, Said()))
 
     async def _look(self, job: Job, looking: _Looking) -> bool:
         store = self._means.store
@@ -133,8 +139,12 @@ class ImportRunner:
     # --- both -------------------------------------------------------------------------------------------
 
     async def _principal(self, job: Job) -> Principal:
+        """Forbidden when whoever began it may not import any more."""
         async with self._means.store.reading() as connection:
-            return importing(read_principal(await jobs.principal_of(connection, job.id)))
+            found = importing(await author_of(connection, job.id, self._means.clock()))
+        if not found.parts:
+            raise Forbidden(f"{found.actor} may not import any more")
+        return found
 
     def _course(self, store: Store, job: Job, principal: Principal, said: Said) -> Course:
         narrow = store if principal.reach.everything else Limited(store, principal)

@@ -1,21 +1,27 @@
 """Goes on with jobs: first every row is tried and taken back, then, where all fit, each is applied for good.
 
 Rows are done a few at a time, in short transactions with pauses between, so that nobody who writes beside it waits
-long. A row and what came of it are kept together: a process that ends in between does no row twice and leaves none out.
+long; each slice is tried and taken back by itself, so two rows of different slices that only get into each other's way
+are found out when they are applied. A row and what came of it are kept together: a process that ends in between does
+no row twice and leaves none out. Jobs go in turn, and one that fails neither ends nor delays the others.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from functools import partial
 from typing import Any, Final
 
-from provisioner.errors import ProvisionerError, StoreFailed
-from provisioner.fleet.jobs import read_principal
+from pydantic import ValidationError
+
+from provisioner.background import contained
+from provisioner.errors import Forbidden, Invalid, ProvisionerError, StoreFailed
 from provisioner.http.api.bulk import KINDS, Kind
 from provisioner.http.api.desks import Desks, Means
 from provisioner.http.api.import_runner import ImportRunner
+from provisioner.http.api.job_author import author_of
 from provisioner.http.api.problems import problem_of
 from provisioner.imports.imports import KIND as IMPORT
 from provisioner.job_states import JobState, RowState, after_checking
@@ -37,6 +43,10 @@ _KEPT: Final = 30 * 86_400.0
 """s that a job stays in the list when it is over."""
 _ROWS_KEPT: Final = 86_400.0
 """s that rows which were only checked can still be applied."""
+_TRIES: Final = 10
+"""Of a step that fails, before its job is stopped."""
+_ACTOR: Final = "server"
+_FAULT: Final = "a fault of the program, which its log has"
 
 
 class _TakeBack(Exception):
@@ -50,12 +60,21 @@ class JobRunner:
         self._means = means
         self._watch = watch
         self._imports = ImportRunner(means)
+        self._last: tuple[float, str] = (0.0, "")
+        """The job that has just had its step."""
+        self._failures: dict[str, tuple[int, tuple[bool, int]]] = {}
 
     async def turn(self) -> bool:
-        """Go on with the oldest job for a while; whether there was one."""
+        """Go round the jobs for a while, a step each; whether one of them can be gone on with at once.
+
+        A job whose step fails waits for the next turn, and the others do not wait for it.
+        """
         began = self._watch()
-        while (job := await self._next()) is not None:
-            await self._step(job)
+        failed: set[str] = set()
+        while (job := await self._next(failed)) is not None:
+            self._last = (job.created, job.id)
+            if not await self._went_on(job):
+                failed.add(job.id)
             if self._watch() - began > _TURN:
                 return True
             await asyncio.sleep(_PAUSE)
@@ -63,15 +82,55 @@ class JobRunner:
 
     async def tidy(self) -> None:
         """Forget jobs and kept answers whose time is over."""
+        self._failures.clear()
         now = self._means.clock()
         async with self._means.store.writing() as connection:
             await jobs.forget_jobs(connection, now - _KEPT)
             await jobs.erase_rows(connection, now - _ROWS_KEPT)
             await repeats.forget_repeats(connection, now)
 
-    async def _next(self) -> Job | None:
+    async def _next(self, failed: Collection[str] = ()) -> Job | None:
+        """The one whose turn it is. Imports go one after the other: what a check has seen is kept in memory."""
         async with self._means.store.reading() as connection:
-            return await jobs.next_job(connection)
+            found = await jobs.jobs_under_way(connection)
+        importing = next((one.id for one in found if one.kind == IMPORT), "")
+        ready = [one for one in found if one.id not in failed and (one.kind != IMPORT or one.id == importing)]
+        return next((one for one in ready if (one.created, one.id) > self._last), ready[0] if ready else None)
+
+    async def _went_on(self, job: Job) -> bool:
+        """Whether its step was done; a job of which one fails again and again, or must not be done, is stopped."""
+        why = _FAULT
+
+        async def step() -> None:
+            nonlocal why
+            try:
+                await self._step(job)
+            except Forbidden as error:
+                await self._stop(job, error.cause)
+            except ProvisionerError as error:
+                why = error.cause
+                raise
+            why = ""
+
+        await contained(f"job {job.id}", step, _uncounted)
+        if why and self._failed(job) >= _TRIES:
+            await contained(f"job {job.id}", partial(self._stop, job, why), _uncounted)
+        return not why
+
+    def _failed(self, job: Job) -> int:
+        """How often in all, since it came further than ever before."""
+        far = (job.state is JobState.APPLYING, job.checked + job.done + job.failed)
+        before, furthest = self._failures.get(job.id, (0, far))
+        number = 1 if far > furthest else before + 1
+        self._failures[job.id] = number, max(far, furthest)
+        return number
+
+    async def _stop(self, job: Job, why: str) -> None:
+        """Do no more of it, and say why."""
+        told = {**job.options, "stopped": why}
+        async with self._means.store.changing(_ACTOR, self._means.clock()) as change:
+            if await jobs.move_job(change.connection, job.id, [job.state], JobState.STOPPED, change.at, options=told):
+                change.audit("job_stopped", job=job.id, work=job.kind, account=job.account, reason=why)
 
     async def _step(self, job: Job) -> None:
         if job.kind == IMPORT:
@@ -81,11 +140,13 @@ class JobRunner:
         kind = KINDS.get(job.kind)
         wanted = RowState.WAITING if job.state is JobState.CHECKING else RowState.FITS
         async with self._means.store.reading() as connection:
-            principal = read_principal(await jobs.principal_of(connection, job.id))
+            principal = await author_of(connection, job.id, self._means.clock())
             rows = await jobs.rows_of(connection, self._means.store.box, job.id, limit=_ROWS, state=wanted, opened=True)
         if kind is None or not rows:
             await self._over(job, known=kind is not None)
-        elif job.state is JobState.CHECKING:
+            return
+        principal = principal.doing(kind.right)
+        if job.state is JobState.CHECKING:
             await self._keep(job, await self._tried(kind, principal, rows))
         else:
             await self._applied(job, kind, principal, rows)
@@ -142,16 +203,26 @@ class JobRunner:
     async def _done(self, kind: Kind, principal: Principal, store: Batch, row: JobRow) -> Outcome:
         """Do one row, which is one use-case: all of it or nothing."""
         try:
-            doing = principal.doing(kind.right)
             given = kind.row.model_validate_json(row.given)
-            result = await kind.apply(Desks(self._means, store, doing), given)
+            result = await kind.apply(Desks(self._means, store, principal), given)
         except StoreFailed as error:
             if may_pass(error):
                 raise  # the database is busy: the whole step is tried again
             return row.number, RowState.REFUSED, _told(error)
         except ProvisionerError as error:
             return row.number, RowState.REFUSED, _told(error)
+        except ValidationError as error:  # written down by a version with other rules
+            return row.number, RowState.REFUSED, _told(_unfit(error))
         return row.number, RowState.DONE, result
+
+
+def _unfit(error: ValidationError) -> Invalid:
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    return Invalid(".".join(map(str, first["loc"])), first["msg"])
+
+
+def _uncounted(_metric: str, _label: str) -> None:
+    """Of jobs there are no counters."""
 
 
 def _told(error: ProvisionerError) -> Mapping[str, Any]:

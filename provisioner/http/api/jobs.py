@@ -12,15 +12,15 @@ from provisioner.http.api.cursors import paged, read_cursor
 from provisioner.http.api.problems import Fault, Unfit
 from provisioner.http.api.routes import AnyCall, Handler, Routes
 from provisioner.http.api.words import Id, MaybeMoment, MaybeText, Moment, Paged, Told, Turning
-from provisioner.imports.imports import KIND as IMPORT
-from provisioner.imports.imports import RIGHTS
 from provisioner.job_states import JobState, RowState
 from provisioner.rights import Right
 
 jobs = Routes(
     "jobs",
-    "Bulk work. Every row is checked before the first is applied; where one cannot be, nothing is changed and each row "
-    "says why.",
+    "Bulk work. Every row is checked before the first is applied; where one cannot be as things are, nothing is "
+    "changed and each row says why. Rows are tried a hundred at a time: one that only gets into the way of a row "
+    "further off is refused alone when it is applied, as is one for which somebody else was quicker. At most 20 jobs "
+    "of an account, and of a caller, are under way at once.",
 )
 
 
@@ -39,7 +39,10 @@ class Job(Told):
     failed: Annotated[int, Field(description="Rows that cannot be applied")]
     created: Moment
     ended: MaybeMoment
-    options: Annotated[dict[str, str], Field(description="Of an import its format, and columns left unused")]
+    options: Annotated[
+        dict[str, str],
+        Field(description="Of an import its format, and columns left unused; `stopped`: why the server has stopped it"),
+    ]
 
 
 class JobsAsked(Turning):
@@ -101,12 +104,7 @@ async def apply_job(call: AnyCall) -> Job:
     """Do the rows that could be done, of a job that was only checked or was refused because of others of its rows; as
     the caller's, who needs the rights for it. They are kept for a day.
     """
-    found = await call.desks.jobs.job(call.path["job"])
-    needed = RIGHTS if found.kind == IMPORT else [KINDS[found.kind].right] if found.kind in KINDS else []
-    for right in needed:
-        if not call.principal.may(right):
-            raise Forbidden(f"these rows take the right {right.value} as well", right=right.value)
-    return Job.model_validate(await call.desks.jobs.apply_job(found.id))
+    return Job.model_validate(await call.desks.jobs.apply_job(call.path["job"]))
 
 
 def _begins(kind: Kind) -> Handler:
@@ -115,7 +113,7 @@ def _begins(kind: Kind) -> Handler:
             raise Forbidden("this takes the right job.write as well", right=Right.JOB_WRITE.value)
         given = call.body
         _refuse_twins(kind, given.rows)
-        account = (await call.desks.search.account(given.account)).id if given.account else ""
+        account = await _owner(call, given)
         rows = [row.model_dump_json().encode() for row in given.rows]
         made = await call.desks.jobs.begin_job(kind.name, rows, account=account, dry_run=given.dry_run)
         return Job.model_validate(made)
@@ -123,6 +121,19 @@ def _begins(kind: Kind) -> Handler:
     begin.__name__ = f"begin_{kind.name}_job"
     begin.__doc__ = f"{kind.says}, many at once: 202 and a job, whose rows say what came of them."
     return begin
+
+
+async def _owner(call: AnyCall, given: Any) -> str:
+    """The account named, where all rows are of it; empty where any may be of another: it is not shown those."""
+    if not given.account:
+        return ""
+    owner = (await call.desks.search.account(given.account)).id
+    said = {getattr(row, "account", None) for row in given.rows} - {given.account, owner}
+    macs = {row.mac: hasattr(row, "account") for row in given.rows if getattr(row, "mac", "")}
+    for ref in said - {None}:
+        if not ref or (await call.desks.search.account(ref)).id != owner:
+            return ""
+    return owner if await call.desks.jobs.only_of(owner, macs) else ""
 
 
 def _refuse_twins(kind: Kind, rows: Any) -> None:

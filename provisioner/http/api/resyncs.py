@@ -131,7 +131,7 @@ async def bounded(call: AnyCall, mac: str, account: str) -> tuple[Mac | None, st
         if not reach.whole(found.id):
             raise Forbidden(f"only devices one by one are in reach of {call.principal.actor} in this account")
         return None, found.id
-    if not reach.everything:
+    if reach.accounts is not None:
         raise Forbidden("say a MAC or an account: not everything is in reach")
     return None, ""
 

@@ -87,6 +87,7 @@ class RevertedLines(Told):
 
     lines: list[LineRevisionRow]
     campaign: Annotated[str, Field(description="The resync that tells the phones; empty where nobody had to be told")]
+    exchanged: Annotated[list[str], Field(description="Numbers that have another SIP password: the PBX has to read it")]
 
 
 def _said(layer: ConfigLayer) -> Said:
@@ -183,4 +184,5 @@ async def revert_lines(call: AnyCall) -> RevertedLines:
     that it moved from another phone goes back there. All of it or nothing, and the phones are told.
     """
     found = await call.desks.layers.revert_lines(call.mac, call.number("revision", LARGEST))
-    return RevertedLines(lines=[_line(one) for one in found.lines], campaign=found.campaign)
+    lines = [_line(one) for one in found.lines]
+    return RevertedLines(lines=lines, campaign=found.campaign, exchanged=list(found.exchanged))

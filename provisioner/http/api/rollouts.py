@@ -50,7 +50,7 @@ class RolloutProgress(Rollout):
     back: Annotated[int, Field(description="Have fetched it")]
     missing: Annotated[int, Field(description="Were told and have not come back in time")]
     waiting: Annotated[int, Field(description="Their turn, or their time, is not over")]
-    silent: Annotated[int, Field(description="Could not be told: they ask by themselves, or are switched off")]
+    silent: Annotated[int, Field(description="Not told, or asked by others: they ask by themselves, or are off")]
 
 
 class RolloutsAsked(Turning):

@@ -19,11 +19,11 @@ from typing import Final
 
 from aiohttp import web
 
-from provisioner.errors import Crowded, Malformed
+from provisioner.errors import Crowded, Malformed, NotSignedIn
 from provisioner.http.api.routes import AnyCall
 from provisioner.model import FetchRecord, Mac
 from provisioner.onlookers import Look, Onlookers
-from provisioner.rights import Principal, Right
+from provisioner.rights import Principal
 from provisioner.store.event_pages import EventFilter, last_event
 from provisioner.store.rows import Fetch, StoredEvent
 
@@ -62,7 +62,8 @@ class Feed:
 
     async def serve(self, call: AnyCall, wanted: EventFilter) -> web.StreamResponse:
         """Tell one caller until they leave, or may listen no longer; Crowded when there is no room."""
-        name = call.principal.throttle or call.principal.credential or call.principal.actor
+        who = call.principal
+        name = who.ident or who.throttle or who.credential or who.actor
         if self._listening.total() >= self.most or self._listening[name] >= self.each:
             raise Crowded("so many listen to the live feed already that there is no room for one more")
         self._listening[name] += 1
@@ -70,6 +71,7 @@ class Feed:
             after = await self._start(call)
             looking: AbstractContextManager[Look | None] = nullcontext()
             if wanted.mac:
+                await call.desks.fleet.device(Mac(wanted.mac))  # not found, where it is out of reach
                 looking = self.onlookers.looking(Mac(wanted.mac))
             with looking as look:
                 return await self._told(call, wanted, after, look)
@@ -109,10 +111,19 @@ class Feed:
                 await response.write(words or b": still here\n\n")
                 said = now
             if now - checked >= _AGAIN:
-                (await self.known(call.request)).doing(Right.EVENT_READ)
+                if await self._is_another(call):
+                    break  # who still may listen connects again, and reaches as far as they do now
                 checked = now
             await _pause(response, listener, look)
         return response
+
+    async def _is_another(self, call: AnyCall) -> bool:
+        """Whether the caller has other rights, or reaches elsewhere, than when they began; or may not listen at all."""
+        try:
+            now = await self.known(call.request)
+        except NotSignedIn:
+            return True
+        return frozenset(now.parts) != frozenset(call.principal.parts)
 
 
 async def _pause(response: web.StreamResponse, listener: _Listener, look: Look | None) -> None:

@@ -26,7 +26,7 @@ class Wipe(Told):
         bool, Field(description="All goes back to the maker's; it is served nothing else until it has a line again")
     ]
     pending: Annotated[bool, Field(description="It has not fetched that yet, so it may still know it")]
-    since: Annotated[MaybeMoment, Field(description="When it was asked for; null where it has never been here")]
+    since: Annotated[MaybeMoment, Field(description="When it was asked for; null where nothing is")]
     fetched: MaybeMoment
     replaced_by: Annotated[Maybe, Field(description="The device that took its place")]
 

@@ -92,7 +92,10 @@ async def begin_bulk(call: Call) -> Answer:
     rows = [row for one in found if (row := _row(call, name, one)) is not None]
     if not rows:
         raise Invalid("mac", "none of them has an extension on its first line")
-    job = await call.at(Right.JOB_WRITE).jobs.begin_job(act.kind, [_checked(act, row) for row in rows])
+    owners = {one.device.account for one in found}
+    job = await call.at(Right.JOB_WRITE).jobs.begin_job(
+        act.kind, [_checked(act, row) for row in rows], account=owners.pop() if len(owners) == 1 else ""
+    )
     return See(f"/jobs/{job.id}", f"{act.label}: {len(rows)} devices are looked at, and then it is done.")
 
 

@@ -18,7 +18,7 @@ from aiohttp import web
 from yarl import URL
 
 from provisioner.errors import Forbidden, LoginRefused, NotSignedIn, ProvisionerError, StoreFailed, Throttled
-from provisioner.http.api.gatekeeper import COOKIES
+from provisioner.http.api.gatekeeper import session_cookie
 from provisioner.http.api.problems import CURES
 from provisioner.http.api.rates import Rates
 from provisioner.http.console.forms import read_form
@@ -72,7 +72,7 @@ class ConsoleEdge:
 
     async def _known(self, page: Page, call: Call) -> Call:
         """With whoever asks, where the page is not for everybody."""
-        token = token_of(call.request)
+        token = token_of(call.request, self.around.secure)
         if token:
             try:
                 principal = await self.around.people.by_session(token)
@@ -193,14 +193,9 @@ def _authority(origin: str) -> str:
         return ""
 
 
-def token_of(request: web.Request) -> str:
+def token_of(request: web.Request, secure: bool) -> str:
     """The session that a browser brings; empty for none."""
-    return next((found for name in COOKIES if (found := request.cookies.get(name))), "")
-
-
-def session_cookie(secure: bool) -> str:
-    """How the session's cookie is called here: over HTTPS by a name that no other host can set."""
-    return COOKIES[0] if secure else COOKIES[1]
+    return request.cookies.get(session_cookie(secure), "")
 
 
 def _set_session(response: web.Response, name: str, value: str, secure: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
+from provisioner.fleet.jobs import NEEDS
 from provisioner.http.api.bulk import KINDS
 from provisioner.http.console.choices import names_of
 from provisioner.http.console.pages import ROWS, Answer, Call, Listed, Pages, See, View
@@ -80,9 +81,9 @@ def _past(job: Job) -> int:
 
 
 def _may_apply(call: Call, job: Job) -> bool:
-    if job.state not in _OPEN or not call.may(Right.JOB_WRITE):
+    if job.state not in _OPEN or not all(call.may(right) for right in (Right.JOB_WRITE, *NEEDS.get(job.kind, ()))):
         return False
-    return call.may(Right.PEOPLE_WRITE) and job.failed < job.total if job.kind == IMPORT else not job.failed
+    return job.failed < job.total if job.kind == IMPORT else not job.failed
 
 
 def _told(job: Job, row: JobRow) -> Told:
@@ -112,10 +113,7 @@ def _imported(state: RowState, result: Mapping[str, Any]) -> Told:
 @jobs.post("/jobs/{job}/apply", Right.JOB_WRITE, again=show_job)
 async def apply_job(call: Call) -> Answer:
     """Do the rows that fit, of a job that has only been looked at."""
-    job = await call.desks.jobs.job(call.place("job"))
-    if job.kind == IMPORT:
-        call.who.doing(Right.PEOPLE_WRITE)
-    made = await call.desks.jobs.apply_job(job.id)
+    made = await call.desks.jobs.apply_job(call.place("job"))
     return See(f"/jobs/{made.id}", "It has begun. This page says how far it is.")
 
 

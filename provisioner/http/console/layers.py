@@ -23,6 +23,7 @@ from provisioner.preview import Masked, written
 from provisioner.rehearsal import LayerChange
 from provisioner.rights import Right
 from provisioner.rollout_states import PARTS
+from provisioner.secret_names import is_secret
 
 layers = Pages()
 
@@ -85,7 +86,7 @@ async def _editor(call: Call, found: ConfigLayer) -> dict[str, Any]:
         "title": title_of(found, names),
         "version": version_of(found),
         "rows": rows,
-        "raw": [(name, _typed(call, f"raw:{name}", value), value) for name, value in sorted(found.raw.items())],
+        "raw": [_raw_row(call, name, value) for name, value in sorted(found.raw.items())],
         "new": _filled(call, "new"),
         "new_raw": _filled(call, "rawnew"),
         "settings": [one for one in SETTINGS.values() if one.name not in found.values],
@@ -121,6 +122,12 @@ def _row(call: Call, name: str, value: object) -> dict[str, Any]:
     text = "" if about.secret else _typed(call, f"set:{name}", was)
     told = {"help": about.help, "unit": about.unit, "secret": about.secret}
     return {"name": name, "text": text, "was": was, "gone": gone, **told}
+
+
+def _raw_row(call: Call, name: str, value: str) -> dict[str, Any]:
+    secret = is_secret(name)
+    text = "" if secret else _typed(call, f"raw:{name}", value)
+    return {"name": name, "text": text, "was": "" if secret else value, "secret": secret}
 
 
 def _typed(call: Call, field: str, now: str) -> str:
@@ -217,6 +224,8 @@ def _given(call: Call) -> list[tuple[str, str]]:
 
 def _is_secret(field: str) -> bool:
     kind, _, name = field.partition(":")
+    if kind == "raw":
+        return is_secret(name)
     try:
         return kind == "set" and setting_of(name).secret
     except Invalid:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from provisioner.errors import Invalid
-from provisioner.http.console.edge import session_cookie
+from provisioner.http.api.gatekeeper import session_cookie
 from provisioner.http.console.pages import Answer, Call, Door, Pages, See, View
 from provisioner.mail.text import svg
 

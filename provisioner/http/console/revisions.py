@@ -194,4 +194,6 @@ async def revert_lines(call: Call) -> Answer:
     lines = ", ".join(
         f"line {one.line} of {one.mac.colons} has {one.was.number if one.was else 'nothing'}" for one in found.lines
     )
-    return See(f"/devices/{call.mac}", f"Revision {revision} is taken back: {lines}.")
+    numbers = ", ".join(found.exchanged)
+    secrets = f" The PBX has to read the new SIP password of {numbers}." if numbers else ""
+    return See(f"/devices/{call.mac}", f"Revision {revision} is taken back: {lines}.{secrets}")

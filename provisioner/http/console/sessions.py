@@ -6,7 +6,8 @@ import re
 from typing import Final
 
 from provisioner.errors import Invalid, LoginRefused, NotFound
-from provisioner.http.console.edge import session_cookie, token_of
+from provisioner.http.api.gatekeeper import session_cookie
+from provisioner.http.console.edge import token_of
 from provisioner.http.console.pages import Answer, Call, Door, Pages, See, View
 from provisioner.sign_in import Came
 
@@ -34,8 +35,9 @@ async def login(call: Call) -> Answer:
     """Begin a session."""
     request, form = call.request, call.form
     came = Came(request.remote or "", request.headers.get("User-Agent", ""))
+    before = token_of(request, call.around.secure)
     signed = await call.around.people.login(
-        form.raw("email"), form.raw("password"), code=form.text("code"), came=came, before=token_of(request)
+        form.raw("email"), form.raw("password"), code=form.text("code"), came=came, before=before
     )
     return See(_next(form.raw("next")), cookies={session_cookie(call.around.secure): signed.token})
 

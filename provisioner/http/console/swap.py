@@ -61,11 +61,8 @@ async def ask_wipe(call: Call) -> Answer:
 @swap.post("/devices/{mac}/wipe", Right.DEVICE_WIPE, again=ask_wipe)
 async def wipe(call: Call) -> Answer:
     """Everything back to what its maker gave."""
-    found = await call.desks.fleet.wipe_device(call.mac, unbind=call.form.flag("unbind"))
-    said = (
-        "It is told to fetch what resets it." if found.pending else "It has never been here, so it has nothing of ours."
-    )
-    return See(f"/devices/{call.mac}/wipe", said)
+    await call.desks.fleet.wipe_device(call.mac, unbind=call.form.flag("unbind"))
+    return See(f"/devices/{call.mac}/wipe", "What resets it is what it fetches next.")
 
 
 @swap.post("/devices/{mac}/wipe/end", Right.DEVICE_WIPE, again=ask_wipe)

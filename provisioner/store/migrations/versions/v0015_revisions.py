@@ -61,6 +61,7 @@ def upgrade() -> None:
         sa.Column("campaign", sa.Text(), nullable=False, server_default=""),
         sa.Column("why", sa.Text(), nullable=False, server_default=""),
         sa.Column("ended", sa.Float()),
+        sa.Column("differ", sa.BigInteger(), nullable=False, server_default="0"),
         sa.Column("entries", sa.Text()),
         sa.Column("raw", sa.LargeBinary()),
         sa.PrimaryKeyConstraint("id", name="pk_rollout"),
