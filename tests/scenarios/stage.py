@@ -108,7 +108,8 @@ def workers(house: House) -> list[int]:
     until = time.monotonic() + 10  # the administration comes up after the phones' listeners
     while True:
         with contextlib.suppress(OSError):
-            return list(json.loads(house.get("/health", None, kind="admin")[2])["workers"]["pids"])
+            if found := json.loads(house.get("/health", None, kind="admin")[2])["workers"]["pids"]:
+                return list(found)
         if house.process.poll() is not None or time.monotonic() > until:
             return []
         time.sleep(0.1)
