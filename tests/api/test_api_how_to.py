@@ -27,7 +27,13 @@ def test_the_calls_of_the_page_work_as_they_stand(tmp_path: Path) -> None:
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         environment = {**os.environ, "PATH": path, "PROVISIONER_DATA": str(house.data)}
         done = subprocess.run(
-            ["bash", "-c", script], env=environment, capture_output=True, text=True, timeout=60, check=False
+            ["bash", "-c", script],
+            env=environment,
+            cwd=house.data,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
         )
     finally:
         house.stop()
