@@ -247,17 +247,28 @@ def _own_files(directory: Path, slot: int) -> None:
     files = [directory / f"{kind}_{slot}.db" for kind in kinds]
     try:
         for path in files:
-            with path.open("ab") as file:
-                os.posix_fallocate(file.fileno(), 0, _FILE)
+            if not path.exists() or path.stat().st_size < _FILE:  # a successor counts on in its predecessor's
+                _room(path)
     except OSError as error:
         for path in files:
-            path.unlink(missing_ok=True)  # an empty one could not be read
+            path.unlink(missing_ok=True)
         log.error("no room for metrics in %s (%s); this worker's are not shown", directory, error.strerror)
         values.ValueClass = MutexValue
         return
     # prometheus-client reads the directory from here, at the first value of a process.
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
     values.ValueClass = MultiProcessValue(lambda: slot)  # type: ignore[no-untyped-call]  # the package is half typed
+
+
+def _room(path: Path) -> None:
+    """Whoever reads the metrics now finds the file whole or not at all: an empty one cannot be read."""
+    unfinished = path.with_suffix(".new")
+    try:
+        with unfinished.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, _FILE)
+        unfinished.rename(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def _collected(directory: Path) -> Iterable[Metric]:

@@ -63,6 +63,24 @@ def test_a_full_disk_costs_the_metrics_and_nothing_else(tmp_path: Path, monkeypa
     assert samples(tmp_path) == {}
 
 
+def test_whoever_reads_while_a_worker_starts_reads_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = Counters(tmp_path, 1)
+    first.count("refusals", "not_yours")
+    first.loop_lag(0.1)  # with each beat counts are written
+    allocate, read = os.posix_fallocate, []
+
+    def slowly(file: int, start: int, size: int) -> None:
+        read.append(samples(tmp_path))
+        allocate(file, start, size)
+
+    monkeypatch.setattr(os, "posix_fallocate", slowly)
+    second = Counters(tmp_path, 2)
+    second.count("refusals", "not_yours")
+    second.loop_lag(0.1)
+    assert read and all(one["provisioner_refusals_total", "not_yours"] == 1 for one in read)
+    assert samples(tmp_path)["provisioner_refusals_total", "not_yours"] == 2
+
+
 def test_a_successor_counts_on_and_gauges_end_with_their_worker(tmp_path: Path) -> None:
     dead = Counters(tmp_path, 1)
     dead.count("answers", "200")
