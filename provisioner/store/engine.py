@@ -7,7 +7,6 @@ Errors of the driver leave this room as StoreFailed or Conflict, without the par
 from __future__ import annotations
 
 import asyncio
-import builtins
 import sqlite3
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -26,8 +25,8 @@ from sqlalchemy.exc import (
     InterfaceError,
     OperationalError,
     SQLAlchemyError,
-    TimeoutError,  # SQLAlchemy's own: no connection came free
 )
+from sqlalchemy.exc import TimeoutError as NoConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from provisioner.errors import Conflict, StoreFailed, Unusable
@@ -159,7 +158,7 @@ async def _turn(engine: AsyncEngine) -> AsyncIterator[None]:
     try:
         async with asyncio.timeout(BUSY_TIMEOUT):
             await lock.acquire()
-    except builtins.TimeoutError as error:
+    except TimeoutError as error:
         raise StoreFailed("the database failed: it is locked by another change of this process") from error
     try:
         yield
@@ -199,7 +198,7 @@ def may_pass(error: StoreFailed) -> bool:
     cause = error.__cause__
     if str(getattr(getattr(cause, "orig", None), "sqlstate", "")).startswith(_TOO_MUCH):
         return False
-    return isinstance(cause, (OperationalError, InterfaceError, TimeoutError))
+    return isinstance(cause, (OperationalError, InterfaceError, NoConnection, TimeoutError))
 
 
 def reason(error: Exception) -> str:
