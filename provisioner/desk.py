@@ -14,6 +14,7 @@ from provisioner.errors import Conflict, Forbidden, Invalid, NotFound
 from provisioner.model import Device, Mac
 from provisioner.neutral import check_name
 from provisioner.rights import OPERATOR, Principal, Right
+from provisioner.settings import Settings
 from provisioner.store import devices, people
 from provisioner.store.database import Change, Store
 from provisioner.store.reach import Limited
@@ -51,6 +52,40 @@ class Desk:
 
     def _change(self) -> AbstractAsyncContextManager[Change]:
         return self._store.changing(self._actor, self._clock())
+
+
+class SettingsDesk(Desk):
+    """Use-cases that go by the server's settings, too."""
+
+    def __init__(
+        self,
+        store: Store,
+        drivers: Mapping[str, VendorDriver],
+        settings: Settings,
+        *,
+        actor: str = "",
+        clock: Callable[[], float] = time.time,
+        principal: Principal = OPERATOR,
+    ) -> None:
+        super().__init__(store, drivers, actor=actor, clock=clock, principal=principal)
+        self._settings = settings
+
+
+class HouseDesk(SettingsDesk):
+    """Use-cases over tables that hang on no account, read from the whole store: each says itself whose it shows."""
+
+    def __init__(
+        self,
+        store: Store,
+        drivers: Mapping[str, VendorDriver],
+        settings: Settings,
+        *,
+        actor: str = "",
+        clock: Callable[[], float] = time.time,
+        principal: Principal = OPERATOR,
+    ) -> None:
+        super().__init__(store, drivers, settings, actor=actor, clock=clock, principal=principal)
+        self._all = store
 
 
 def text_of(field: str, value: str, longest: int = _NAME, *, empty: bool = False) -> str:

@@ -6,23 +6,18 @@ Keys make no keys: what one is limited to, its accounts and its end, would not b
 from __future__ import annotations
 
 import secrets
-import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from provisioner.desk import Desk, account_of, text_of
+from provisioner.desk import HouseDesk, account_of, text_of
 from provisioner.errors import Conflict, Forbidden, Invalid, NotFound
-from provisioner.rights import OPERATOR, Principal
 from provisioner.roles import Right
-from provisioner.settings import Settings
 from provisioner.store import api_keys
 from provisioner.store.api_keys import ApiKey
-from provisioner.store.database import Store
 from provisioner.store.people import new_id
-from provisioner.vendor import VendorDriver
 
 _DAY: Final = 86_400.0
 _MOST: Final = 3650.0
@@ -39,22 +34,8 @@ class MadeKey:
     about: ApiKey
 
 
-class ApiKeys(Desk):
+class ApiKeys(HouseDesk):
     """Keys of the API; their table hangs on no account, so each use-case says itself whose it shows."""
-
-    def __init__(
-        self,
-        store: Store,
-        drivers: Mapping[str, VendorDriver],
-        settings: Settings,
-        *,
-        actor: str = "",
-        clock: Callable[[], float] = time.time,
-        principal: Principal = OPERATOR,
-    ) -> None:
-        super().__init__(store, drivers, actor=actor, clock=clock, principal=principal)
-        self._all = store
-        self._settings = settings
 
     async def make_key(
         self, name: str, *, scopes: Collection[Right], accounts: Sequence[str] = (), days: float | None = None

@@ -6,27 +6,24 @@ role that comes or goes ends no session, but for the last one.
 
 from __future__ import annotations
 
-import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
 from provisioner.administrators import take_off_totp
-from provisioner.desk import Desk, account_id, site_id, text_of, user_id
+from provisioner.desk import HouseDesk, account_id, site_id, text_of, user_id
 from provisioner.errors import Conflict, Forbidden, Invalid, NotFound
 from provisioner.mail.reset import link_url
 from provisioner.mail_address import parse_address
-from provisioner.rights import OPERATOR, Principal, Reach
+from provisioner.rights import Reach
 from provisioner.roles import GRANTABLE, MATRIX, Extent, Right, Role
-from provisioner.settings import Settings
 from provisioner.sign_in import new_token
 from provisioner.sign_in_rules import check_password, login_of
 from provisioner.store import administrators, sign_in
 from provisioner.store.administrators import Administrator, Grant, HeldRole
-from provisioner.store.database import Change, Store
+from provisioner.store.database import Change
 from provisioner.store.people import new_id
-from provisioner.vendor import VendorDriver
 
 _SHORTEST: Final = 60.0
 _LONGEST: Final = 86_400.0
@@ -62,22 +59,8 @@ class Place:
     user: str = ""
 
 
-class Roster(Desk):
+class Roster(HouseDesk):
     """Administrators. Their own tables hang on no account, so each use-case says itself who may do it."""
-
-    def __init__(
-        self,
-        store: Store,
-        drivers: Mapping[str, VendorDriver],
-        settings: Settings,
-        *,
-        actor: str = "",
-        clock: Callable[[], float] = time.time,
-        principal: Principal = OPERATOR,
-    ) -> None:
-        super().__init__(store, drivers, actor=actor, clock=clock, principal=principal)
-        self._all = store
-        self._settings = settings
 
     async def administrators(self) -> list[Known]:
         """Those who hold a role somewhere within reach, and of theirs only what is."""

@@ -24,9 +24,9 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from provisioner.bindings import generated_secret
 from provisioner.errors import Invalid, Unusable
 from provisioner.fleet.fleet import Fleet
-from provisioner.fleet.people import generated_secret
 from provisioner.installation import ca_file
 from provisioner.model import Device, DeviceState, ListenerKind, Mac, Scope
 from provisioner.pki import Factory, make_factory

@@ -7,8 +7,7 @@ from dataclasses import replace
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from provisioner.bindings import end
-from provisioner.bindings import generated_secret as generated_secret
+from provisioner.bindings import end, generated_secret
 from provisioner.desk import (
     Desk,
     account_id,

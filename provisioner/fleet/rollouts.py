@@ -6,26 +6,23 @@ becomes of these is watched by the server (``resync.rollouts``), which goes on o
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from provisioner.desk import SettingsDesk
 from provisioner.errors import Conflict, Invalid, NotFound, WideChange
 from provisioner.fleet.layers import Layers, masked
 from provisioner.model import ConfigLayer, Mac, Scope
 from provisioner.rehearsal import LayerChange
-from provisioner.rights import OPERATOR, Principal
 from provisioner.rollout_moves import begin, finish, halt, promote
 from provisioner.rollout_states import PARTS, RolloutState, Tally, next_share
-from provisioner.settings import Settings
 from provisioner.store import rollouts
-from provisioner.store.database import Change, Store
+from provisioner.store.database import Change
 from provisioner.store.rollouts import Rollout
 from provisioner.trial import broken_by
-from provisioner.vendor import VendorDriver
 
 _SAMPLE: Final = 3
 """Phones of each model that stand for the others."""
@@ -67,21 +64,8 @@ class Progress:
     tally: Tally
 
 
-class Rollouts(Layers):
+class Rollouts(Layers, SettingsDesk):
     """Changes of layers with all that follows from how many phones they concern."""
-
-    def __init__(
-        self,
-        store: Store,
-        drivers: Mapping[str, VendorDriver],
-        settings: Settings,
-        *,
-        actor: str = "",
-        clock: Callable[[], float] = time.time,
-        principal: Principal = OPERATOR,
-    ) -> None:
-        super().__init__(store, drivers, actor=actor, clock=clock, principal=principal)
-        self._settings = settings
 
     # --- before -----------------------------------------------------------------------------------------
 

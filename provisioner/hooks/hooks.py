@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import os
 import secrets
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from provisioner.desk import Desk, account_id, text_of
+from provisioner.desk import SettingsDesk, account_id, text_of
 from provisioner.errors import Conflict, Invalid, NotFound
 from provisioner.hook_events import PING, Told, checked
 from provisioner.hooks.post import HookPost, disable
 from provisioner.hooks.signing import Scheme, check_secret, new_secret
 from provisioner.hooks.target import networks, parse_target, refusal
-from provisioner.rights import OPERATOR, Principal, Right
-from provisioner.settings import Settings
+from provisioner.rights import Right
 from provisioner.store import hook_queue, hooks, people, schema
-from provisioner.store.database import Change, Store
+from provisioner.store.database import Change
 from provisioner.store.hooks import Delivery, Hook
-from provisioner.vendor import VendorDriver
 
 _HOUR: Final = 3600.0
 _SECRET: Final = 32
@@ -48,21 +45,8 @@ class HookState:
     dead: int
 
 
-class Hooks(Desk):
+class Hooks(SettingsDesk):
     """Endpoints."""
-
-    def __init__(
-        self,
-        store: Store,
-        drivers: Mapping[str, VendorDriver],
-        settings: Settings,
-        *,
-        actor: str = "",
-        clock: Callable[[], float] = time.time,
-        principal: Principal = OPERATOR,
-    ) -> None:
-        super().__init__(store, drivers, actor=actor, clock=clock, principal=principal)
-        self._settings = settings
 
     async def add_hook(
         self, url: str, *, account: str = "", name: str = "", events: Sequence[str] = (), secret: str = ""

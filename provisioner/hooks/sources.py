@@ -6,24 +6,20 @@ import json
 import os
 import re
 import secrets
-import time
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from provisioner.desk import Desk, account_id, account_of, matching
+from provisioner.desk import SettingsDesk, account_id, account_of, matching
 from provisioner.errors import Conflict, Forbidden, Invalid, NotFound
 from provisioner.hooks.mapping import Asked, MappingError, Rules, load_rules
 from provisioner.hooks.paths import Json
 from provisioner.hooks.signing import Scheme, check_secret, new_secret
-from provisioner.rights import OPERATOR, Principal, Right
-from provisioner.settings import Settings
+from provisioner.rights import Right
 from provisioner.store import hook_inbox, people
-from provisioner.store.database import Change, Store
+from provisioner.store.database import Change
 from provisioner.store.hook_inbox import Source
-from provisioner.vendor import VendorDriver
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _HOUR: Final = 3600.0
@@ -68,21 +64,8 @@ def _depth(document: Json) -> int:
     return depth
 
 
-class Sources(Desk):
+class Sources(SettingsDesk):
     """Sources; each acts on one account, and on nothing beyond."""
-
-    def __init__(
-        self,
-        store: Store,
-        drivers: Mapping[str, VendorDriver],
-        settings: Settings,
-        *,
-        actor: str = "",
-        clock: Callable[[], float] = time.time,
-        principal: Principal = OPERATOR,
-    ) -> None:
-        super().__init__(store, drivers, actor=actor, clock=clock, principal=principal)
-        self._settings = settings
 
     async def add_source(
         self, name: str, *, account: str, scheme: Scheme = Scheme.STANDARD, rules: str, secret: str = ""
