@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,11 @@ _RESOLVED: dict[str, set[str]] = {}
 settings.register_profile("whole", max_examples=WHOLE, deadline=None)  # a busy machine is no fault of a property's
 settings.register_profile("some", max_examples=SOME, deadline=None)
 settings.load_profile("some")  # --hypothesis-profile=whole comes after this, and before the tests' modules
+
+
+def pytest_configure() -> None:
+    """As at a terminal: what a shell puts in the background begins with Ctrl-C ignored, and so do its children."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

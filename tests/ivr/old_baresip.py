@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.ivr.sipp_calls import free_port
+from tests.spare_port import spare_port
 
 _KEY = 0.15
 """s between two keys; each is held a little shorter than that."""
@@ -99,7 +99,7 @@ async def old_baresip(folder: Path, account: str) -> AsyncIterator[OldPhone]:
     """A phone with this account, which registers at once; it has left when this is over."""
     program = shutil.which("baresip", path="/usr/bin:/usr/local/bin")
     assert program, "baresip is not installed: make packages, or apt-get install baresip-core"
-    port = free_port()
+    port = spare_port()
     _furnish(folder, account, Path(program).parent.parent / "lib" / "baresip" / "modules", port)
     with (folder / "log").open("wb") as out:
         process = await asyncio.create_subprocess_exec(

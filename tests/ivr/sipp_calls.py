@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
-import socket
 from pathlib import Path
 
 from tests.ivr.answering import NUMBER, login
 from tests.ivr.scenarios import GOOD
+from tests.spare_port import spare_port
 
 SCENARIOS = Path(__file__).with_name("sipp")
 MAC = "0004f2aabbcc"
@@ -29,16 +29,10 @@ def scenario(name: str, folder: Path) -> Path:
     return made
 
 
-def free_port(host: str = "127.0.0.1") -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind((host, 0))
-        return int(sock.getsockname()[1])
-
-
 async def play(name: str, at: str, folder: Path, *, password: str = "") -> str:
     """One phone, MAC; what sipp says when it did not go as written."""
     name_, secret = login(MAC)
-    words = ["-m", "1", "-s", NUMBER, "-i", "127.0.0.1", "-mi", "127.0.0.1", "-p", str(free_port()), "-timeout", "40s"]
+    words = ["-m", "1", "-s", NUMBER, "-i", "127.0.0.1", "-mi", "127.0.0.1", "-p", str(spare_port()), "-timeout", "40s"]
     return await sipp(name, at, folder, *words, "-au", name_, "-ap", password or secret, "-key", "mac", MAC)
 
 

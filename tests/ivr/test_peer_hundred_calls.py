@@ -21,7 +21,8 @@ from provisioner.store.database import Store, key_path
 from provisioner.store.secretbox import SecretBox
 from provisioner.vendors import drivers
 from tests.ivr.answering import NUMBER
-from tests.ivr.sipp_calls import free_port, sipp
+from tests.ivr.sipp_calls import sipp
+from tests.spare_port import spare_port
 
 OFFICES = ("127.0.0.1", "127.0.0.2")
 PHONES = 50
@@ -86,7 +87,7 @@ def written(house: House, people: list[Person], file: Path) -> Path:
 
 async def office(house: House, address: str, phones: Path, folder: Path) -> str:
     """All calls of one address; what sipp says when not each of them went as written."""
-    there, ports = f"127.0.0.1:{house.ports['ivr']}", (str(free_port(address)), str(free_port(address) & ~1))
+    there, ports = f"127.0.0.1:{house.ports['ivr']}", (str(spare_port(address)), str(spare_port(address)))
     words = f"-m {PHONES} -l {PHONES} -r {RATE} -s {NUMBER} -timeout 90s".split()
     words += ["-inf", str(phones), "-i", address, "-mi", address, "-p", ports[0], "-mp", ports[1]]
     return await sipp("code_by_event", there, folder, *words, patience=110)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import socket
 import ssl
 import warnings
 from dataclasses import replace
@@ -17,6 +16,7 @@ from provisioner.errors import Invalid, Unusable
 from provisioner.model import Mac
 from provisioner.simulator import BootReport, Flash, Outcome, Phone, boot, load_persona
 from provisioner.simulator.credentials import Credentials
+from tests.spare_port import spare_port
 
 MAC = Mac.parse("001565aabbcc")
 CONFIG = b"#!version:1.0.0.1\naccount.1.enable = 1\naccount.1.user_name = 1\naccount.1.sip_server.1.address = pbx\n"
@@ -27,12 +27,6 @@ def phone(certificates: Certificates, **habits: object) -> Phone:
     own = {"certificate": certificates.certificate, "key": certificates.key, "trust": certificates.server_ca}
     settings = {"persona": load_persona("yealink", "T46S"), "mac": MAC, "retry_delay": 0.0, **own, **habits}
     return Phone(**settings)  # type: ignore[arg-type]  # each test names its own
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 # --- TLS ----------------------------------------------------------------------------------------
@@ -210,7 +204,7 @@ async def test_silence_ends_with_the_phones_patience(certificates: Certificates)
 
 @pytest.mark.asyncio
 async def test_a_server_that_is_not_there(certificates: Certificates) -> None:
-    report = await boot(phone(certificates), f"https://127.0.0.1:{free_port()}/")
+    report = await boot(phone(certificates), f"https://127.0.0.1:{spare_port()}/")
     assert len(report.steps) == 3
     assert "no connection" in report.refused_because
     assert (report.connections, report.tls_version) == (0, "")
