@@ -19,6 +19,8 @@ import fleet_of
 PATIENCE = 30.0
 """s for a server to come up or to leave."""
 RSA_CIPHER = "ECDHE-RSA-AES128-GCM-SHA256"
+_USABLE = sorted(os.sched_getaffinity(0))
+"""Before anything was placed anywhere."""
 EC_CIPHER = "ECDHE-ECDSA-AES128-GCM-SHA256"
 TLS13_CIPHER = "TLS_AES_128_GCM_SHA256"
 
@@ -63,8 +65,7 @@ class Server:
 
 def cores() -> tuple[int, int]:
     """One for the client, one for the servers; the same one when there is no other."""
-    usable = sorted(os.sched_getaffinity(0))
-    return usable[0], usable[1 % len(usable)]
+    return _USABLE[0], _USABLE[1 % len(_USABLE)]
 
 
 @contextlib.contextmanager
