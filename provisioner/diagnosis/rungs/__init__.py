@@ -1,0 +1,12 @@
+"""What each rung of the ladder is judged by, a file for rungs that look at the same facts. Pure."""
+
+from __future__ import annotations
+
+from provisioner.diagnosis.case import Case, Judged
+from provisioner.diagnosis.rungs import addressing, files, ground, handshake, inventory, names, path, times
+
+
+def judged(case: Case) -> Judged:
+    """All that any rung has to say."""
+    for judge in (ground, addressing, names, times, path, handshake, files, inventory):
+        yield from judge.judge(case)
