@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What this program says: facts, phones, frames and progress, each one JSON object a line on stdout."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple
+
+LONGEST: Final = 400
+"""Characters of one value. A User-Agent or a DHCP option is shorter; a hostile one is cut."""
+_UNPRINTED: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+"""Control characters and the marks that turn the direction of writing: a terminal would obey them."""
+_TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{22,}")
+"""Whatever may be a token: 128 bits are 22 characters of base64url."""
+_PASSWORD: Final = re.compile(
+    r"(?i)\b(pass(?:word|wd)?|pwd|secret|pin|authorization|token|key)(\s*[=:]\s*|\s+is\s+)\S+"
+)
+
+
+class Fact(NamedTuple):
+    """One thing seen. Values are text; kinds and names are those that the diagnosis knows."""
+
+    kind: str
+    at: float
+    ref: str
+    values: Mapping[str, str]
+
+
+class Absent:
+    """A value that the frame could have and has not: said as an empty text, where silence would mean "not known"."""
+
+    def __str__(self) -> str:
+        return ""
+
+
+ABSENT: Final = Absent()
+
+
+def fact(kind: str, at: float, ref: str, **values: object) -> Fact:
+    """A fact of what is known: None and empty values are left out, a trailing _ of a name is Python's."""
+    told = {name.rstrip("_"): text(value) for name, value in values.items() if value not in (None, "", b"")}
+    return Fact(kind, at, ref, told)
+
+
+def text(value: object) -> str:
+    """One value as it may be shown: bytes as text, nothing unprintable, not too long."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (bytes, bytearray)):
+        value = bytes(value).rstrip(b"\x00").decode("utf-8", "replace")
+    if isinstance(value, float):
+        value = f"{value:.3f}".rstrip("0").rstrip(".")
+    shown = _UNPRINTED.sub("\N{REPLACEMENT CHARACTER}", str(value))
+    return shown if len(shown) <= LONGEST else f"{shown[: LONGEST - 1]}\N{HORIZONTAL ELLIPSIS}"
+
+
+def path_without_secrets(path: str) -> str:
+    """A request's path: what may be a token and every query's values are left out."""
+    bare, question, _ = path.partition("?")
+    _, at, host = bare.partition("@")
+    shown = f"...@{host}" if at and "//" in bare else bare
+    return _TOKEN.sub("...", shown) + ("?..." if question else "")
+
+
+def url_without_secrets(url: str) -> str:
+    """A URL as a phone was given it: no user and password in it, no token."""
+    scheme, colons, rest = url.partition("://")
+    if not colons:
+        return path_without_secrets(url)
+    place, slash, path = rest.partition("/")
+    who, at, host = place.rpartition("@")
+    return f"{scheme}://{'...@' if at and who else ''}{host}{slash}{path_without_secrets(path)}"
+
+
+def words_without_secrets(words: str) -> str:
+    """Free text of a phone, a syslog line: what follows the word password is left out."""
+    return _TOKEN.sub("...", _PASSWORD.sub(r"\1\2...", words))
+
+
+def as_line(one: Fact) -> dict[str, object]:
+    """The shape in which provisioner reads a fact."""
+    return {"kind": one.kind, "at": one.at, "source": "capture", "ref": one.ref, "values": dict(one.values)}
+
+
+Say = Callable[[Mapping[str, object]], None]
+"""Takes one line."""
+
+
+def say(line: Mapping[str, object]) -> None:
+    """One JSON object on stdout, at once: somebody waits at the other end of the pipe."""
+    sys.stdout.write(json.dumps(line, separators=(",", ":")) + "\n")
+    sys.stdout.flush()

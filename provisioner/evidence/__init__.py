@@ -1,0 +1,1 @@
+"""Captures as evidence: the program that reads frames is run from here, and what it found becomes a page."""
