@@ -265,6 +265,7 @@ class Delivery:
             decision = self.admission.admit(view, file.kind, monotonic(), errand, full=full, spare=spare)
         if decision is GO:
             return view
+        visit.held = decision.hold
         await _held(decision)
         view = await self._view(visit, proven.mac, ask, file)
         self._check(visit, proven, view)
@@ -298,6 +299,7 @@ class Delivery:
         """The activation configuration for a device without a row, which gets none by this."""
         decision = self._may_be_offered(visit, view.device, file)
         if decision is not GO:
+            visit.held = decision.hold
             await _held(decision)
         config = self._config(visit, proven, view, file, ask.at)
         if config.upgrade_only:
@@ -388,6 +390,7 @@ class Delivery:
             firmware="" if file.agent.is_updater else file.agent.firmware,
             revision=revision,
             body=body,
+            address=visit.peer.address,
         )
 
 

@@ -7,7 +7,9 @@ from typing import NamedTuple
 
 from provisioner.activation_offer import Moment
 from provisioner.admission import Rank
+from provisioner.errors import ProvisionerError
 from provisioner.firmware import Firmware
+from provisioner.flight_notes import FlightNotes
 from provisioner.model import BootView, DeviceFile, FetchRecord, Mac, Peer, Proof, ResolvedConfig
 
 
@@ -26,6 +28,12 @@ class Visit:
     """Its handshake was counted among the device's."""
     refusals: int = 0
     """Requests refused on it."""
+    notes: FlightNotes | None = None
+    """Where the edge jots down what happens on it; None where nobody keeps it."""
+    held: float = 0.0
+    """s that admission let the request under way wait."""
+    error: ProvisionerError | None = None
+    """Why the request under way is refused."""
     moment: Moment | None = None
     """When activation was offered on it first: one SIP secret for all of its files."""
 

@@ -19,6 +19,7 @@ from aiohttp import web
 from provisioner.errors import BadPath, NoSuchFile, RangeNotSatisfiable, RenderFailed
 from provisioner.firmware import Firmware, FirmwareShelf
 from provisioner.http.images import image_answer
+from provisioner.http.jotting import jot_plain
 from provisioner.http.paths import clean
 from provisioner.http.wire import Wire, as_response
 from provisioner.model import (
@@ -77,6 +78,7 @@ class BootstrapEdge:
         """The low-level aiohttp handler."""
         kind, wire = self._answer(request)
         self._count("bootstrap", kind)
+        jot_plain(request, wire, kind)
         return as_response(wire)
 
     def _answer(self, request: web.BaseRequest) -> tuple[str, Wire]:

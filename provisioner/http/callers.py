@@ -15,10 +15,12 @@ from struct import Struct
 from time import monotonic
 from typing import Final
 
+from provisioner.flight_notes import HELLO, FlightNotes
 from provisioner.gate import Drop, Gate, GateLimits, address_key
 from provisioner.http.hello import read_hello
 from provisioner.http.machine import Hello, classify
 from provisioner.http.shared import Shared
+from provisioner.http.tcp_state import tcp_state
 from provisioner.model import Observe
 from provisioner.settings import Settings
 
@@ -33,6 +35,8 @@ _JUST_NOW: Final = 0.005
 _AT_LEAST: Final = 1.0
 """s for a ClientHello to come, however many callers there are: a round trip around the world, twice."""
 _MINUTE: Final = 60.0
+_TELLING: Final = frozenset({"hello_timeout", "hello_crowded_out", "reset"})
+"""Ends of which the kernel knows more."""
 _WRONG_PORT: Final = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -56,7 +60,7 @@ def gate_limits(settings: Settings) -> GateLimits:
 class Caller:
     """One of them."""
 
-    __slots__ = ("due", "looked", "peername", "site", "sock")
+    __slots__ = ("due", "looked", "notes", "peername", "site", "sock")
 
     def __init__(self, sock: socket.socket, peername: object, due: float) -> None:
         self.sock = sock
@@ -64,6 +68,8 @@ class Caller:
         self.site = site_of(peername)
         self.due = due
         self.looked = 0.0
+        self.notes: FlightNotes | None = None
+        """From its ClientHello on."""
 
 
 def site_of(peername: object) -> str:
@@ -71,7 +77,7 @@ def site_of(peername: object) -> str:
     return address_key(str(peername[0])) if isinstance(peername, tuple) and peername else ""
 
 
-Begin = Callable[[socket.socket, object], None]
+Begin = Callable[[socket.socket, object, FlightNotes | None], None]
 
 
 class Callers:
@@ -126,9 +132,11 @@ class Callers:
         if waiting is None:
             return False
         caller = waiting.item
-        self._count("gate_begun", self.gate.class_of(waiting))
+        self._count("gate_begun", kind := self.gate.class_of(waiting))
         self._observe("gate_delay", now - waiting.since)
-        self._begin(caller.sock, caller.peername)
+        if caller.notes is not None:
+            caller.notes.waited, caller.notes.gate = now - waiting.since, kind
+        self._begin(caller.sock, caller.peername, caller.notes)
         return True
 
     def delay(self, now: float) -> float:
@@ -193,6 +201,9 @@ class Callers:
         return True
 
     def _queue(self, caller: Caller, first: bytes, now: float) -> None:
+        if (notes := self._shared.notes(caller.peername)) is not None:
+            notes.hello = first[:HELLO]
+            caller.notes = notes
         told = log.isEnabledFor(logging.DEBUG)
         facts = read_hello(first, fingerprint=told or bool(self._scanners))
         if told:
@@ -237,12 +248,22 @@ class Callers:
 
     def _drop(self, caller: Caller, why: str) -> None:
         self._count("gate_dropped", why)
+        self._turned_away(caller, f"gate_{why}")
         self._close(caller)
 
     def _refuse(self, caller: Caller, label: str, answer: bytes = b"") -> None:
         self._count("tls_refused", label)
+        self._turned_away(caller, label)
         self.gate.failed(caller.site, monotonic())
         self._close(caller, answer)
+
+    def _turned_away(self, caller: Caller, label: str) -> None:
+        notes = caller.notes or self._shared.notes(caller.peername)
+        if notes is not None and self._shared.flights is not None:
+            notes.end = label
+            if label in _TELLING:
+                notes.tcp = tcp_state(caller.sock)
+            self._shared.flights.turned_away(notes)
 
     def _close(self, caller: Caller, answer: bytes = b"") -> None:
         """What has come is read away first: closing over unread data is a reset (RFC 2525 section 2.17)."""

@@ -26,6 +26,8 @@ from provisioner.model import ListenerKind, PeerCert, TlsFacts
 
 MAX_CHAIN: Final = 5
 """Leaf, issuing, policy, root and one more: the longest factory chain known has four (Polycom)."""
+MAX_SHOWN: Final = 8
+"""Certificates kept of what a peer has sent, for people to look at."""
 _SESSION_LIFE: Final = 3600
 """Seconds a ticket is good for; the keys live as long as the workers' generation."""
 
@@ -84,11 +86,25 @@ def peer_cert(connection: SSL.Connection) -> PeerCert | None:
     return PeerCert(der, (der,), connection.get_app_data() or ())
 
 
+def presented_chain(connection: SSL.Connection) -> tuple[bytes, ...]:
+    """The certificates as the peer has sent them, its own first; that one alone on a resumed session.
+
+    Good for nothing but to be looked at: a stranger may send anybody's CAs along.
+    """
+    leaf = connection.get_peer_certificate()
+    if leaf is None:
+        return ()
+    stack = lib.SSL_get_peer_cert_chain(_ssl(connection))
+    return (_der(leaf), *(() if stack == ffi.NULL else _ders(stack)))[:MAX_SHOWN]
+
+
 def _verified_chain(ssl: Any) -> tuple[bytes, ...]:
     """DER, leaf first, empty without one; by way of one buffer and no pyOpenSSL object, which saves 20 µs of 30."""
     stack = lib.SSL_get0_verified_chain(ssl)
-    if stack == ffi.NULL:
-        return ()
+    return () if stack == ffi.NULL else _ders(stack)
+
+
+def _ders(stack: Any) -> tuple[bytes, ...]:
     bio, start, ends = lib.BIO_new(lib.BIO_s_mem()), ffi.new("char **"), [0]
     try:
         for index in range(lib.sk_X509_num(stack)):
@@ -125,7 +141,7 @@ def _der(certificate: crypto.X509) -> bytes:
 
 
 def _set_protocol(context: SSL.Context, kind: ListenerKind) -> None:
-    legacy = kind is ListenerKind.LEGACY
+    legacy = kind in (ListenerKind.LEGACY, ListenerKind.PROFILE)
     context.set_min_proto_version(SSL.TLS1_VERSION if legacy else SSL.TLS1_2_VERSION)
     context.set_options(
         SSL.OP_NO_RENEGOTIATION  # CVE-2011-1473

@@ -28,6 +28,7 @@ from provisioner.errors import (
 )
 from provisioner.events import EventLog, masked
 from provisioner.http.images import image_answer, later_part, names
+from provisioner.http.jotting import jot, notes_of
 from provisioner.http.paths import clean
 from provisioner.http.server import QuietHandler
 from provisioner.http.tally import tally
@@ -73,6 +74,7 @@ class DeviceEdge:
             visit = self._visit(request, listener)
             wire = await self._outermost(request, visit)
             self._count("answers", str(wire.status))
+            jot(request, visit, wire)
             if tally(self._count, visit, wire.status):
                 self._booted(request, visit)
             return as_response(wire)
@@ -103,6 +105,8 @@ class DeviceEdge:
         connection = cast("QuietHandler", request.protocol)
         if not isinstance(visit := connection.memory, Visit):
             visit = connection.memory = self._first(request.transport, listener)
+            if (notes := notes_of(request)) is not None:
+                visit.notes, notes.peer = notes, visit.peer
         return visit
 
     def _first(self, transport: asyncio.Transport | None, listener: ListenerKind) -> Visit:
@@ -169,6 +173,8 @@ class DeviceEdge:
         self._delivery.recorder.fetch(record)
 
     def _refuse(self, request: web.BaseRequest, visit: Visit, error: ProvisionerError) -> Wire:
+        if visit.notes is not None:
+            visit.error = error
         served = visit.view is not None or visit.moment is not None
         known_device_probes = isinstance(error, NoSuchFile) and served
         busy = isinstance(error, (Deferred, Paused))  # in a storm too many to tell: they are counted

@@ -12,6 +12,8 @@ from typing import Final, NamedTuple
 _SERVER_NAME: Final = 0
 _GROUPS: Final = 10
 _FORMATS: Final = 11
+_SIGNATURES: Final = 13
+"""RFC 8446 section 4.2.3; TLS 1.2 has it, too (RFC 5246 section 7.4.1.4.1)."""
 _TICKET: Final = 35
 """RFC 5077 section 3.2; empty where a client only says that it would take one."""
 _VERSIONS: Final = 43
@@ -33,6 +35,19 @@ class HelloFacts(NamedTuple):
 
 
 _NOTHING: Final = HelloFacts()
+_MOST: Final = 64
+"""Numbers kept of one list; no phone offers more, and a hello can hold 8,000."""
+
+
+class Offer(NamedTuple):
+    """What a client says that it can, as numbers of IANA's lists, in its order and without GREASE (RFC 8701)."""
+
+    name: str = ""
+    """As HelloFacts has it."""
+    versions: tuple[int, ...] = ()
+    suites: tuple[int, ...] = ()
+    signatures: tuple[int, ...] = ()
+    """Empty where the extension was not sent, as old TLS 1.2 stacks do."""
 
 
 class _Reader:
@@ -70,6 +85,38 @@ def read_hello(first: bytes, *, fingerprint: bool = False) -> HelloFacts:
         return _read(first[_HEAD : _HEAD + length], fingerprint)
     except (IndexError, UnicodeDecodeError):
         return _NOTHING
+
+
+def read_offer(first: bytes) -> Offer:
+    """The same bytes read for people, as far as there are any: a hello may have been cut off. Never an error."""
+    reader, found = _Reader(first[_HEAD:]), Offer()
+    try:
+        version = reader.number(2)
+        reader.take(32)
+        reader.vector(1)
+        found = Offer(versions=(version,), suites=_numbers(reader.vector(2))[:_MOST])
+        reader.vector(1)
+        reader.take(2)  # the length of all extensions, which may be more than is there
+        while reader.left():
+            found = _with(found, reader.number(2), reader.vector(2))
+    except (IndexError, UnicodeDecodeError):
+        pass
+    return found
+
+
+def hello_time(first: bytes) -> int:
+    """The first four bytes of a ClientHello's random part: Unix time in old stacks (RFC 5246 section 7.4.1.2)."""
+    return int.from_bytes(first[_HEAD + 2 : _HEAD + 6])
+
+
+def _with(found: Offer, kind: int, extension: bytes) -> Offer:
+    if kind == _SERVER_NAME:
+        return found._replace(name=_name(extension)[:255])
+    if kind == _VERSIONS:
+        return found._replace(versions=_numbers(extension[1:])[:_MOST])
+    if kind == _SIGNATURES:
+        return found._replace(signatures=_numbers(extension[2:])[:_MOST])
+    return found
 
 
 def _read(body: bytes, wanted: bool) -> HelloFacts:

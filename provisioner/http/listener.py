@@ -26,6 +26,7 @@ from typing import Any, Final
 
 from OpenSSL import SSL
 
+from provisioner.flight_notes import FlightNotes, FlightSink
 from provisioner.gate import GateState, Share, Storm
 from provisioner.http.backlog import Backlog
 from provisioner.http.budget import Rejections
@@ -98,14 +99,16 @@ class Listener:
         *,
         storm: Storm | None = None,
         observe: Observe = _unobserved,
+        flights: FlightSink | None = None,
     ) -> None:
+        """``flights`` keeps what happened on each connection."""
         self.kind = kind
         self._sock = sock
         self._context = context
         self._settings = settings
         self._count = count
         told = Told(self._on_gone, self._go_on_serving, self._on_failed, self._on_booted)
-        self._shared = Shared(settings, count, server_factory, told)
+        self._shared = Shared(settings, count, server_factory, told, kind, flights)
         self._callers = Callers(self._shared, observe, self._begin)
         self._storm = storm
         self._loop = self._shared.loop
@@ -222,7 +225,7 @@ class Listener:
         sock.setblocking(False)
         self._count("connections", "opened")
         if self._context is None:
-            SocketTransport(self._shared, sock, peername)
+            SocketTransport(self._shared, sock, peername, self._shared.notes(peername))
         else:
             self._callers.take(sock, peername, now)
         return True
@@ -302,9 +305,9 @@ class Listener:
                 break
         self._charge(began)
 
-    def _begin(self, sock: socket.socket, peername: object) -> None:
+    def _begin(self, sock: socket.socket, peername: object, notes: FlightNotes | None) -> None:
         assert self._context is not None  # only TLS has callers
-        self._serve(TlsTransport(self._shared, sock, peername, self._context), EPOLLIN)
+        self._serve(TlsTransport(self._shared, sock, peername, self._context, notes), EPOLLIN)
 
     def _clock(self) -> float:
         return thread_time() if self._cores is not None else 0.0

@@ -19,6 +19,14 @@ SENDING: Final = 64 * 1024
 _HEADROOM: Final = 4096
 """What records add to 64 KiB of plaintext, and session tickets that wait to be sent with it."""
 
+_RECORD_HEAD: Final = 5
+_ALERT: Final = 0x15
+_HIDDEN: Final = 0x17
+"""TLS 1.3 sends whatever is encrypted as application data (RFC 8446 section 5.2)."""
+_PLAIN_ALERT: Final = 2
+_HIDDEN_ALERT: Final = 19
+"""bytes: level, description, the real type and a tag of 16. No other message of a server in a handshake is as short."""
+
 _WANT_READ: Final = lib.SSL_ERROR_WANT_READ
 _CLOSE_NOTIFY: Final = lib.SSL_ERROR_ZERO_RETURN
 
@@ -155,6 +163,30 @@ class Machine:
         """Ciphertext to send, a view of the shared buffer: use or copy it before anything else."""
         size = _bio_read(self._out, self._buffers.cipher, SENDING + _HEADROOM)
         return self._buffers.cipher_view[: max(size, 0)]
+
+    @property
+    def alert(self) -> int:
+        """The alert that waits to be sent, as its number (RFC 8446 section 6); 0 without one, -1 for an encrypted one.
+
+        Read from the records that wait: a callback would be asked some forty times in each good handshake.
+        """
+        size = _waiting(self._out, self._buffers.start)
+        records = bytes(_unpack(self._buffers.start[0], size)) if size > 0 else b""
+        found = 0
+        while len(records) >= _RECORD_HEAD:
+            length = records[3] << 8 | records[4]
+            if records[0] == _ALERT:
+                found = records[6] if length == _PLAIN_ALERT and len(records) > 6 else -1
+            elif records[0] == _HIDDEN and length <= _HIDDEN_ALERT:
+                found = -1
+            records = records[_RECORD_HEAD + length :]
+        return found
+
+    @property
+    def cipher(self) -> str:
+        """OpenSSL's name of the agreed suite; empty before there is one."""
+        cipher = lib.SSL_get_current_cipher(self._ssl)
+        return "" if cipher == ffi.NULL else bytes(ffi.string(lib.SSL_CIPHER_get_name(cipher))).decode()
 
     def say_goodbye(self) -> None:
         """Produce our close_notify (RFC 8446 section 6.1), unless the connection is broken already."""

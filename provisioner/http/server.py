@@ -21,6 +21,7 @@ from aiohttp.http import HttpVersion, RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler
 
+from provisioner.flight_notes import FlightNotes
 from provisioner.http.wire import Wire, as_response
 from provisioner.model import Count
 
@@ -192,6 +193,9 @@ class QuietHandler(RequestHandler):
         if self._manager is None or isinstance(exc, ConnectionError):
             raise ConnectionResetError("the device has left") from exc
         cast("QuietServer", self._manager).count("http_refused", type(exc).__name__ if exc else str(status))
+        notes = getattr(self.transport, "notes", None)  # of whichever transport is below
+        if isinstance(notes, FlightNotes) and not notes.end:
+            notes.end = f"http_{status}"
         if status >= 500 and exc is not None:  # a fault of ours: the edges answer whatever a device can cause
             *_, (frame, line) = traceback.walk_tb(exc.__traceback__)
             _log.error("%s at %s:%s while answering", type(exc).__name__, frame.f_code.co_filename, line)

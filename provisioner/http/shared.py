@@ -8,11 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from select import epoll
+from time import time
 from typing import TYPE_CHECKING
 
+from provisioner.flight_notes import FlightNotes, FlightSink
 from provisioner.http.machine import Buffers
 from provisioner.http.server import QuietHandler
-from provisioner.model import Count
+from provisioner.model import Count, ListenerKind
 from provisioner.settings import Settings
 
 if TYPE_CHECKING:
@@ -50,9 +52,22 @@ class Told:
 class Shared:
     """What all connections of a listener use together."""
 
-    __slots__ = ("behind", "buffers", "connections", "count", "loop", "poll", "settings", "told", "upper")
+    __slots__ = (
+        "behind", "buffers", "connections", "count", "flights", "kind", "loop", "poll", "settings", "told", "upper",
+    )  # fmt: skip
 
-    def __init__(self, settings: Settings, count: Count, upper: Upper, told: Told) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        count: Count,
+        upper: Upper,
+        told: Told,
+        kind: ListenerKind = ListenerKind.DEVICE,
+        flights: FlightSink | None = None,
+    ) -> None:
+        self.kind = kind
+        self.flights = flights
+        """Who keeps what happened on a connection; None: nobody does."""
         self.settings = settings
         self.count = count
         self.loop = asyncio.get_running_loop()
@@ -63,3 +78,7 @@ class Shared:
         self.told = told
         self.behind: deque[SocketTransport] = deque()
         """Connections with more to deliver than one turn allows, each once; the listener serves them in order."""
+
+    def notes(self, peername: object) -> FlightNotes | None:
+        """For a connection that has just come; None where nobody wants any."""
+        return None if self.flights is None else FlightNotes(time(), peername, self.kind)

@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from OpenSSL import SSL
 
-from provisioner.http.contexts import make_context, peer_cert, tls_facts, was_resumed
+from provisioner.flight_notes import FlightNotes, TlsSeen
+from provisioner.http.contexts import make_context, peer_cert, presented_chain, tls_facts, was_resumed
 from provisioner.http.machine import SENDING, Machine
 from provisioner.http.shared import Shared, State
 from provisioner.http.transport import SocketTransport
@@ -22,6 +23,8 @@ MAX_HANDSHAKE: Final = 32 * 1024
 """bytes a client may send before it is done: five certificates of 2 KiB are 10 KiB; OpenSSL alone would take 100."""
 _SLIM_AFTER: Final = 1.0
 """s after which a connection that has nothing to do gives its buffers back."""
+_SILENT: Final = frozenset({"handshake_timeout", "left"})
+"""Ends of which the kernel knows more."""
 _UNKNOWN: Final = object()
 
 
@@ -30,13 +33,20 @@ class TlsTransport(SocketTransport):
 
     __slots__ = ("_cert", "_context", "_goodbye", "_machine", "_weight")
 
-    def __init__(self, shared: Shared, sock: socket.socket, peername: object, context: SSL.Context) -> None:
+    def __init__(
+        self,
+        shared: Shared,
+        sock: socket.socket,
+        peername: object,
+        context: SSL.Context,
+        notes: FlightNotes | None = None,
+    ) -> None:
         self._context = context
         self._machine = Machine(context, shared.buffers)
         self._weight = 0
         self._goodbye = False
         self._cert: Any = _UNKNOWN
-        super().__init__(shared, sock, peername)
+        super().__init__(shared, sock, peername, notes)
 
     def _begin(self) -> None:
         self.due = self.last + self._shared.settings.tls_handshake_timeout
@@ -111,8 +121,25 @@ class TlsTransport(SocketTransport):
     def _refuse(self, label: str) -> None:
         """Count it, send the alert OpenSSL may have made, and close."""
         self._shared.count("tls_refused", label)
+        self._note_refusal(label)
         self._shared.told.failed(self._peername)
         self.close()
+
+    def _note_refusal(self, label: str) -> None:
+        self._note(label, asking=label in _SILENT)
+        if self.notes is not None and self._machine.fault:
+            self.notes.alert = self._machine.alert
+
+    def _seen(self) -> TlsSeen:
+        """As SocketTransport."""
+        machine = self._machine
+        return TlsSeen(
+            machine.version,
+            machine.cipher,
+            was_resumed(machine.connection),
+            self._http is not None,
+            presented_chain(machine.connection),
+        )
 
     # --- open ------------------------------------------------------------------------------------
 
@@ -148,7 +175,9 @@ class TlsTransport(SocketTransport):
 
     def _after_reading(self, machine: Machine) -> None:
         if machine.fault:
-            self._shared.count("connections", machine.fault if machine.fault.startswith("alert_") else "tls_broken")
+            label = machine.fault if machine.fault.startswith("alert_") else "tls_broken"
+            self._shared.count("connections", label)
+            self._note(label)
             self.close()
         elif machine.closed_by_peer and not self._eof:
             self._ended()
@@ -163,6 +192,7 @@ class TlsTransport(SocketTransport):
             return
         if not self._machine.closed_by_peer:
             self._shared.count("connections", "truncated")
+            self._note("truncated")
         super()._ended()
 
     def _fill(self) -> bytes | memoryview:

@@ -13,9 +13,11 @@ from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT
 from time import monotonic
 from typing import Any, Final
 
+from provisioner.flight_notes import FlightNotes, TlsSeen
 from provisioner.http.machine import SENDING
 from provisioner.http.server import QuietHandler
 from provisioner.http.shared import Shared, State
+from provisioner.http.tcp_state import tcp_state
 
 _BROKEN: Final = EPOLLERR | EPOLLHUP
 _HEAD_TOO_LARGE: Final = (
@@ -53,11 +55,14 @@ class SocketTransport(asyncio.Transport):
         "_sock",
         "due",
         "last",
+        "notes",
         "state",
     )
 
-    def __init__(self, shared: Shared, sock: socket.socket, peername: object) -> None:
+    def __init__(self, shared: Shared, sock: socket.socket, peername: object, notes: FlightNotes | None = None) -> None:
         self._shared = shared
+        self.notes = notes
+        """What happens here, for who keeps it; None where nobody does."""
         self._sock = sock
         self._fd = sock.fileno()
         self._peername = peername
@@ -88,6 +93,8 @@ class SocketTransport(asyncio.Transport):
     def _open(self) -> None:
         """The protocol above takes over."""
         self.state = State.OPEN
+        if self.notes is not None:
+            self.notes.open = True
         self.due = self.last + self._shared.settings.http_idle_timeout
         self._http = self._shared.upper()
         self._http.connection_made(self)
@@ -258,6 +265,7 @@ class SocketTransport(asyncio.Transport):
         self._head_size += len(data)
         if self._head_size > self._shared.settings.http_head_limit:
             self._shared.count("http_refused", "head_too_large")
+            self._note("head_too_large")
             self.write(_HEAD_TOO_LARGE)
             self.close()
 
@@ -369,12 +377,15 @@ class SocketTransport(asyncio.Transport):
 
     def _expired(self, why: str) -> None:
         self._shared.count("connections", why)
+        self._note(why, asking=True)
         if why == "stalled":
             self._lose(TimeoutError(why))
         else:
             self.close()
 
     def _broken(self, error: OSError) -> None:
+        if self.state < State.LINGERING:
+            self._note("reset")
         if self.state == State.OPENING:
             self._shared.count("tls_refused", "reset")
             self._shared.told.failed(self._peername)
@@ -395,7 +406,20 @@ class SocketTransport(asyncio.Transport):
             self._left = True
             self._shared.loop.call_soon(self._http.connection_lost, error)
 
+    def _note(self, end: str, *, asking: bool = False) -> None:
+        """Why this is coming to its end; the first reason is the one. ``asking`` the kernel what it knows of it."""
+        notes = self.notes
+        if notes is not None and not notes.end:
+            notes.end = end
+            if asking:
+                notes.tcp = tcp_state(self._sock)
+
+    def _seen(self) -> TlsSeen:
+        return TlsSeen()
+
     def _release(self) -> None:
+        if self.notes is not None and self._shared.flights is not None:
+            self._shared.flights.over(self.notes, self._seen)
         self.state = State.GONE
         self._queue.clear()
         self._queued = 0

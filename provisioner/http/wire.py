@@ -43,6 +43,16 @@ class Wire:
         self._keep_alive = not close
 
     @property
+    def size(self) -> int:
+        """Its Content-Length."""
+        return self._size
+
+    @property
+    def headers(self) -> str:
+        """As they were given; of each answer others come before and behind them."""
+        return self._headers
+
+    @property
     def keep_alive(self) -> bool:
         """What aiohttp asks after the answer went out."""
         return self._keep_alive
@@ -99,6 +109,16 @@ class Transfer(Wire):
         self._wire = wire
         self._give_back = give_back
         self.status = wire.status
+
+    @property
+    def size(self) -> int:
+        """As the answer itself."""
+        return self._wire.size
+
+    @property
+    def headers(self) -> str:
+        """As the answer itself."""
+        return self._wire.headers
 
     @property
     def keep_alive(self) -> bool:
