@@ -27,8 +27,8 @@ from provisioner.simulator.report import (
     digest_of,
     masked_url,
 )
-from provisioner.simulator.walk import GaveUp, Result, Walk, split_url
-from provisioner.simulator.wire import TlsSeen
+from provisioner.simulator.walk import GaveUp, Link, Result, Walk, split_url
+from provisioner.simulator.wire import Origin, TlsSeen
 from provisioner.simulator.yealink_walk import walk_yealink
 
 EXIT_CODES: Final[Mapping[Outcome, int]] = MappingProxyType(
@@ -42,6 +42,10 @@ _LINES: Final[Mapping[Sequence, Callable[[Mapping[str, str], int], tuple[tuple[R
 )
 
 
+Connect = Callable[[Origin, TlsSeen], Link]
+"""Makes the connection to one server; what it was is written down in the TlsSeen."""
+
+
 @dataclass(slots=True)
 class _Trip:
     """What adds up over the addresses of one boot."""
@@ -51,29 +55,30 @@ class _Trip:
     notes: list[str] = field(default_factory=list)
 
 
-async def boot(phone: Phone, url: str, flash: Flash | None = None) -> BootReport:
+async def boot(phone: Phone, url: str, flash: Flash | None = None, connect: Connect | None = None) -> BootReport:
     """Boot once against the provisioning URL; whatever a server does ends in the report, not in an exception.
 
-    Invalid and Unusable are for the caller's own mistakes: a strange URL, PEM files that cannot be used.
+    Invalid and Unusable are for the caller's own mistakes: a strange URL, PEM files that cannot be used. ``connect``
+    makes other connections than the phone's own Wire, for who wants to look on.
     """
     flash = Flash() if flash is None else flash
     certificate = describe_certificate(phone.certificate)
     client_context(phone, flash)
     trip = _Trip()
-    result = await _visit(phone, url, flash, trip)
+    result = await _visit(phone, url, flash, trip, connect)
     for _ in range(phone.follow):
         if not result.next_url:
             break
         trip.notes.append(f"goes on to {masked_url(result.next_url)}")
         try:
-            result = await _visit(phone, result.next_url, flash, trip)
+            result = await _visit(phone, result.next_url, flash, trip, connect)
         except Invalid as error:
             result.refused_because = f"the configuration sends it to a URL it cannot use: {error.why}"
     return _report(phone, url, certificate, trip, result)
 
 
-async def _visit(phone: Phone, url: str, flash: Flash, trip: _Trip) -> Result:
-    walk = Walk(phone, url, flash, trip.seen)
+async def _visit(phone: Phone, url: str, flash: Flash, trip: _Trip, connect: Connect | None) -> Result:
+    walk = Walk(phone, url, flash, trip.seen, (lambda origin: connect(origin, trip.seen)) if connect else None)
     sequence = phone.persona.sequence
     try:
         result = await _WALKS[sequence](walk)

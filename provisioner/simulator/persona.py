@@ -56,6 +56,8 @@ class Persona:
     """Whether it sends SNI."""
     digests: tuple[str, ...] = ("MD5",)
     """Digest algorithms it can answer."""
+    family: str = ""
+    """Which habits of the table it has."""
 
     @property
     def master_token(self) -> str:
@@ -128,6 +130,11 @@ class _Table:
     rows: tuple[Persona, ...]
 
 
+def same_model(one: str, other: str) -> bool:
+    """Whether both spellings mean one model."""
+    return _key(one) == _key(other)
+
+
 def _key(model: str) -> str:
     return _MAKERS.sub("", _NOT_ALNUM.sub("", model.lower()))
 
@@ -145,7 +152,7 @@ def _index() -> Mapping[tuple[str, str], Persona]:
 def _table() -> _Table:
     text = files("provisioner.simulator").joinpath("personas.toml").read_text(encoding="utf-8")
     document = tomllib.loads(text)
-    families = {name: _persona({"model": "", **row}) for name, row in document["family"].items()}
+    families = {name: _persona({"model": "", "family": name, **row}) for name, row in document["family"].items()}
     return _Table(families, tuple(_row(families, row) for row in document["persona"]))
 
 

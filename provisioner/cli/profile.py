@@ -1,0 +1,129 @@
+"""What phones can do: opening the profile listener for a while, and the cards of those that came."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import time
+from collections.abc import Awaitable, Callable
+from typing import Concatenate, Final, ParamSpec
+
+import click
+
+from provisioner.capability import Card
+from provisioner.cli.session import MAC, Nouns, acting, session
+from provisioner.fleet.profiling import Profiling
+from provisioner.model import Mac
+from provisioner.store.cards import Window
+from provisioner.store.database import Store
+from provisioner.terminal import Shown, moment
+from provisioner.vendors import drivers
+
+P = ParamSpec("P")
+
+_PATIENCE: Final = 3.0
+"""s until a running server has opened it: it looks twice a second."""
+_TURN: Final = 0.1
+
+
+def with_profiling(function: Callable[Concatenate[Profiling, P], Awaitable[object]]) -> Callable[P, object]:
+    """Let a coroutine that takes these use-cases be a command."""
+
+    @functools.wraps(function)
+    def command(*args: P.args, **kwargs: P.kwargs) -> object:
+        async def call() -> object:
+            configured = session().settings()
+            known = {one.manifest.name: one for one in drivers(configured.data / "templates")}
+            async with Store.of(configured) as store:
+                return await function(Profiling(store, known, configured, actor=acting()), *args, **kwargs)
+
+        return asyncio.run(call())
+
+    return command
+
+
+@click.group(cls=Nouns)
+def profile() -> None:
+    """A listener of weak TLS that serves nothing and notes what a phone can do."""
+
+
+@profile.command("open")
+@click.option("--minutes", type=float, default=30.0, show_default=True, help="For how long.")
+@click.option("--ask", type=click.Choice(["digest"]), default=None, help="Answer 401, to see which scheme it knows.")
+@with_profiling
+async def profile_open(desk: Profiling, minutes: float, ask: str | None) -> object:
+    """Open it, then let the phone fetch from there once; it closes by itself."""
+    window = await desk.open_profile(minutes, ask=ask or "")
+    end = time.monotonic() + _PATIENCE
+    while not (window.listening or window.trouble) and time.monotonic() < end:
+        await asyncio.sleep(_TURN)
+        window = await desk.profile_window()
+    return _shown(window)
+
+
+@profile.command("close")
+@with_profiling
+async def profile_close(desk: Profiling) -> object:
+    """Close it before its time."""
+    was_open = await desk.close_profile()
+    return Shown({"closed": was_open}, "closed" if was_open else "it was not open")
+
+
+@profile.command("show")
+@with_profiling
+async def profile_show(desk: Profiling) -> object:
+    """Whether it is open, until when, by whom, and where."""
+    return _shown(await desk.profile_window())
+
+
+@profile.command("cards")
+@click.argument("mac", type=MAC, required=False)
+@click.option("--limit", type=click.IntRange(1, 500), default=100, show_default=True, help="How many.")
+@with_profiling
+async def profile_cards(desk: Profiling, mac: Mac | None, limit: int) -> object:
+    """What phones have shown, the one seen last first."""
+    found = await desk.capability_cards(mac=mac, limit=limit)
+    text = "\n\n".join(_card(one) for one in found) or "no phone has come yet"
+    return Shown([_whole(one) for one in found], text)
+
+
+def _shown(window: Window) -> Shown:
+    is_open = window.is_open(time.time())
+    data = {
+        "open": is_open,
+        "until": window.until or None,
+        "actor": window.actor,
+        "ask": window.ask,
+        "listening": window.listening if is_open else "",
+        "trouble": window.trouble if is_open else "",
+    }
+    return Shown(data, _said(window) if is_open else "the profile listener is closed")
+
+
+def _said(window: Window) -> str:
+    said = f"open until {moment(window.until)}, by {window.actor}"
+    if window.trouble:
+        return f"{said}, but no phone can come: {window.trouble}"
+    if not window.listening:
+        return f"{said}; no server listens yet: does one run (`provisioner serve`)?"
+    port = window.listening.rpartition(":")[2]
+    return f"{said}, at {window.listening}: let the phone fetch from https://NAME:{port}/"
+
+
+def _card(one: Card) -> str:
+    names = " ".join(filter(None, (one.vendor, one.model)))
+    who = f"{_colons(one.mac)} {'proven' if one.proven else 'as it says'}" if one.mac else "a phone without a Mac"
+    seen = f"{one.times} connections" if one.times > 1 else "1 connection"
+    lines = one.lines()
+    width = max((len(name) for name, _ in lines), default=0)
+    head = f"{who}{f', {names}' if names else ''}, from {one.address}, {seen}, last at {moment(one.last)}"
+    return "\n".join([head, *(f"  {name:<{width}}  {text}" for name, text in lines)])
+
+
+def _colons(mac: str) -> str:
+    return ":".join(mac[place : place + 2] for place in range(0, 12, 2))
+
+
+def _whole(one: Card) -> dict[str, object]:
+    names = ("id", "mac", "proven", "vendor", "model", "address", "first", "last", "times")
+    return {name: getattr(one, name) for name in names} | {"abilities": dict(one.lines())}
