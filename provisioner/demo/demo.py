@@ -25,6 +25,7 @@ from provisioner.demo import cast as demo_cast
 from provisioner.demo import table as demo_table
 from provisioner.demo.activation import activate, is_written
 from provisioner.demo.cast import CAST, Part, burnt_in
+from provisioner.demo.diagnoses import diagnoses, show_diagnoses
 from provisioner.demo.owner import owner_link
 from provisioner.demo.table import Addresses, Scene
 from provisioner.errors import Conflict, Unusable
@@ -66,7 +67,7 @@ def perform(data: Path, port: int, once: bool, as_json: bool) -> int:
     with _ending_by_signal():
         if pid := running_pid(data):
             raise already_runs(pid, data)  # before its log is begun anew
-        prepare(data)
+        prepare(data, port)
         configured = settings.load(data)
         phones = {part: _phone(data, part) for part in CAST}
         demo_table.note(f"starting a server in {data} ...")
@@ -74,6 +75,8 @@ def perform(data: Path, port: int, once: bool, as_json: bool) -> int:
             url = f"https://{configured.server_name}:{addresses[ListenerKind.DEVICE][1]}/"
             scenes = asyncio.run(_evening(configured, phones, url))
             demo_table.show_scenes(scenes, as_json)
+            if not as_json:
+                show_diagnoses(asyncio.run(diagnoses(configured)))
             if once:
                 return 0 if all(scene.as_it_should for scene in scenes) else 1
             return _serve_on(server, configured, addresses)
@@ -103,9 +106,12 @@ def _serve_on(server: subprocess.Popen[bytes], configured: Settings, addresses: 
         return 0
 
 
-def prepare(data: Path) -> None:
-    """An installation with a demo factory for each vendor that is trusted, and one more that is not."""
-    init(data)
+def prepare(data: Path, port: int = 0) -> None:
+    """An installation with a demo factory for each vendor that is trusted, and one more that is not.
+
+    A new one keeps the demonstration's ports, so that `provisioner serve` is found where the demonstration was.
+    """
+    init(data, given={f"{kind}.port": number for kind, number in _ports(port).items()} if port else {})
     for vendor in vendors():
         with contextlib.suppress(Conflict):  # trusted since an earlier demonstration
             trust.add(data, vendor, make_factory(vendor, data / "demo" / vendor).cas_pem)
@@ -160,9 +166,14 @@ def running_server(data: Path, port: int) -> Iterator[tuple[subprocess.Popen[byt
 
 def _knobs(port: int) -> Mapping[str, str]:
     """Our ports, and records that are written at once, because somebody is waiting for the table."""
-    kinds = (ListenerKind.DEVICE, ListenerKind.BOOTSTRAP, ListenerKind.ADMIN)
-    ports = {f"PROVISIONER_{kind.upper()}_PORT": str(port + step if port else 0) for step, kind in enumerate(kinds)}
+    ports = {f"PROVISIONER_{kind.upper()}_PORT": str(number) for kind, number in _ports(port).items()}
     return {**ports, "PROVISIONER_STORE_FLUSH": str(_LOOK)}
+
+
+def _ports(port: int) -> Mapping[ListenerKind, int]:
+    """The one that was asked for and the next two; 0: any free ones."""
+    kinds = (ListenerKind.DEVICE, ListenerKind.BOOTSTRAP, ListenerKind.ADMIN)
+    return {kind: port + step if port else 0 for step, kind in enumerate(kinds)}
 
 
 def _listening(data: Path, server: subprocess.Popen[bytes], log: Path) -> Addresses:

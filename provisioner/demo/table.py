@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from provisioner.admin_address import admin_url
-from provisioner.demo.cast import NEWCOMERS, SIP_SERVER, VVX, Part
+from provisioner.demo.cast import CAST, NEWCOMERS, SIP_SERVER, VVX, Part
 from provisioner.model import ListenerKind
 from provisioner.settings import Settings
 from provisioner.simulator import BootReport, Outcome, Step
@@ -226,9 +226,16 @@ def farewell(configured: Settings, addresses: Addresses, link: str) -> None:
         out.print(f"  {kind:<10} {schemes.get(kind, 'http')}://{shown}:{port}/", markup=False)
     out.print("The console: open this link and set a password. It works once, within the hour.")
     out.print(f"  {link}", markup=False, soft_wrap=True)
+    if addresses[ListenerKind.ADMIN][1] != configured.admin_port:
+        own = admin_url(configured)
+        out.print(f"  These ports are this demonstration's; `provisioner serve` is reached at {own}", markup=False)
     out.print("Try, in another terminal:")
     for words in (f"render {VVX} --explain", "events --limit 10", "device list", "doctor"):
         out.print(f"  {_program()} --data {data} {words}", markup=False)
+    out.print("Ask why the impostor and the phone with another's file do not come up:")
+    for part in CAST:
+        if part.refusal:
+            out.print(f"  {_program()} --data {data} why {part.mac}", markup=False)
     out.print("Activate a phone yourself, and play what it hears:")
     for words in (
         f"code issue {NEWCOMERS.number}",

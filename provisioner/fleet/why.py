@@ -1,0 +1,172 @@
+"""Use-cases of the technician: why a phone does not come up, and what most phones suffer from.
+
+Every witness that this server has is read by an index and within bounds, so that the answer takes as long with a
+million devices as with one. What a capture or a switch saw is handed in.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from provisioner.certificates import CertFacts, Unreadable, read, to_der
+from provisioner.desk import SettingsDesk, device_of
+from provisioner.diagnosis.case import Rules, Subject
+from provisioner.diagnosis.facts import Fact
+from provisioner.diagnosis.grouped import Group, grouped
+from provisioner.diagnosis.ladder import Diagnosis, diagnose
+from provisioner.errors import Invalid
+from provisioner.fleet import testimony
+from provisioner.flight import Flight
+from provisioner.flight_facts import notify_facts
+from provisioner.gate import address_key
+from provisioner.model import Device, Mac
+from provisioner.rights import Right
+from provisioner.settings import Settings
+from provisioner.store import devices, flights, journal, pages, wipes
+from provisioner.vendor import older
+
+_CN: Final = re.compile(r"(?:^|, )CN=([^,]+)")
+_EVENTS: Final = 60
+"""The newest of a device: what it is told of in an hour of trouble."""
+_FLIGHTS: Final = 40
+_NEIGHBOURS: Final = 10
+"""Connections from a phone's address on which nobody has said who he is."""
+
+
+class Why(SettingsDesk):
+    """Diagnosis of one phone, and of all."""
+
+    async def diagnose_device(self, mac: Mac, *, extra: Sequence[Fact] = ()) -> Diagnosis:
+        """What keeps the phone from coming up; ``extra`` is what other witnesses saw of it."""
+        async with self._store.reading() as connection:
+            device = await self._device(connection, mac)
+            facts = await self._facts(connection, mac, device)
+        return diagnose([*facts, *extra], self._subject(mac, device), self._clock())
+
+    async def diagnose_address(self, address: str, *, extra: Sequence[Fact] = ()) -> Diagnosis:
+        """The same of whoever comes from an address, where the MAC is not known."""
+        self._require_all(Right.SERVER_READ)
+        try:
+            key = address_key(str(ipaddress.ip_address(address)))
+        except ValueError:
+            raise Invalid("address", f"{address[:60]!r} is neither a MAC nor an IP address") from None
+        async with self._store.reading() as connection:
+            found = await flights.at_addresses(connection, [key], _FLIGHTS)
+        subject = replace(self._subject(None, None), where=address)
+        return diagnose([*_of_flights(found), *extra], subject, self._clock())
+
+    async def troubled(self, *, since: float | None = None) -> list[Group]:
+        """What phones suffer from, grouped by failure, what concerns most of them first."""
+        begin = self._clock() - self._settings.diagnosis_recent if since is None else since
+        async with self._store.reading() as connection:
+            return grouped(await flights.troubles(connection, begin))
+
+    # --- whom it is about -------------------------------------------------------------------------------
+
+    async def _device(self, connection: AsyncConnection, mac: Mac) -> Device | None:
+        """None for one that nobody has added, told only to whoever reaches everything."""
+        if self._principal.reach.accounts is not None:
+            return await device_of(connection, mac)
+        return await devices.find_device(connection, mac)
+
+    def _subject(self, mac: Mac | None, device: Device | None) -> Subject:
+        configured = self._settings
+        own = own_certificates(configured)
+        rules = Rules(configured.diagnosis_loop_fetches, configured.diagnosis_loop_window, configured.diagnosis_silent)
+        return Subject(
+            mac,
+            device.vendor if device else "",
+            device.model if device else "",
+            frozenset({configured.server_name.lower()} - {"localhost"}),
+            _own_addresses(configured.server_host),
+            own.issuers,
+            own.begins,
+            own.ends,
+            rules=rules,
+        )
+
+    # --- what is known of it ----------------------------------------------------------------------------
+
+    async def _facts(self, connection: AsyncConnection, mac: Mac, device: Device | None) -> list[Fact]:
+        events = await journal.list_events(connection, limit=_EVENTS, mac=mac, named=True)
+        own = await flights.of_device(connection, mac, _FLIGHTS)
+        recorded = max((one.ended for one in own if one.proven), default=0.0)
+        # A good boot is recorded when it is over; until then the last fetches tell of it, as without the recorder.
+        fresh = [one for one in await journal.list_fetches(connection, mac) if one.at > recorded]
+        facts = [*notify_facts(events), *testimony.registered_facts(events), *_of_flights(own)]
+        facts += testimony.fetch_facts(fresh)
+        facts += [] if own else testimony.refusal_facts(events)
+        met = max([recorded, *(one.at for one in fresh)])
+        facts += await self._neighbours(connection, mac, met)
+        if device is None:
+            return facts + testimony.unknown_facts(await journal.find_seen(connection, mac))
+        return [*facts, await self._inventory(connection, device)]
+
+    async def _neighbours(self, connection: AsyncConnection, mac: Mac, since: float) -> list[Fact]:
+        """A phone that refuses this server has shown no name, only where it is; whoever is there with it may have."""
+        places = await flights.addresses_of(connection, mac)
+        found = await flights.at_addresses(connection, places, _NEIGHBOURS)
+        nameless = [one for one in found if not one.mac and one.trouble and one.at > since and not one.told.get("r")]
+        return [replace(one, values={**one.values, "whose": "maybe"}) for one in _of_flights(nameless)]
+
+    async def _inventory(self, connection: AsyncConnection, device: Device) -> Fact:
+        bound = await devices.bindings_of(connection, device.mac, active=True)
+        served, wanted = await pages.revisions(connection, device)
+        wipe = await wipes.wipe_of(connection, device.mac)
+        driver = self._drivers.get(device.vendor)
+        model = driver.manifest.models.get(device.model) if driver else None
+        floor = model.min_firmware if model else ""
+        return testimony.device_fact(
+            device,
+            lines=len(bound),
+            current=served is None or served >= wanted,  # one that never had any is not behind, it has not come
+            wiped=wipe.everything,
+            min_firmware=floor,
+            needs_firmware=bool(device.firmware and floor) and older(device.firmware, floor),
+            now=self._clock(),
+        )
+
+
+def _of_flights(found: Iterable[Flight]) -> list[Fact]:
+    return [fact for one in found for fact in one.facts()]
+
+
+class Own(NamedTuple):
+    """What is known of the server's own certificates."""
+
+    begins: float | None = None
+    ends: float | None = None
+    """All of them are valid from then to then."""
+    issuers: frozenset[str] = frozenset()
+
+
+def own_certificates(configured: Settings) -> Own:
+    """Those that can be read."""
+    found = [one for name in configured.tls_certificates for one in _leaf(configured.data / name)]
+    if not found:
+        return Own()
+    issuers = frozenset(match[1].strip().lower() for one in found if (match := _CN.search(one.issuer)))
+    return Own(max(one.not_before for one in found), min(one.not_after for one in found), issuers)
+
+
+def _leaf(path: Path) -> list[CertFacts]:
+    try:
+        return [read(to_der(path.read_bytes())[0])]
+    except (OSError, Unreadable):
+        return []
+
+
+def _own_addresses(host: str) -> frozenset[str]:
+    """Where it is known: an address that means all, or this machine alone, says nothing of what phones ask for."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return frozenset()
+    return frozenset() if address.is_unspecified or address.is_loopback else frozenset({str(address)})
