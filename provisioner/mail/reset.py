@@ -6,11 +6,13 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
-from provisioner.admin_address import admin_url
+from provisioner.admin_address import bound_url
 from provisioner.errors import NotWanted
 from provisioner.mail.text import Letter, Texts, Writer, local_time
 from provisioner.mail_address import Mailbox
+from provisioner.model import ListenerKind
 from provisioner.outbox import Channel, Told
+from provisioner.run_directory import read_addresses
 from provisioner.settings import Settings
 from provisioner.store import administrators, outbox, sign_in
 from provisioner.store.administrators import Administrator
@@ -26,8 +28,13 @@ _MINUTE: Final = 60.0
 
 
 def console_url(settings: Settings) -> str:
-    """Where administrators reach the console, with a trailing slash."""
-    return (settings.login_url or admin_url(settings)).rstrip("/") + "/"
+    """Where administrators reach the console, with a trailing slash: as it is set, else where it is bound now.
+
+    A server that runs may have been given another port than the file has; while none runs it is the file's.
+    """
+    if settings.login_url:
+        return settings.login_url.rstrip("/") + "/"
+    return bound_url(settings, read_addresses(settings.data).get(ListenerKind.ADMIN))
 
 
 def link_url(settings: Settings, token: str) -> str:

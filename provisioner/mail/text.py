@@ -29,7 +29,7 @@ from provisioner.shipped import shipped
 
 FALLBACK: Final = "en"
 _WANTED: Final = (
-    *(f"{letter}.{part}.j2" for letter in ("code", "ready") for part in ("subject", "txt", "html")),
+    *(f"{letter}.{part}.j2" for letter in ("code", "ready", "emergency") for part in ("subject", "txt", "html")),
     "sheet.html.j2",
 )
 _PICTURE: Final = "qr"

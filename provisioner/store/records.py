@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeVar
 
-from sqlalchemy import Insert, Table, Update, bindparam, delete, func, insert, select, update
+from sqlalchemy import Insert, Table, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -22,6 +22,8 @@ from provisioner.settings import MIB, Settings
 from provisioner.store import schema, standing
 from provisioner.store.database import Store, event_row
 from provisioner.store.engine import bulk_of, in_bulk, is_sqlite, may_pass, writing
+from provisioner.store.served import others_than_before, told_current
+from provisioner.store.sources import kept, kept_rows
 from provisioner.store.standing import Sightings, prune_sightings, sighting_rows, trim_all, trim_sightings, write_served
 
 T = TypeVar("T")
@@ -109,7 +111,7 @@ class Recorder:
         self._batch = _Batch()
         self._insert = (sqlite if is_sqlite(store.url) else postgresql).insert
         self._keep_fetch = bulk_of(self._upserting(schema.last_fetch, ("mac", "file")), store.url)
-        self._keep_firmware = bulk_of(_firmware(), store.url)
+        self._keep_told = bulk_of(kept(), store.url)
 
     def waiting(self) -> int:
         """Records not written yet."""
@@ -257,13 +259,14 @@ class Recorder:
     async def _write(self, batch: _Batch) -> None:
         await self._pin(batch)
         async with writing(self._store.lossy) as connection:
+            others = await others_than_before(connection, batch.served)
             await self._write_fetches(connection, batch)
             await self._write_bodies(connection, batch.bodies)
             await self._write_seen(connection, batch.seen)
             await _write_modern(connection, batch.modern)
             await write_served(connection, batch.served, self._clock())
             await self._upsert(connection, schema.sighting, ("mac", "address"), sighting_rows(batch.sightings))
-            await self._write_events(connection, batch.events)
+            await self._write_events(connection, [*batch.events, *await told_current(connection, others)])
 
     async def _pin(self, batch: _Batch) -> None:
         """On disk before the rest: with a pin the number of changes goes up, and a crash must not give one out twice.
@@ -280,9 +283,7 @@ class Recorder:
     async def _write_fetches(self, connection: AsyncConnection, batch: _Batch) -> None:
         rows = [_fetch_row(record) for _, record in sorted(batch.fetches.items())]
         await in_bulk(connection, self._keep_fetch, rows)
-        firmware = {row["mac"]: row["firmware"] for row in rows if row["firmware"]}
-        pairs = [{"the_mac": mac, "version": version} for mac, version in sorted(firmware.items())]
-        await in_bulk(connection, self._keep_firmware, pairs)
+        await in_bulk(connection, self._keep_told, kept_rows(list(batch.fetches.values())))
 
     async def _write_bodies(self, connection: AsyncConnection, bodies: Mapping[tuple[str, str], FetchRecord]) -> None:
         """Compress and seal only what is not stored yet: in a storm nearly every file is the one of last time."""
@@ -376,13 +377,6 @@ async def _tell_workers(connection: AsyncConnection, macs: Iterable[str]) -> Non
     ).scalar_one()
     rows = [{"revision": number, "scope": Scope.DEVICE.value, "key": mac} for mac in macs]
     await connection.execute(insert(schema.change), rows)
-
-
-def _firmware() -> Update:
-    """Only where it is another one: a row that stays as it is costs no page of the log."""
-    device = schema.device.c
-    other = (device.mac == bindparam("the_mac")) & (device.firmware != bindparam("version"))
-    return update(schema.device).where(other).values(firmware=bindparam("version"))
 
 
 async def _write_modern(connection: AsyncConnection, macs: Iterable[str]) -> None:

@@ -32,15 +32,22 @@ class Served(NamedTuple):
     """The change up to which it has it."""
     at: float | None
     """When it was sent; None where the device had it already."""
+    files: tuple[tuple[str, str], ...] = ()
+    """What was sent: names and digests."""
 
     def after(self, before: Served | None) -> Served:
         """The same, of a device that may have been sent it before it asked again."""
-        return self._replace(at=before.at) if before is not None and self.at is None else self
+        if before is None:
+            return self
+        files = tuple({**dict(before.files), **dict(self.files)}.items())
+        return self._replace(at=before.at if self.at is None else self.at, files=files)
 
 
 def served(record: FetchRecord) -> Served:
     """What a fetch of a device's own configuration says."""
-    return Served(record.revision, record.at if record.status == _SENT else None)
+    if record.status != _SENT:
+        return Served(record.revision, None)
+    return Served(record.revision, record.at, ((record.file, record.digest),))
 
 
 async def write_served(connection: AsyncConnection, served: Mapping[str, Served], now: float) -> None:
