@@ -13,10 +13,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from provisioner.activation.codes import Codes
 from provisioner.codes import CodeState
+from provisioner.deeds import Cure, Deed
 from provisioner.desk import device_of, extension_of, site_of, user_of
 from provisioner.errors import Conflict, Invalid, NotFound
 from provisioner.events import printable
-from provisioner.fleet.assign import Assignment
+from provisioner.fleet.rebind import Rebinding
 from provisioner.hooks.mapping import Action, Asked
 from provisioner.model import Event, Mac
 from provisioner.rights import Part, Principal, Reach, Right
@@ -59,7 +60,7 @@ class Actions:
         principal = principal_of(source)
         self._store = Limited(store, principal)
         self._actor = principal.actor
-        self._lines = Assignment(store, drivers, clock=clock, principal=principal)
+        self._lines = Rebinding(store, drivers, clock=clock, principal=principal)
         self._codes = Codes(store, drivers, settings, actor=principal.actor, clock=clock, principal=principal)
 
     async def apply(self, asked: Asked) -> str:
@@ -108,7 +109,7 @@ class Actions:
         else:
             raise Invalid("mac", "is not in the document: without it both user and extension are needed")
         line = _line(fields["line"]) if "line" in fields else line
-        done = await self._lines.assign(
+        done = await self._lines.rebind(
             mac,
             line,
             extension=extension,
@@ -225,7 +226,7 @@ class Actions:
         chosen = [one for key, one in self._drivers.items() if vendor in {"", key}]
         found = [one for driver in chosen if (one := model_named(driver.manifest, name))]
         if len(found) != 1:
-            raise NotFound(f"{len(found) or 'no'} models are called {name!r}; `provisioner device models` lists them")
+            raise NotFound(f"{len(found) or 'no'} models are called {name!r}", cure=Cure(Deed.LIST_MODELS))
         return found[0].vendor, found[0].name
 
 

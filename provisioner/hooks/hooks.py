@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from provisioner.desk import SettingsDesk, account_id, text_of
 from provisioner.errors import Conflict, Invalid, NotFound
 from provisioner.hook_events import PING, Told, checked
+from provisioner.hooks.orphans import author_in
 from provisioner.hooks.post import HookPost, disable
 from provisioner.hooks.signing import Scheme, check_secret, new_secret
 from provisioner.hooks.target import networks, parse_target, refusal
@@ -43,6 +44,8 @@ class HookState:
     about: Hook
     waiting: int
     dead: int
+    last_error: str = ""
+    """Why its last message was not delivered; empty where it was, or none was tried."""
 
 
 class Hooks(SettingsDesk):
@@ -65,7 +68,10 @@ class Hooks(SettingsDesk):
                 raise Conflict(f"there are {MOST_HOOKS} endpoints already: remove one first")
             if any(one.name == name and one.account == owner for one in present):
                 raise Conflict(f"there is an endpoint {name!r} already: give this one another name")
-            made = Hook(people.new_id(), owner, name, url, wanted, True, "", 0.0, change.at, None, 0, None, 0)
+            made = Hook(
+                people.new_id(), owner, name, url, wanted, True, "", 0.0, change.at, None, 0, None, 0,
+                **author_in(self._principal, self._actor),
+            )  # fmt: skip
             await hook_queue.begin_tail(change.connection)
             sealed = self._store.box.seal(told.encode(), "hook", made.id, "secret")
             await hooks.insert_hook(change.connection, made, sealed)
@@ -77,14 +83,17 @@ class Hooks(SettingsDesk):
         async with self._store.reading() as connection:
             owner = await account_id(connection, account)
             found = await hooks.list_hooks(connection, owner)
-            states = await hooks.count_states(connection, [one.id for one in found])
-        return [_state(one, states[one.id]) for one in found]
+            idents = [one.id for one in found]
+            states = await hooks.count_states(connection, idents)
+            errors = await hooks.last_errors(connection, idents)
+        return [_state(one, states[one.id], errors) for one in found]
 
     async def hook(self, ref: str) -> HookState:
         """One endpoint, by id, name or address."""
         async with self._store.reading() as connection:
             found = await self._one(connection, ref)
-            return _state(found, (await hooks.count_states(connection, [found.id]))[found.id])
+            errors = await hooks.last_errors(connection, [found.id])
+            return _state(found, (await hooks.count_states(connection, [found.id]))[found.id], errors)
 
     async def change_hook(
         self, ref: str, *, url: str | None = None, name: str | None = None, events: Sequence[str] | None = None
@@ -102,17 +111,24 @@ class Hooks(SettingsDesk):
             raise Invalid("hook", "say at least one of url, name, events")
         async with self._change() as change:
             found = await self._one(change.connection, ref)
+            if url not in {None, found.url}:  # whoever says where to answers for it
+                values |= author_in(self._principal, self._actor)
             await hooks.write_hook(change.connection, found.id, values)
             _note(change, found, "hook_changed", changed=", ".join(sorted(values)))
         return await self.hook(found.id)
 
     async def enable_hook(self, ref: str) -> HookState:
-        """Call it again; what has waited goes out now, what happened meanwhile was told to nobody."""
+        """Call it again; what has waited goes out now, what happened meanwhile was told to nobody.
+
+        Whoever does this answers for it from now on, also where it was called all the time.
+        """
         async with self._change() as change:
             found = await self._one(change.connection, ref)
             await hook_queue.begin_tail(change.connection)
-            fresh = {"enabled": True, "disabled_why": "", "failing_since": None, "failures": 0}
-            await hooks.write_hook(change.connection, found.id, fresh)
+            fresh: dict[str, object] = {"enabled": True, "disabled_why": "", "failing_since": None, "failures": 0}
+            await hooks.write_hook(change.connection, found.id, fresh | author_in(self._principal, self._actor))
+            if found.orphaned:
+                _note(change, found, "hook_answered_for")
             if not found.enabled:
                 _note(change, found, "hook_enabled")
         return await self.hook(found.id)
@@ -208,8 +224,9 @@ def _listed(found: Sequence[Hook]) -> str:
     return ", ".join(one.id for one in found)
 
 
-def _state(one: Hook, counted: Mapping[str, int]) -> HookState:
-    return HookState(one, counted.get("queued", 0) + counted.get("sending", 0), counted.get("dead", 0))
+def _state(one: Hook, counted: Mapping[str, int], errors: Mapping[str, str]) -> HookState:
+    waiting = counted.get("queued", 0) + counted.get("sending", 0)
+    return HookState(one, waiting, counted.get("dead", 0), errors.get(one.id, ""))
 
 
 def _ping(hook: Hook, version: int, at: float, actor: str) -> Told:

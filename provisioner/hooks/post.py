@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from provisioner.errors import NotNow, NotWanted, Undeliverable
 from provisioner.hook_events import Told
 from provisioner.hooks.signing import signed
+from provisioner.hooks.target import parse_target
 from provisioner.outbox import Told as Said
 from provisioner.settings import Settings
 from provisioner.store import hook_queue, hooks
@@ -60,13 +61,13 @@ class HookPost:
         if found is None or told is None:
             raise NotWanted("the endpoint was removed" if found is None else "what it would tell is forgotten")
         if not found.enabled:
-            raise NotNow("the endpoint is disabled", everybody=True)
+            raise NotNow("the endpoint is disabled", everybody=True, whom=_named(found))
         answer = (await self.post(found, told, message=message)).answer
         if answer.good:
             return {}
         if answer.status == _GONE:
             raise Undeliverable(answer.error)
-        raise NotNow(answer.error, everybody=answer.status in _CROWDED, after=answer.after)
+        raise NotNow(answer.error, everybody=answer.status in _CROWDED, after=answer.after, whom=_named(found))
 
     async def post(self, hook: Hook, told: Told, *, message: Message | None = None) -> Posted:
         """One attempt, logged; a test (no message) changes nothing about the endpoint."""
@@ -115,6 +116,11 @@ class HookPost:
             return
         async with self._store.changing(_SERVER, self._clock()) as change:
             await disable(change, hook.id, why)
+
+
+def _named(hook: Hook) -> str:
+    """For the log; of the address the host alone, as its path may be a secret."""
+    return f"webhook endpoint {hook.name!r} ({parse_target(hook.url).host}, {hook.id})"
 
 
 async def disable(change: Change, ident: str, why: str) -> bool:

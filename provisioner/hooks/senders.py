@@ -13,11 +13,12 @@ from functools import partial
 from typing import Final
 
 from provisioner.background import contained
+from provisioner.hooks.orphans import look_for_orphans
 from provisioner.hooks.post import HookPost
 from provisioner.model import Count
 from provisioner.outbox import Channel, Outbox
 from provisioner.settings import Settings
-from provisioner.store import hook_queue, hooks
+from provisioner.store import audit, hook_queue, hooks
 from provisioner.store.database import Store
 from provisioner.store.hook_queue import KEEP, kind_of
 
@@ -25,6 +26,8 @@ _TOGETHER: Final = 32
 """Endpoints that are sent to at once."""
 _REST_MOST: Final = 300.0
 """s that an endpoint which is away is left alone at most."""
+_ASLEEP: Final = 10.0
+"""s between questions to a database in which nobody is to be told anything and nothing was changed from here."""
 _KEPT: Final = 2 * 86_400.0
 """s that delivered messages stay in the outbox's list; their log stays longer."""
 
@@ -56,11 +59,14 @@ class HookSenders:
         self._lanes: dict[str, list[Outbox]] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._stopped = False
+        self._idle: int | None = None
+        """The last change's mark when there was no endpoint; None where there is one."""
+        self._asked = 0.0
 
     async def turn(self) -> int:
         """Set off for every endpoint that something is due for; how many are being sent to."""
         self._running = {ident: task for ident, task in self._running.items() if not task.done()}
-        if self._stopped or not self._calm():
+        if self._stopped or not self._calm() or await self._nobody():
             return len(self._running)
         async with self._store.reading() as connection:
             due = [one.id for one in await hooks.waiting(connection, self._clock())]
@@ -79,11 +85,33 @@ class HookSenders:
 
     async def tail(self) -> int:
         """Tell of what devices have caused since; how many messages that made."""
+        if await self._nobody():
+            return 0
         async with self._store.reading() as connection:
             if not await hook_queue.untold(connection):
                 return 0
         async with self._store.writing() as connection:
             return await hook_queue.tell_on(connection)
+
+    async def look_for_orphans(self) -> int:
+        """See whether somebody still answers for each endpoint; for how many that is another than before."""
+        if await self._nobody():
+            return 0
+        disables = not self._settings.webhook_orphans
+        return await look_for_orphans(self._store, self._clock(), disables=disables)
+
+    async def _nobody(self) -> bool:
+        """Whether there is no endpoint: then the database is asked again after a change from here, or after a while.
+
+        Changes leave a mark beside it, which costs a look at a file; another machine's are found by the while.
+        """
+        now, mark = self._clock(), audit.mark_of(self._store.uploads)
+        if self._idle is not None and self._idle == mark and 0 <= now - self._asked < _ASLEEP:
+            return True
+        async with self._store.reading() as connection:
+            anybody = await hooks.is_anybody(connection)
+        self._idle, self._asked = (None if anybody else mark), now
+        return not anybody
 
     async def tidy(self) -> None:
         """Forget what nobody waits for any more."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from provisioner.bindings import Exchanged
 from provisioner.desk import device_of, extension_of, user_of
 from provisioner.errors import Conflict, Invalid, NotFound
 from provisioner.fleet.devices import Lines
@@ -24,7 +25,7 @@ from provisioner.store.together import Together
 
 
 @dataclass(frozen=True, slots=True)
-class Assigned:
+class Rebound:
     """What has come of it."""
 
     binding: Binding
@@ -32,8 +33,8 @@ class Assigned:
     """Bindings that made way: what was on the line, and where the extension was."""
     campaign: str
     """The resync that tells the phones; empty where nobody had to be told."""
-    rotated: bool = False
-    """The extension has another SIP secret now, which the PBX has to read."""
+    exchanged: Exchanged | None = None
+    """Where the extension has another SIP secret now, which the PBX has to read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +45,10 @@ class Released:
     campaign: str
 
 
-class Assignment(Lines):
+class Rebinding(Lines):
     """Binding as people mean it."""
 
-    async def assign(
+    async def rebind(
         self,
         mac: Mac,
         line: int,
@@ -57,7 +58,7 @@ class Assignment(Lines):
         label: str = "",
         replace: bool = False,
         resync: bool = True,
-    ) -> Assigned:
+    ) -> Rebound:
         """Put an extension, or the one of a user, on a line, whatever is on it now, and have the phones fetch.
 
         ``replace`` takes the extension from the phone that has had it longest, where it may have no further one.
@@ -70,7 +71,7 @@ class Assignment(Lines):
             before = await devices.bindings_of(connection, mac, active=True)
             there = next((one for one in before if one.line == line), None)
             if there is not None and there.extension == wanted.id and there.label == label:
-                return Assigned(there, (), "")
+                return Rebound(there, (), "")
             held = await devices.bindings_of_extension(connection, wanted.id)
             if there is not None:
                 await desk.unbind(mac, line, resync=False)
@@ -81,7 +82,7 @@ class Assignment(Lines):
             freed += [there] if there is not None and there not in freed else []
             concerned = [mac, *(one.mac for one in freed), *begun.others]
             campaign = await desk.tell(list(dict.fromkeys(concerned))) if resync else ""
-        return Assigned(bound, freed, campaign, begun.rotated)
+        return Rebound(bound, freed, campaign, begun.exchanged)
 
     async def release(self, mac: Mac, line: int, *, resync: bool = True) -> Released:
         """Free a line and have the phone fetch what empties it: it loses the extension's secret that way."""
@@ -92,11 +93,11 @@ class Assignment(Lines):
         return Released(found, campaign)
 
     @asynccontextmanager
-    async def _as_one(self) -> AsyncIterator[tuple[Assignment, AsyncConnection]]:
+    async def _as_one(self) -> AsyncIterator[tuple[Rebinding, AsyncConnection]]:
         """Use-cases that are one change: one revision, one notice, all of them or none."""
         async with self._change() as change:
             store = Together(self._store, change)
-            desk = Assignment(store, self._drivers, actor=self._actor, clock=self._clock, principal=self._principal)
+            desk = Rebinding(store, self._drivers, actor=self._actor, clock=self._clock, principal=self._principal)
             yield desk, change.connection
 
     async def line(self, mac: Mac, line: int) -> Binding:

@@ -8,9 +8,9 @@ from typing import Final
 
 import click
 
-from provisioner.cli.session import MAC, Verb, acting, session, told_exchanged
-from provisioner.fleet.assign import Assigned, Assignment, Released
+from provisioner.cli.session import MAC, Verb, acting, session, told_anew, told_exchanged
 from provisioner.fleet.fleet import Fleet
+from provisioner.fleet.rebind import Rebinding, Rebound, Released
 from provisioner.fleet.swap import Swap, Swapped
 from provisioner.fleet.swap_plan import SwapPlan
 from provisioner.model import Mac
@@ -21,7 +21,7 @@ from provisioner.vendors import drivers
 from provisioner.wiping import Wipe
 
 
-@click.command("assign", cls=Verb)
+@click.command("rebind", cls=Verb)
 @click.argument("mac", type=MAC)
 @click.argument("line", type=click.IntRange(1, 999))
 @click.option("--extension", default="", metavar="EXTENSION", help="Number or id of the extension.")
@@ -29,20 +29,19 @@ from provisioner.wiping import Wipe
 @click.option("--label", default="", metavar="TEXT", help="What stands beside the key, where it is not the number.")
 @click.option("--replace", is_flag=True, help="Take the extension from the phone that has had it longest.")
 @click.option("--resync/--no-resync", default=True, help="Tell the phones to fetch again.")
-def device_assign(mac: Mac, line: int, extension: str, user: str, label: str, replace: bool, resync: bool) -> object:
+def device_rebind(mac: Mac, line: int, extension: str, user: str, label: str, replace: bool, resync: bool) -> object:
     """Put an extension, or a user's one, on LINE, whatever is there now, and have the phones fetch again."""
 
-    async def call() -> Assigned:
+    async def call() -> Rebound:
         async with _store() as store:
-            return await _desk(store).assign(
+            return await _desk(store).rebind(
                 mac, line, extension=extension, user=user, label=label, replace=replace, resync=resync
             )
 
     found = asyncio.run(call())
     text = f"extension {found.binding.number} is on line {line} of {mac.colons}"
     freed = [f"extension {one.number} is off line {one.line} of {one.mac.colons}" for one in found.freed]
-    rotated = told_exchanged([found.binding.number] if found.rotated else [])
-    return Shown(found, "\n".join([text, *freed, *rotated, *_told(found.campaign)]))
+    return Shown(found, "\n".join([text, *freed, *told_anew(found.exchanged), *_told(found.campaign)]))
 
 
 @click.command("release", cls=Verb)
@@ -110,7 +109,7 @@ def device_wipe(mac: Mac, unbind: bool, end: bool) -> object:
     return Shown(found, f"{mac.colons} is wiped: this server waits for it to fetch what resets it")
 
 
-ASSIGNING: Final = (device_assign, device_release, device_swap, device_wipe)
+BINDING: Final = (device_rebind, device_release, device_swap, device_wipe)
 """Words of `provisioner device`."""
 
 
@@ -122,8 +121,8 @@ def _drivers() -> Mapping[str, VendorDriver]:
     return {one.manifest.name: one for one in drivers(session().settings().data / "templates")}
 
 
-def _desk(store: Store) -> Assignment:
-    return Assignment(store, _drivers(), actor=acting())
+def _desk(store: Store) -> Rebinding:
+    return Rebinding(store, _drivers(), actor=acting())
 
 
 def _told(campaign: str) -> list[str]:
