@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from time import monotonic
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
@@ -35,6 +36,9 @@ from provisioner.store import one_hop
 BUSY_TIMEOUT: Final = 5.0
 """s a writer waits for the one before it; an administrator's write takes milliseconds."""
 _READING: Final = "provisioner_reading"
+_PATIENCE: Final = "provisioner_patience"
+_SOON: Final = 0.5
+"""s in the queue of the own process that do not count: to shorten the rest costs two statements."""
 _READ_TIMEOUT: Final = 0.05
 """s a read on the caller's thread may wait: only while another process recovers the database after a crash."""
 _POOL_TIMEOUT: Final = 1.0
@@ -101,8 +105,20 @@ def _tune_sqlite(engine: AsyncEngine, synchronous: str) -> None:
 
     @event.listens_for(engine.sync_engine, "begin")
     def begin(connection: Connection) -> None:
-        reading = connection.get_execution_options().get(_READING, False)
-        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+        options = connection.get_execution_options()
+        if _PATIENCE in options:
+            _begin_within(connection, options[_PATIENCE])
+        else:
+            connection.exec_driver_sql("BEGIN" if options.get(_READING, False) else "BEGIN IMMEDIATE")
+
+
+def _begin_within(connection: Connection, seconds: float) -> None:
+    """Who has waited in this process waits for other processes only for what is left."""
+    connection.exec_driver_sql(f"PRAGMA busy_timeout = {seconds * 1000:.0f}")
+    try:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    finally:
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {BUSY_TIMEOUT * 1000:.0f}")
 
 
 def read_only(url: URL, timeout: float = _READ_TIMEOUT) -> sqlite3.Connection:
@@ -139,8 +155,11 @@ async def in_bulk(connection: AsyncConnection, statement: Bulk, rows: Sequence[M
 async def writing(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     """One transaction that is kept when the block ends and dropped when it raises."""
     with failing_clearly():
-        async with _turn(engine), engine.begin() as connection:
-            yield connection
+        async with _turn(engine) as waited:
+            late = waited > _SOON
+            patient = engine.execution_options(**{_PATIENCE: max(BUSY_TIMEOUT - waited, 0.0)}) if late else engine
+            async with patient.begin() as connection:
+                yield connection
 
 
 _TURNS: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, asyncio.Lock]]] = WeakKeyDictionary()
@@ -148,11 +167,12 @@ _TURNS: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, asyncio.Loc
 
 
 @asynccontextmanager
-async def _turn(engine: AsyncEngine) -> AsyncIterator[None]:
-    """First come, first served, and nobody has a connection who cannot use it yet."""
+async def _turn(engine: AsyncEngine) -> AsyncIterator[float]:
+    """First come, first served, and nobody has a connection who cannot use it yet; how many s that took."""
     if not is_sqlite(engine.url):
-        yield
+        yield 0.0
         return
+    came = monotonic()
     locks = _TURNS.setdefault(asyncio.get_running_loop(), {})
     lock = locks.setdefault(str(engine.url), asyncio.Lock())
     try:
@@ -161,9 +181,15 @@ async def _turn(engine: AsyncEngine) -> AsyncIterator[None]:
     except TimeoutError as error:
         raise StoreFailed("the database failed: it is locked by another change of this process") from error
     try:
-        yield
+        yield monotonic() - came
     finally:
         lock.release()
+
+
+def is_writing(engine: AsyncEngine) -> bool:
+    """Whether a writer of this process has its turn: who can wait is not to stand in others' way then."""
+    lock = _TURNS.get(asyncio.get_running_loop(), {}).get(str(engine.url))
+    return lock is not None and lock.locked()
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ import os
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -419,4 +419,30 @@ async def test_a_writer_that_waits_for_itself_is_told_so(tmp_path: Path, monkeyp
         assert may_pass(failed.value)
     async with writing(engine) as connection:
         await connection.exec_driver_sql("CREATE TABLE t (id INTEGER)")
+    await engine.dispose()
+
+
+@pytest.mark.asyncio
+async def test_who_has_waited_for_his_turn_waits_for_other_processes_only_for_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("provisioner.store.engine.BUSY_TIMEOUT", 1.0)
+    engine = make_engine(parse_url(f"sqlite:///{tmp_path / 'rest.db'}"))
+    async with writing(engine) as connection:
+        await connection.exec_driver_sql("CREATE TABLE one (it INTEGER)")
+
+    async def write() -> None:
+        async with writing(engine) as connection:
+            await connection.exec_driver_sql("INSERT INTO one VALUES (1)")
+
+    with closing(sqlite3.connect(tmp_path / "rest.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        began = time.monotonic()
+        failed = await asyncio.gather(write(), write(), return_exceptions=True)
+        assert all(isinstance(one, StoreFailed) and may_pass(one) for one in failed)
+        assert time.monotonic() - began < 1.7
+        other.execute("ROLLBACK")
+    await asyncio.gather(*(write() for _ in range(4)))
+    async with writing(engine) as connection:
+        assert (await connection.exec_driver_sql("PRAGMA busy_timeout")).scalar() == 1000
     await engine.dispose()
