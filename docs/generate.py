@@ -11,8 +11,10 @@ import click
 
 from provisioner.cli.main import cli
 from provisioner.counters import BUCKETS, GAUGES, HELP, SUMS, TIMES
+from provisioner.diagnosis.catalogue import Party, Row, Rung, catalogue
+from provisioner.diagnosis.ladder import UNDECIDED
 from provisioner.events import KINDS
-from provisioner.hook_events import OUTWARD
+from provisioner.hook_events import OUTWARD, source_of
 from provisioner.http.api.application import openapi
 from provisioner.http.api.browse import kind_of
 from provisioner.http.api.problems import CURES, titles
@@ -204,8 +206,38 @@ def _told_outside() -> Iterator[str]:
     kinds: dict[str, list[str]] = {}
     for kind, outside in OUTWARD.items():
         kinds.setdefault(outside, []).append(kind)
-    rows = ((f"`{one}`", ", ".join(f"`{kind}`" for kind in kinds[one]), KINDS[kinds[one][0]]) for one in sorted(kinds))
-    yield from table(("type", "of kind", "says"), rows)
+    yield from table(("type", "of kind", "says", "comes from"), (_type_row(one, kinds[one]) for one in sorted(kinds)))
+    yield _FEW
+
+
+_FEW = """
+### What keeps these few
+
+`config.served` is told of a device that was behind a change, once, when a worker has sent it a file that is another
+than it had and nothing newer is wanted. So a storm of 100,000 phones that fetch what they have tells nothing, and a
+change that reaches 100,000 phones tells 100,000 times: ask for it only where that is wanted. It is written down
+with the batch of fetches, in no boot's way, and only while an endpoint asks for it.
+
+`device.offline` is told of a phone with a line that was not heard of for `presence.offline`, or for two of its own
+polls where these take longer; `device.lost` when it was not for `presence.lost`; `device.online` when it is heard
+of again. A phone is heard of when it fetches any file, answers a NOTIFY, is seen by the PBX after it was told to
+fetch, or when another system says that it has registered. Of a phone that does not poll and was never seen to
+register, silence says nothing, so nothing is told. Each is told once until it comes back. When this server has not
+listened for a quarter of an hour, all phones get their time anew.
+
+Beyond `presence.singly` phones of one site (of an account, for phones at no site) the others are not told one by
+one: `site.offline` is told once, with how many are away, and `site.online` when no more than so many are left.
+Phones that were told with their site come back without a word of their own. `device.lost` is always told of each
+phone. A turn, every 2 s, tells 200 phones of a kind at most; what is left waits for the next.
+
+`emergency.location_missing` is told with each line that becomes somebody's while neither the phone's site nor its
+user has an address; the policy `emergency = block` refuses the line instead. The mail addresses of the site
+(`notify`) are written to as well, while mail is on: a minute later, one mail for all that happened."""
+
+
+def _type_row(outside: str, kinds: list[str]) -> tuple[str, ...]:
+    sources = dict.fromkeys(source_of(kind) for kind in kinds)
+    return f"`{outside}`", ", ".join(f"`{kind}`" for kind in kinds), KINDS[kinds[0]], "; ".join(sources)
 
 
 def metrics_page() -> Iterator[str]:
@@ -294,7 +326,60 @@ def _api_schema(name: str, schema: dict[str, Any]) -> Iterator[str]:
     yield ""
 
 
+def failures_page() -> Iterator[str]:
+    """The catalogue of failures, rung by rung."""
+    known = catalogue()
+    yield "# Why phones do not come up\n"
+    yield "The ladder that `provisioner why MAC` climbs, and every failure that it knows, by its number. How to use it:"
+    yield "[my phone does not come up](../my-phone-does-not-come-up.md).\n"
+    yield "## The ladder\n"
+    rows = ((one.title, one.asks, one.exit_class, str(one.exit), one.witness) for one in known.places.values())
+    yield from table(("rung", "asks", "class", "exit code", "who could tell"), rows)
+    yield f"\nExit code 0: nothing keeps it from coming up. {UNDECIDED}: it cannot be decided, a witness is missing,"
+    yield "and the command that asks it is printed. 1 to 3 as of every command: refused, misused, a fault.\n"
+    for rung in Rung:
+        found = [one for one in known.rows.values() if one.rung is rung]
+        yield f"## {known.places[rung].title[:1].upper()}{known.places[rung].title[1:]}\n"
+        for one in found:
+            yield from _failure(one)
+    yield "## What looks the same\n"
+    alike = (
+        (", ".join(f"{row} {known.rows[row].title}" for row in one.rows), one.separates, f"`{_hand(one.command)}`")
+        for one in known.lookalikes
+    )
+    yield from table(("failures", "what tells them apart", "ask by"), alike)
+
+
+_REFUSED = {
+    Party.PHONE: "the phone refuses the server",
+    Party.SERVER: "the server refuses the phone",
+    Party.NETWORK: "the network is in the way",
+    Party.NONE: "nobody",
+}
+
+
+def _failure(one: Row) -> Iterator[str]:
+    yield f"### {one.id}. {one.title}\n"
+    yield f"- **At the phone:** {one.phone}."
+    yield f"- **Evidence:** {one.evidence}."
+    yield f"- **Cause:** {one.cause}"
+    yield f"- **Cure:** {_hand(one.cure)}"
+    for vendor, text in one.cures.items():
+        yield f"  - {vendor}: {text}"
+    for vendor, text in one.inferred.items():
+        yield f"  - {vendor} (inferred, nobody has confirmed it): {text}"
+    yield f"- **Who refuses:** {_REFUSED[one.refused]}."
+    if one.unseen:
+        yield f"- **Not recognised by itself:** {one.unseen}."
+    yield ""
+
+
+def _hand(text: str) -> str:
+    return text.replace("{mac}", "MAC")
+
+
 PAGES = {
+    "failures.md": failures_page,
     "api.md": api_page,
     "events.md": events_page,
     "settings.md": settings_page,

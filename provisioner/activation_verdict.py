@@ -54,8 +54,10 @@ class Cause(StrEnum):
     MAC = "mac"
     MODEL = "model"
     SITE = "site"
+    NETWORK = "network"
     NO_LICENSE = "no_license"
     NO_NUMBER = "no_number"
+    NO_LOCATION = "no_emergency_location"
     HAS_PHONE = "extension_has_phone"
     NO_LINE = "no_free_line"
 
@@ -76,8 +78,10 @@ ANSWERS: Final[Mapping[Cause, Outcome]] = MappingProxyType(
         Cause.MAC: Outcome.WRONG_DEVICE,
         Cause.MODEL: Outcome.WRONG_MODEL,
         Cause.SITE: Outcome.WRONG_SITE,
+        Cause.NETWORK: Outcome.WRONG_SITE,
         Cause.NO_LICENSE: Outcome.NOT_READY,
         Cause.NO_NUMBER: Outcome.NOT_READY,
+        Cause.NO_LOCATION: Outcome.NOT_READY,
         Cause.HAS_PHONE: Outcome.EXPIRED,
         Cause.NO_LINE: Outcome.WRONG_DEVICE,
     }
@@ -94,6 +98,7 @@ MISFITS: Final = frozenset(
         Cause.MAC,
         Cause.MODEL,
         Cause.SITE,
+        Cause.NETWORK,
     }
 )
 """The digits were right and the phone was not: somebody has a code that was not meant for that phone."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import replace
 
 from provisioner.settings import Settings
 
@@ -28,14 +29,26 @@ def admin_url(settings: Settings, host: str = "", port: int = 0) -> str:
     Nobody can open the address that stands for all of a machine's: there it is the server's name.
     """
     host, port = host or settings.admin_host, port or settings.admin_port
+    scheme = "https" if speaks_tls(replace(settings, admin_host=host)) else "http"
     if _stands_for_all(host):
         host = settings.server_name
-    host = f"[{host}]" if ":" in host else host
-    return f"{'https' if speaks_tls(settings) else 'http'}://{host}:{port}/"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/"
+
+
+def bound_url(settings: Settings, bound: tuple[str, int] | None) -> str:
+    """The same of a server that runs, ``bound`` there; a name in the settings stays: certificates have names."""
+    if bound is None:
+        return admin_url(settings)
+    return admin_url(settings, bound[0] if _is_literal(settings.admin_host) else "", bound[1])
 
 
 def _stands_for_all(host: str) -> bool:
+    return _is_literal(host) and ipaddress.ip_address(host).is_unspecified
+
+
+def _is_literal(host: str) -> bool:
     try:
-        return ipaddress.ip_address(host).is_unspecified
+        ipaddress.ip_address(host)
     except ValueError:
         return False
+    return True

@@ -26,6 +26,7 @@ from provisioner.capacity import Capacity, Cores
 from provisioner.children import Lifeline
 from provisioner.counters import totals
 from provisioner.errors import StoreFailed
+from provisioner.fleet.lookout import LOOKS, Lookout
 from provisioner.hooks.intake import Intake
 from provisioner.http.admin import AdminEdge, Health, Part, application, server_of
 from provisioner.http.api.application import add_api
@@ -44,6 +45,7 @@ from provisioner.http.storm_events import StormEvents
 from provisioner.http.storm_watch import StormWatch
 from provisioner.model import ListenerKind
 from provisioner.onlookers import Onlookers, Sight
+from provisioner.resync.presence import TURN, Presence
 from provisioner.resync.resync import BaseUrls
 from provisioner.resync.rollouts import RolloutRunner
 from provisioner.run_directory import RunDirectory, read_addresses
@@ -55,6 +57,8 @@ from provisioner.store.checkpoints import Checkpoints
 from provisioner.store.database import Store
 from provisioner.store.storms import StormJournal
 from provisioner.store.views import Views
+from provisioner.switches.cycler import Cycler
+from provisioner.switches.engine import close_shared
 from provisioner.tenure import Tenure
 from provisioner.vendor import VendorDriver
 
@@ -64,6 +68,8 @@ _JOBS: Final = 0.25
 """s between looks at whether there is a job to go on with."""
 _ROLLOUTS: Final = 2.0
 """s between looks at changes that reach phones in steps."""
+_POWER: Final = 2.0
+"""s between looks at ports that are to be switched off, or were left off."""
 _RENEWED: Final = 5.0
 """s between looks at the certificates."""
 _LEFT_OVER: Final = 10.0
@@ -94,11 +100,15 @@ async def serve_admin(
         people = _people(stack, settings, store)
         onlookers = Onlookers(sight).listen(asyncio.get_running_loop())
         stack.callback(onlookers.close)
-        means = await _means(stack, settings, drivers, store, people, onlookers)
+        views = await _views(stack, settings, store)
+        means = _means(settings, drivers, store, people, onlookers, views)
         runner = JobRunner(means)
         every(stack, _JOBS, "jobs", runner.turn, _uncounted)
         every(stack, _TIDY, "jobs that are over", runner.tidy, _uncounted)
         _roll_out(stack, means)
+        _power(stack, store, settings)
+        every(stack, TURN, "presence", Presence(store, views, drivers, settings).turn, _uncounted)
+        every(stack, LOOKS, "lookout", Lookout(store, settings).turn, _uncounted)
         health = Health(certificate_files(settings), partial(_ping, store.engine))
         edge = AdminEdge(health, metrics, fleet, watch)
         server, run = await server_of(
@@ -115,6 +125,15 @@ async def serve_admin(
         every(stack, _RENEWED, "certificates", listener.look, _uncounted)
         tenure = await stack.enter_async_context(Tenure(line, _unmeasured, health.told))
         await tenure.until_told_to_leave()
+
+
+def _power(stack: AsyncExitStack, store: Store, settings: Settings) -> None:
+    """Phones whose power somebody wants to be taken, and ports that somebody has left off."""
+    stack.push_async_callback(close_shared)
+    cycler = Cycler(store, settings)
+    stack.push_async_callback(cycler.close)
+    every(stack, _POWER, "power cycles", cycler.turn, _uncounted)
+    every(stack, _TIDY, "power cycles that are over", cycler.tidy, _uncounted)
 
 
 def _roll_out(stack: AsyncExitStack, means: Means) -> None:
@@ -160,19 +179,24 @@ def _people(stack: AsyncExitStack, settings: Settings, store: Store) -> Administ
     return people
 
 
-async def _means(
-    stack: AsyncExitStack,
+async def _views(stack: AsyncExitStack, settings: Settings, store: Store) -> Views:
+    """What all devices share, in memory."""
+    views = Views(store)
+    await views.open()
+    stack.push_async_callback(views.close)
+    every(stack, settings.store_poll, "refresh", views.refresh, _uncounted)
+    return views
+
+
+def _means(
     settings: Settings,
     drivers: Drivers,
     store: Store,
     people: Administrators,
     onlookers: Onlookers,
+    views: Views,
 ) -> Means:
     """What the API's calls are done with."""
-    views = Views(store)
-    await views.open()
-    stack.push_async_callback(views.close)
-    every(stack, settings.store_poll, "refresh", views.refresh, _uncounted)
     gatekeeper = Keeper(people, secure=_is_secure(settings))
     authority = settings.data / "tls" / "ca.pem"
     urls = partial(base_urls, settings)

@@ -88,6 +88,17 @@ class Administrators(SignIn, Principals):
             await administrators.forget_grants(connection, self._clock())
             return await sign_in.tidy(connection, self._clock(), self._settings.session_idle)
 
+    async def confirm(self, token: str, *, password: str, code: str = "") -> str:
+        """Whoever has this session is proven anew, as for signing in; the session's new token.
+
+        For a while it may then be used for what an open session alone is not enough for.
+        """
+        known = await self._who(token)
+        await self._confirm(known, password, code)
+        async with self._change(known.administrator) as change:
+            change.audit("session_confirmed", administrator=known.administrator.id)
+            return await self._renewed(change, token)
+
     # --- passwords ----------------------------------------------------------------------------------
 
     async def change_password(self, token: str, *, password: str, new: str) -> str:
@@ -183,13 +194,20 @@ class Administrators(SignIn, Principals):
             raise NotSignedIn("this administrator was removed")
         return found
 
-    async def _confirm(self, known: Credentials, password: str) -> None:
-        """A session alone may be somebody's who found it open; wrong tries count like those of signing in."""
+    async def _confirm(self, known: Credentials, password: str, code: str | None = None) -> None:
+        """A session alone may be somebody's who found it open; wrong tries count like those of signing in.
+
+        With a ``code`` the second factor is asked for as well, where there is one.
+        """
         now, key = self._clock(), f"confirm/{known.administrator.id}"
         async with self._store.writing() as connection:
             allowed = await sign_in.take(connection, key, self._of_login, now)
-        if not await self._passwords.verify(known.password, password) or not allowed:
-            raise LoginRefused("the password is not right, or was wrong too often: wait a while")
+        right = await self._passwords.verify(known.password, password) and allowed
+        if code is not None:
+            right = await self._proven(known, right, code, now)
+        if not right:
+            what = "the password is" if code is None or known.totp is None else "password or code are"
+            raise LoginRefused(f"{what} not right, or there were too many tries: wait a while")
         async with self._store.writing() as connection:
             await sign_in.give_back(connection, key, self._of_login)
 
@@ -199,9 +217,12 @@ class Administrators(SignIn, Principals):
 
     async def _renew(self, change: Change, who: Administrator, token: str) -> str:
         """End every other session and give this one a new token."""
-        fresh = new_token()
         await sign_in.end_sessions(change.connection, who.id, but=token)
-        await sign_in.renew_session(change.connection, token, fresh)
+        return await self._renewed(change, token)
+
+    async def _renewed(self, change: Change, token: str) -> str:
+        fresh = new_token()
+        await sign_in.renew_session(change.connection, token, fresh, change.at)
         return fresh
 
 

@@ -299,12 +299,12 @@ class Admission:
         if own := self._requests.take(mac, now):
             return (self._own(own, "request", self._requests, mac),)
         place = self._sites.take(site, now) if site else 0.0
-        customer = self._accounts.take(account, now)
-        if not (place or customer):
+        whose = self._accounts.take(account, now)
+        if not (place or whose):
             return ()
         over = (
             _Over(place, "request", "site", self._sites, site),
-            _Over(customer, "request", "account", self._accounts, account),
+            _Over(whose, "request", "account", self._accounts, account),
         )
         return [one for one in over if one.wait]
 

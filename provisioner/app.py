@@ -35,6 +35,8 @@ from provisioner.digest import Digest
 from provisioner.errors import ProvisionerError, StoreFailed, Unusable
 from provisioner.events import EventLog
 from provisioner.firmware import FirmwareShelf
+from provisioner.flight_draft import claims_by
+from provisioner.flight_log import FlightLog
 from provisioner.gate import Storm
 from provisioner.http.bootstrap import BootstrapEdge
 from provisioner.http.device import DeviceEdge, Handler
@@ -115,7 +117,8 @@ def run(settings: Settings) -> int:
             worker_main=partial(worker_main, sight=sight),
             admin_main=partial(admin_main, settings, sight),
             ivr_main=partial(ivr_main, settings),
-            outbox_main=partial(outbox_main, settings) if settings.mail_host or settings.webhook_on else None,
+            outbox_main=partial(outbox_main, settings) if _sends(settings) else None,
+            profile_main=partial(profile_main, settings) if settings.profile_port >= 0 else None,
             watched=partial(_watched, settings),
             buried=partial(bury, run_directory.metrics),
             withdrawn=lambda before, after: withdrawn(before.trust, after.trust),
@@ -242,6 +245,7 @@ async def serve_worker(sockets: Sockets, equipment: Equipment, line: Lifeline, t
         every(stack, settings.store_flush, "chains", chains.flush, count)
         every(stack, settings.store_poll, "refresh", views.refresh, count)
         every(stack, settings.store_flush, "flush", recorder.flush, count)
+        flights = _flights(stack, equipment, store, count)
         storm = Storm(settings.gate_target, settings.gate_interval, settings.gate_calm)
         await contained("learn", views.learn, count)
         _learning(stack, storm, views.learn, count)
@@ -253,7 +257,10 @@ async def serve_worker(sockets: Sockets, equipment: Equipment, line: Lifeline, t
         for kind, handler in handlers.items():
             server = QuietServer(handler, count, eager=True, **http_limits(settings))
             context, told = equipment.contexts.get(kind), storm if kind is ListenerKind.DEVICE else None
-            one = Listener(kind, sockets[kind], context, server, settings, count, storm=told, observe=counters.observe)
+            one = Listener(
+                kind, sockets[kind], context, server, settings, count,
+                storm=told, observe=counters.observe, flights=flights,
+            )  # fmt: skip
             listeners.append(_started(stack, one, server))
         measure = partial(_measure, counters, listeners, views, storm, admission)
         tenure = await stack.enter_async_context(Tenure(line, measure, log.debug))
@@ -263,6 +270,17 @@ async def serve_worker(sockets: Sockets, equipment: Equipment, line: Lifeline, t
             sockets[one.kind].close()  # the last process to do so frees the port
         await tenure.until_idle_or_drain(partial(_all_gone, listeners))
         await asyncio.gather(*(one.drain(settings.server_drain) for one in listeners))
+
+
+def _flights(stack: AsyncExitStack, equipment: Equipment, store: Store, count: Count) -> FlightLog | None:
+    """The flight recorder; None where it is off."""
+    settings = equipment.settings
+    if not settings.recorder_enabled:
+        return None
+    flights = FlightLog(store, settings, count, claims_by([one.match for one in equipment.drivers.values()]))
+    stack.push_async_callback(contained, "flights", flights.close, count)
+    every(stack, settings.store_flush, "flights", flights.flush, count)
+    return flights
 
 
 def _handlers(
@@ -390,6 +408,19 @@ def ivr_main(settings: Settings, sockets: Sockets, line: Lifeline) -> int:
 
     known = {driver.manifest.name: driver for driver in drivers(settings.data / "templates")}
     return _told(lambda: serve_ivr(settings, known, sockets, line))
+
+
+def _sends(settings: Settings) -> bool:
+    """Whether anything leaves by itself."""
+    return bool(settings.mail_host or settings.webhook_on or settings.trap_receivers)
+
+
+def profile_main(settings: Settings, line: Lifeline) -> int:
+    """The life of the process that finds out what phones can do; its exit code."""
+    from provisioner.profile_app import serve_profile  # device workers let nobody in like that
+
+    known = {driver.manifest.name: driver for driver in drivers(settings.data / "templates")}
+    return _told(lambda: serve_profile(settings, known, certificate_files(settings), line))
 
 
 def outbox_main(settings: Settings, line: Lifeline) -> int:

@@ -11,6 +11,8 @@ import secrets
 from dataclasses import dataclass
 from typing import Final
 
+from provisioner.deeds import Cure, Deed
+from provisioner.emergency import require_location
 from provisioner.errors import Conflict
 from provisioner.licensing import Rotation
 from provisioner.model import ConfigLayer, Mac, Scope
@@ -33,17 +35,47 @@ def generated_secret() -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Exchanged:
+    """An extension's SIP password that was made anew: whose it is, and who gets it. The password is not in here."""
+
+    extension: str
+    number: str
+    account: str
+    account_name: str
+    user: str
+    """The name of who holds it."""
+    phones: tuple[Mac, ...]
+    """They have it with their next fetch; the one that was bound comes first."""
+
+    @property
+    def told(self) -> str:
+        """In words."""
+        phones = " and ".join(mac.colons for mac in self.phones)
+        get = "gets" if len(self.phones) == 1 else "get"
+        return (
+            f"the SIP password of extension {self.number} ({self.user}, account {self.account_name}) was made anew: "
+            f"the PBX has to read it, and {phones} {get} it with the next fetch"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Begun:
     """What has come of it."""
 
-    rotated: bool = False
-    """The extension has another SIP secret, which the PBX has to read."""
+    exchanged: Exchanged | None = None
+    """Where the extension has another SIP secret now, which the PBX has to read."""
     others: tuple[Mac, ...] = ()
     """Its further phones: they have to fetch the new secret as well."""
+
+    @property
+    def rotated(self) -> bool:
+        """Whether there is another SIP secret."""
+        return self.exchanged is not None
 
 
 async def begin(change: Change, box: SecretBox, one: Binding, account: str, **told: str) -> Begun:
     """An extension of this account comes to a line, which is free."""
+    await require_location(change, one, account)
     await devices.insert_binding(change.connection, one)
     await fill(change, box, one)
     change.touch(Scope.DEVICE, one.mac)
@@ -67,8 +99,8 @@ def require_forgotten(mac: Mac, found: Wipe) -> None:
     if found.holds:
         raise Conflict(
             f"{mac.colons} was replaced by {Mac(found.replaced_by).colons} and has not fetched yet what empties it, so "
-            "it would keep settings of before: have it fetch, or reset it by its menu and say "
-            f"`provisioner device wipe {mac} --end`"
+            "it would keep settings of before: have it fetch, or reset it by its menu and end its wipe",
+            cure=Cure(Deed.END_WIPE, mac),
         )
 
 
@@ -123,7 +155,16 @@ async def follow(change: Change, box: SecretBox, one: Binding, account: str) -> 
     known = "several" if life.left == SEVERAL else life.left
     about = {"extension": one.extension, "number": one.number, "account": account}
     change.audit("secret_rotated", severity="warning", **about, phone=one.mac, known_to=known)
-    return Begun(True, others)
+    return Begun(await _exchanged(change, one, account, others), others)
+
+
+async def _exchanged(change: Change, one: Binding, account: str, others: tuple[Mac, ...]) -> Exchanged:
+    called = await people.find_extensions(change.connection, one.extension)
+    found = next(each for each in called if each.id == one.extension)
+    users = [each.name for each in await people.find_users(change.connection, found.user) if each.id == found.user]
+    names = [each.name for each in await people.find_accounts(change.connection, account) if each.id == account]
+    name, user = next(iter(names), account), next(iter(users), found.user)
+    return Exchanged(found.id, found.number, account, name, user, (one.mac, *others))
 
 
 def is_exchanged(life: SecretLife, rotation: Rotation) -> bool:

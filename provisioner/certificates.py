@@ -30,7 +30,8 @@ LONGEST_NAME: Final = 300
 
 _NO_CHECK_TIME: Final = 0x200000
 _CHECK_SELF_SIGNATURE: Final = 0x4000
-"""X509_V_FLAG_NO_CHECK_TIME and X509_V_FLAG_CHECK_SS_SIGNATURE of OpenSSL's x509_vfy.h."""
+_PARTIAL_CHAIN: Final = 0x80000
+"""X509_V_FLAG_NO_CHECK_TIME, _CHECK_SS_SIGNATURE and _PARTIAL_CHAIN of OpenSSL's x509_vfy.h."""
 
 COMMON_NAME: Final = "2.5.4.3"
 SERIAL_NUMBER: Final = "2.5.4.5"
@@ -279,3 +280,25 @@ def chain_to(cas: Sequence[bytes], der: bytes, *, self_signed: bool = False) -> 
     except (crypto.Error, crypto.X509StoreContextError):
         return ()
     return tuple(crypto.dump_certificate(crypto.FILETYPE_ASN1, one) for one in chain)
+
+
+def issuers_of(der: bytes, others: Sequence[bytes]) -> tuple[bytes, ...]:
+    """Of some certificates those above this one, each by its signature: a stranger may send anybody's along."""
+    found: list[bytes] = []
+    left = [one for one in others if one != der]
+    while (above := next((one for one in left if _signed(der, one)), None)) is not None:
+        found.append(above)
+        left.remove(above)
+        der = above
+    return tuple(found)
+
+
+def _signed(der: bytes, ca: bytes) -> bool:
+    from OpenSSL import crypto
+
+    try:
+        store = ca_store([ca], _PARTIAL_CHAIN)
+        crypto.X509StoreContext(store, crypto.load_certificate(crypto.FILETYPE_ASN1, der)).verify_certificate()
+    except (crypto.Error, crypto.X509StoreContextError):
+        return False
+    return True

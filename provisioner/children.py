@@ -34,6 +34,7 @@ class Role(StrEnum):
     ADMIN = "admin"
     IVR = "ivr"
     OUTBOX = "outbox"
+    PROFILE = "profile"
 
 
 class Word:

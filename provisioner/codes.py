@@ -16,6 +16,7 @@ from itertools import pairwise
 from types import MappingProxyType
 from typing import Final
 
+from provisioner.deeds import Cure, Deed
 from provisioner.errors import Conflict, Unusable
 
 SHORTEST: Final = 8
@@ -198,15 +199,14 @@ def require(state: CodeState, event: CodeEvent, number: str) -> None:
     """Conflict that names the extension, the state and what helps, where this is not possible."""
     if event not in TRANSITIONS[state]:
         refused = _REFUSED.get(event, f"{event} is not possible")
-        raise Conflict(f"the code of extension {number} is {state} and {refused}: {another(state, number)}")
+        raise Conflict(f"the code of extension {number} is {state} and {refused}", cure=another(state, number))
 
 
-def another(state: CodeState, number: str) -> str:
+def another(state: CodeState, number: str) -> Cure:
     """How to get an extension a code that works, by the state of the one that it has."""
     if CodeEvent.REISSUE in TRANSITIONS[state]:
-        return f"`provisioner code reissue {number}` makes another in its place"
-    replacing = ", with --replace where a phone has the extension" if state is CodeState.USED else ""
-    return f"`provisioner code issue {number}` makes a new one{replacing}"
+        return Cure(Deed.REISSUE_CODE, number)
+    return Cure(Deed.ISSUE_CODE_INSTEAD if state is CodeState.USED else Deed.ISSUE_CODE, number)
 
 
 def drawn() -> str:

@@ -165,6 +165,7 @@ def _ports(settings: Settings) -> Iterator[str]:
         ("ivr.tls_port", settings.ivr_host or settings.server_host, settings.ivr_tls_port),
         ("agi.port", settings.agi_host or settings.ivr_host or settings.server_host, settings.agi_port),
         ("hooks.port", settings.hooks_host or settings.ivr_host or settings.server_host, settings.hooks_port),
+        ("profile.port", settings.profile_host or settings.server_host, settings.profile_port),
     )
     for (one, host, port), (other, other_host, other_port) in combinations(rows, 2):
         if port > 0 and port == other_port and host == other_host:

@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from provisioner.deeds import Cure, Deed
 from provisioner.errors import Conflict, Forbidden, Invalid, NotFound
 from provisioner.model import Device, Mac
 from provisioner.neutral import check_name
@@ -171,5 +172,5 @@ async def device_of(connection: AsyncConnection, mac: Mac) -> Device:
     """The device with this Mac."""
     found = await devices.find_device(connection, mac)
     if found is None:
-        raise NotFound(f"there is no device {mac.colons}; `provisioner device add` adds it")
+        raise NotFound(f"there is no device {mac.colons}", cure=Cure(Deed.ADD_DEVICE, mac))
     return found

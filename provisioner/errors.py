@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from provisioner.deeds import Cure
+
 
 class ProvisionerError(Exception):
     """The root: ``cause`` goes to the log and to administrators in full, never to a device."""
@@ -15,9 +17,11 @@ class ProvisionerError(Exception):
     kind: ClassVar[str] = "internal"
     """Stable problem type: the ``reason`` of events and metrics."""
 
-    def __init__(self, cause: str) -> None:
+    def __init__(self, cause: str, *, cure: Cure | None = None) -> None:
         super().__init__(cause)
         self.cause = cause
+        self.cure = cure
+        """What helps; each edge has its own words for how that is done there."""
 
 
 # --- what a device asked for and does not get ------------------------------------------------
@@ -194,8 +198,8 @@ class Invalid(ProvisionerError):
     status = 422
     kind = "invalid"
 
-    def __init__(self, field: str, why: str) -> None:
-        super().__init__(f"{field}: {why}")
+    def __init__(self, field: str, why: str, *, cure: Cure | None = None) -> None:
+        super().__init__(f"{field}: {why}", cure=cure)
         self.field = field
         self.why = why
 
@@ -272,6 +276,12 @@ class NoAddress(Conflict):
     kind = "no_address"
 
 
+class SwitchFailed(Conflict):
+    """A switch does not answer, or refuses what it is asked."""
+
+    kind = "switch_failed"
+
+
 class NotSignedIn(ProvisionerError):
     """Nobody has proven who asks: no session, no key, or one that is over."""
 
@@ -305,6 +315,12 @@ class Forbidden(ProvisionerError):
     def __init__(self, cause: str, *, right: str = "") -> None:
         super().__init__(cause)
         self.right = right
+
+
+class ProofNeeded(Forbidden):
+    """Who asks has the ``right`` and was proven too long ago for it."""
+
+    kind = "proof_needed"
 
 
 class Malformed(ProvisionerError):
@@ -362,15 +378,16 @@ class Crowded(ProvisionerError):
 class NotNow(ProvisionerError):
     """The other side is not there, or asks to come again; ``everybody``: no other message would fare better now.
 
-    ``after``: s for which it asks not to be asked.
+    ``after``: s for which it asks not to be asked; ``whom``: who that is, for the log.
     """
 
     kind = "not_now"
 
-    def __init__(self, cause: str, *, everybody: bool = False, after: float = 0.0) -> None:
+    def __init__(self, cause: str, *, everybody: bool = False, after: float = 0.0, whom: str = "") -> None:
         super().__init__(cause)
         self.everybody = everybody
         self.after = after
+        self.whom = whom
 
 
 class Undeliverable(ProvisionerError):

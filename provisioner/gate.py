@@ -1,7 +1,7 @@
 """Which waiting caller gets the next handshake: fair over sites, never one that is too late. Pure: ``now`` is given.
 
 A site is an address (IPv4, or IPv6 /64); its weight is the number of known good phones behind it. Addresses without
-known phones (IPv6: a /48, which is what one customer gets) share one class, which gets at most its share while known
+known phones (IPv6: a /48, which is what one site gets) share one class, which gets at most its share while known
 ones wait and everything when none does. Nothing here ever refuses an address as such.
 
 Within a site the oldest goes first while it is calm. Under pressure the newest does: who has waited long will leave

@@ -26,6 +26,7 @@ OUTWARD: Final[Mapping[str, str]] = MappingProxyType(
         "site_changed": "site.changed",
         "site_removed": "site.removed",
         "emergency_changed": "emergency.changed",
+        "emergency_missing": "emergency.location_missing",
         "user_added": "person.created",
         "email_set": "person.changed",
         "user_changed": "person.changed",
@@ -58,7 +59,18 @@ OUTWARD: Final[Mapping[str, str]] = MappingProxyType(
         "not_identified": "device.refused",
         "pin_mismatch": "device.refused",
         "registration_seen": "device.online",
+        "device_back": "device.online",
+        "device_offline": "device.offline",
+        "device_lost": "device.lost",
+        "site_dark": "site.offline",
+        "site_back": "site.online",
         "resync_stuck": "device.stuck",
+        "reboot_loop": "device.looping",
+        "certificate_ending": "certificate.ending",
+        "power_cut": "device.power_cut",
+        "power_restored": "device.power_back",
+        "power_failed": "device.power_back",
+        "power_not_restored": "device.power_lost",
         "line_bound": "binding.created",
         "line_unbound": "binding.ended",
         "code_issued": "activation.code_issued",
@@ -72,6 +84,7 @@ OUTWARD: Final[Mapping[str, str]] = MappingProxyType(
         "layer_set": "config.changed",
         "layer_unset": "config.changed",
         "layer_reverted": "config.changed",
+        "config_served": "config.served",
         "rollout_begun": "config.rollout_started",
         "rollout_promoted": "config.rollout_promoted",
         "rollout_halted": "config.rollout_halted",
@@ -80,9 +93,46 @@ OUTWARD: Final[Mapping[str, str]] = MappingProxyType(
         "resync_begun": "config.resync_started",
         "resync_stopped": "config.resync_stopped",
         "hook_disabled": "webhook.disabled",
+        "hook_orphaned": "webhook.orphaned",
     }
 )
 """Kind inside -> type outside; what stands not here is told to nobody."""
+CHANGE: Final = "the change itself, whoever makes it: administrator, hook, import, code"
+_EDGE: Final = "the workers, with the batch that puts down what devices did"
+_CALL: Final = "an activation code that is keyed in"
+_WATCH: Final = "the admin process, which looks through the devices for those not heard of"
+_POWER: Final = "the admin process, or the command that takes the power of a phone"
+_ROLLOUT: Final = "the change itself, or the admin process that takes it on"
+_FROM: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "unknown_device": _EDGE,
+        "not_identified": _EDGE,
+        "pin_mismatch": _EDGE,
+        "wipe_fetched": _EDGE,
+        "config_served": _EDGE,
+        "device_offline": _WATCH,
+        "device_lost": _WATCH,
+        "device_back": _WATCH,
+        "site_dark": _WATCH,
+        "site_back": _WATCH,
+        "reboot_loop": _WATCH,
+        "certificate_ending": "the admin process, which looks at certificates once an hour",
+        "registration_seen": "another system's post (`registration.seen`), at most once a day and phone",
+        "resync_stuck": "whoever has phones fetch, when the time for it is over",
+        "code_failed": _CALL,
+        "code_locked": _CALL,
+        "device_activated": _CALL,
+        "code_expired": "a worker, when a code's life is over, or whoever has the next one made",
+        "power_cut": _POWER,
+        "power_restored": _POWER,
+        "power_failed": _POWER,
+        "power_not_restored": _POWER,
+        "rollout_promoted": _ROLLOUT,
+        "rollout_halted": _ROLLOUT,
+        "rollout_finished": "the admin process that takes a rollout on",
+        "hook_disabled": "the change itself, or the sender that has failed for days",
+    }
+)
 TYPES: Final = frozenset(OUTWARD.values())
 _WANTED: Final = re.compile(r"\*|[a-z]+\.\*|[a-z]+\.[a-z_]+")
 _HIDDEN: Final = frozenset({"partner"})
@@ -122,6 +172,11 @@ class Told:
             "data": dict(self.data),
         }
         return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def source_of(kind: str) -> str:
+    """Where a kind that is told outside comes from, in words."""
+    return _FROM.get(kind, CHANGE)
 
 
 def moment(at: float) -> str:

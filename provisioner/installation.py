@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
 from typing import Final
@@ -32,9 +32,12 @@ _HEAD: Final = """\
 """
 
 
-def init(data: Path, name: str = "") -> tuple[str, ...]:
-    """Make what is missing and say what was made; ``name`` is the host name phones will use."""
-    made = [*_directories(data), *_settings_file(data, name)]
+def init(data: Path, name: str = "", given: Mapping[str, object] | None = None) -> tuple[str, ...]:
+    """Make what is missing and say what was made; ``name`` is the host name phones will use.
+
+    ``given``: what else a new settings file shall say; one that is there stays as it is.
+    """
+    made = [*_directories(data), *_settings_file(data, name, given or {})]
     configured = settings.load(data)
     for step in (_key, _database, _certificates):
         made += step(configured)
@@ -63,7 +66,7 @@ def vendors() -> tuple[str, ...]:
     return tuple(driver.manifest.name for driver in drivers())
 
 
-def _settings_file(data: Path, name: str) -> Iterator[str]:
+def _settings_file(data: Path, name: str, given: Mapping[str, object]) -> Iterator[str]:
     path = data / SETTINGS_FILE
     if path.exists():
         if name and name != settings.load(data).server_name:
@@ -74,21 +77,23 @@ def _settings_file(data: Path, name: str) -> Iterator[str]:
             raise ValueError("must not be empty")
     except ValueError as error:
         raise Invalid("name", str(error)) from error
-    path.write_text(settings_text(name), encoding="utf-8")
+    path.write_text(settings_text({**given, **({"server.name": name} if name else {})}), encoding="utf-8")
     path.chmod(0o600)
     yield f"{path}: the settings, each with its reason"
 
 
-def settings_text(name: str = "") -> str:
-    """The settings file of a new installation: every knob with its unit and why, commented out."""
+def settings_text(given: Mapping[str, object] | None = None) -> str:
+    """The settings file of a new installation: every knob with its unit and why, commented out where none is given."""
+    given = given or {}
     parts = [_HEAD]
     for table, members in groupby(knobs(), key=lambda one: one[0].partition(".")[0]):
         parts.append(f"\n[{table}]")
         for full, knob in members:
-            given = name if full == "server.name" and name else None
-            value = json.dumps(list(knob.default) if isinstance(knob.default, tuple) else knob.default)
-            line = f"{full.partition('.')[2]} = {json.dumps(given) if given else value}"
-            parts.append(f"# {knob.metadata['why']} ({knob.metadata['unit']})\n{line if given else '# ' + line}")
+            value = given.get(full, list(knob.default) if isinstance(knob.default, tuple) else knob.default)
+            line = f"{full.partition('.')[2]} = {json.dumps(value)}"
+            parts.append(
+                f"# {knob.metadata['why']} ({knob.metadata['unit']})\n{line if full in given else '# ' + line}"
+            )
     return "\n".join(parts) + "\n"
 
 

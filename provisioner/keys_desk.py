@@ -104,9 +104,7 @@ class ApiKeys(HouseDesk):
         if beyond := sorted(set(scopes) - self._principal.rights):
             raise Forbidden(f"nobody gives a key what they may not do themselves: {', '.join(beyond)}", right=beyond[0])
         if late := sorted(set(scopes) & self._principal.stale):
-            raise Forbidden(
-                f"{', '.join(late)} is given to a key a short while after signing in: sign in again", right=late[0]
-            )
+            raise self._principal.unproven(late[0])
 
 
 def _named(one: ApiKey) -> dict[str, str]:

@@ -39,6 +39,22 @@ class Rotation(StrEnum):
     NEVER = "never"
 
 
+class EmergencyRule(StrEnum):
+    """What becomes of a line where neither the phone's site nor the extension's user has an address for emergencies."""
+
+    WARN = "warn"
+    """It is bound, which is told: ``emergency.location_missing``."""
+    BLOCK = "block"
+
+
+class CodeNetworks(StrEnum):
+    """From where an activation code may be used."""
+
+    ANYWHERE = "anywhere"
+    SITE = "site"
+    """By a phone that fetched last from one of the networks of its site."""
+
+
 class LicenseState(StrEnum):
     """What can be done with it."""
 
@@ -70,6 +86,10 @@ class AccountPolicy:
     """Numbers that no extension may have."""
     rotation: Rotation = Rotation.MADE
     """Which SIP secrets follow when an extension comes to another phone."""
+    emergency: EmergencyRule = EmergencyRule.WARN
+    """Whether a line may be somebody's while nobody could be sent to where its phone is."""
+    networks: CodeNetworks = CodeNetworks.ANYWHERE
+    """From where activation codes may be used."""
 
     def __post_init__(self) -> None:
         """A policy that nobody could keep is refused where it is made."""

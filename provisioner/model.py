@@ -84,6 +84,7 @@ class ListenerKind(StrEnum):
     """FastAGI of Asterisks."""
     HOOKS = "hooks"
     """Web hooks of other telephone systems."""
+    PROFILE = "profile"
 
 
 class Proof(StrEnum):
@@ -439,6 +440,8 @@ class FetchRecord:
     """The device has its configuration up to this change now; -1 where the file says nothing about that."""
     body: bytes = field(default=b"", repr=False)
     """What was sent, kept sealed for `provisioner diff`; empty for firmware, 304 and errors."""
+    address: str = ""
+    """From where; empty where the connection says nothing about that."""
 
 
 Count = Callable[[str, str], None]

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Final, TypeVar
 
 from provisioner import zones
+from provisioner.deeds import Cure, Deed
 from provisioner.errors import Invalid
 from provisioner.model import Setting
 
@@ -421,7 +422,7 @@ def setting_of(name: str) -> Setting[object]:
         if found.per_line:
             return found
         raise Invalid(name, "cannot differ from line to line")
-    raise Invalid(name, "is not a setting; `provisioner layer settings` lists them")
+    raise Invalid(name, "is not a setting", cure=Cure(Deed.LIST_SETTINGS))
 
 
 def parse_value(name: str, value: object) -> object:

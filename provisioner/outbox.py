@@ -158,7 +158,8 @@ class Outbox:
         least, most = self._rest
         self._failures += 1
         self._rest_until = self._clock() + backoff(self._failures, least, most, self._chance())
-        _LOG.warning("nothing leaves the outbox for now: %s", error.cause)
+        rest = self._rest_until - self._clock()
+        _LOG.warning("nothing leaves the outbox for %s for %.0f s: %s", error.whom or "anybody", rest, error.cause)
         return True
 
     async def _unmade(self, message: Message, why: str) -> None:

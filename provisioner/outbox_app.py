@@ -11,12 +11,14 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from provisioner.background import every
+from provisioner.background import every, log
 from provisioner.children import Lifeline
 from provisioner.counters import Counters, totals
+from provisioner.errors import ProvisionerError
 from provisioner.hooks.post import HookPost
 from provisioner.hooks.senders import HookSenders
 from provisioner.hooks.wire import Wire
+from provisioner.mail.notices import Notices
 from provisioner.mail.post import Post
 from provisioner.mail.relay import Relay
 from provisioner.mail.reset import ResetPost
@@ -25,6 +27,7 @@ from provisioner.run_directory import RunDirectory
 from provisioner.settings import Settings
 from provisioner.store import outbox as rows
 from provisioner.store.database import Store
+from provisioner.switches.traps import TrapSender
 from provisioner.tenure import Tenure
 from provisioner.vendor import VendorDriver
 
@@ -32,8 +35,12 @@ _SLOT: Final = 2000
 """Metrics of this process lie beside those of the workers and of the IVR."""
 _TURN: Final = 1.0
 """s between looks at what is due."""
+_NOTICES: Final = 10.0
+"""s between looks at what sites have to be told."""
 _MEASURE: Final = 5.0
 """s between counts of what waits."""
+_ORPHANS: Final = 60.0
+"""s between looks at who answers for endpoints."""
 _CLEAR: Final = 600.0
 """s between clearances."""
 
@@ -48,6 +55,8 @@ async def serve_outbox(settings: Settings, drivers: Mapping[str, VendorDriver], 
             _mails(stack, store, settings, drivers, counters)
         if settings.webhook_on:
             _webhooks(stack, store, settings, counters)
+        if settings.trap_receivers:
+            _traps(stack, store, settings, counters)
         every(stack, _CLEAR, "outbox clearance", Outbox(store, {}, settings, counters.count).clear, counters.count)
         every(stack, _MEASURE, "outbox gauges", partial(_measure, store, counters), counters.count)
         tenure = await stack.enter_async_context(Tenure(line, lambda _lag: counters.flush(), lambda _told: None))
@@ -59,7 +68,10 @@ def _mails(
 ) -> None:
     relay = Relay(settings)
     stack.push_async_callback(relay.rest)
+    notices = Notices(store, settings, relay)
+    every(stack, _NOTICES, "notices", notices.turn, counters.count)
     channels = Post(store, drivers, settings, relay).channels() | ResetPost(store, settings, relay).channels()
+    channels |= notices.channels()
     calm = partial(is_calm, RunDirectory(settings.data).metrics)
     outbox = Outbox(store, channels, settings, counters.count, calm=calm)
 
@@ -77,8 +89,21 @@ def _webhooks(stack: AsyncExitStack, store: Store, settings: Settings, counters:
     senders = HookSenders(store, settings, post, counters.count, calm=calm)
     every(stack, _TURN, "webhooks", senders.turn, counters.count)
     every(stack, _TURN, "webhooks of devices", senders.tail, counters.count)
+    every(stack, _ORPHANS, "webhook authors", senders.look_for_orphans, counters.count)
     every(stack, _CLEAR, "webhook clearance", senders.tidy, counters.count)
     stack.push_async_callback(senders.stop)
+
+
+def _traps(stack: AsyncExitStack, store: Store, settings: Settings, counters: Counters) -> None:
+    """Alarms by SNMP, in a storm too: that is when somebody has to hear of them."""
+    try:
+        sender = TrapSender(store, settings, counters.count)
+    except ProvisionerError as error:
+        counters.count("background", "alarms by SNMP")
+        log.error("no alarm is told by SNMP: %s", error.cause)
+        return
+    stack.push_async_callback(sender.stop)
+    every(stack, _TURN, "alarms by SNMP", sender.turn, counters.count)
 
 
 def is_calm(metrics: Path) -> bool:

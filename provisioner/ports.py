@@ -1,4 +1,7 @@
-"""Every listening socket is bound here, before anything is forked: workers come and go, the queue of callers stays."""
+"""Every listening socket is bound here, before anything is forked: workers come and go, the queue of callers stays.
+
+But for the profile listener's, which is there only while it is opened.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ _SETTINGS: Final[Mapping[ListenerKind, str]] = {
     ListenerKind.IVR_TLS: "ivr.tls_port",
 }
 _OWN_HOST: Final = (
-    {ListenerKind.BOOTSTRAP: "bootstrap.host", ListenerKind.ADMIN: "admin.host"}
+    {ListenerKind.BOOTSTRAP: "bootstrap.host", ListenerKind.ADMIN: "admin.host", ListenerKind.PROFILE: "profile.host"}
     | dict.fromkeys(IVR.values(), "ivr.host")
     | {ListenerKind.AGI: "agi.host", ListenerKind.HOOKS: "hooks.host"}
 )
@@ -55,6 +58,11 @@ def bind(settings: Settings) -> Listening:
             sockets[kind] = undo.enter_context(_listening(kind, host, port, settings.server_backlog))
         undo.pop_all()
         return sockets
+
+
+def bind_one(kind: ListenerKind, host: str, port: int, backlog: int) -> socket.socket:
+    """A listening socket that is opened by who serves it, and later than all others; Unusable as above."""
+    return _listening(kind, host, port, backlog)
 
 
 def shown(sock: socket.socket) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from provisioner.deeds import Cure, Deed
 from provisioner.licensing import AccountPolicy, LicenseState
 from provisioner.model import Mac
 from provisioner.store.devices import bindings_of_extension
@@ -18,44 +19,48 @@ from provisioner.store.numbers import has_number
 from provisioner.store.policies import policy_of
 from provisioner.store.rows import Binding, Extension
 
-Hook = Callable[[AsyncConnection, Extension], Awaitable[str]]
-"""Says why this extension may not have a phone, and what to do; empty when it may."""
+
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """Why an extension may not have a phone, and what to do."""
+
+    why: str
+    cure: Cure | None = None
 
 
-async def unlicensed(connection: AsyncConnection, extension: Extension) -> str:
+Hook = Callable[[AsyncConnection, Extension], Awaitable[Lack | None]]
+"""Says what an extension lacks; None when it may have a phone."""
+
+
+async def unlicensed(connection: AsyncConnection, extension: Extension) -> Lack | None:
     """Where its account's policy wants a license, its user has one that is not suspended."""
     if not (await policy_of(connection, extension.account)).needs_license:
-        return ""
+        return None
     held = await seats_of(connection, extension.user)
     if not held:
-        return (
-            f"the user who holds extension {extension.number} has no license: "
-            f"`provisioner license assign {extension.user}` gives one"
-        )
+        cure = Cure(Deed.ASSIGN_LICENSE, extension.user, extension.account)
+        return Lack(f"the user who holds extension {extension.number} has no license", cure)
     if held[0].state is LicenseState.SUSPENDED:
-        return (
-            f"the license of the user who holds extension {extension.number} is suspended: "
-            f"`provisioner license resume {held[0].id}` ends that"
-        )
-    return ""
+        cure = Cure(Deed.RESUME_LICENSE, held[0].id, extension.account)
+        return Lack(f"the license of the user who holds extension {extension.number} is suspended", cure)
+    return None
 
 
-async def unreachable(connection: AsyncConnection, extension: Extension) -> str:
+async def unreachable(connection: AsyncConnection, extension: Extension) -> Lack | None:
     """Where its account's policy wants a number, it has one that has come."""
     needed = (await policy_of(connection, extension.account)).needs_number
     if not needed or await has_number(connection, extension.id):
-        return ""
-    return (
-        f"extension {extension.number} has no phone number that has come: "
-        f"`provisioner number assign NUMBER --extension {extension.number}` gives it one"
-    )
+        return None
+    cure = Cure(Deed.ASSIGN_NUMBER, extension.number, extension.account)
+    return Lack(f"extension {extension.number} has no phone number that has come", cure)
 
 
-async def undialled(connection: AsyncConnection, extension: Extension) -> str:
+async def undialled(connection: AsyncConnection, extension: Extension) -> Lack | None:
     """Somebody can dial it: it has a digit, and the number that its account's policy wants."""
     if any(letter.isdecimal() for letter in extension.number):
         return await unreachable(connection, extension)
-    return f"extension {extension.number} has no digit in it, so nobody can dial it: give its user one with a number"
+    why = f"extension {extension.number} has no digit in it, so nobody can dial it: give its user one with a number"
+    return Lack(why)
 
 
 @dataclass(frozen=True, slots=True)

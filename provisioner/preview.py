@@ -15,6 +15,7 @@ from typing import Final
 
 from provisioner.activation_offer import Moment, Offers
 from provisioner.activation_secret import ENTROPY, PURPOSE
+from provisioner.deeds import Cure, Deed
 from provisioner.errors import NoSuchFile, NotFound
 from provisioner.layers import Merged, merge, resolve
 from provisioner.model import BootView, DeviceFile, FileKind, Line, Mac, Model, ResolvedConfig, Scope, Sourced
@@ -116,7 +117,7 @@ class Preview:
         try:
             view = await views.boot_view(mac)
             if view is None:
-                raise NotFound(f"device {mac.colons} is not known; `provisioner device add` adds it")
+                raise NotFound(f"there is no device {mac.colons}", cure=Cure(Deed.ADD_DEVICE, mac))
             found = cls.of(drivers[view.device.vendor], view, views.shared(view.device), base_url)
         finally:
             await views.close()
@@ -130,9 +131,8 @@ class Preview:
         """Resolve as the device edge does; NotFound when the model has left models.toml."""
         model = driver.manifest.models.get(view.device.model)
         if model is None:
-            raise NotFound(
-                f"model {view.device.model!r} is in no models.toml; `provisioner device set-model` corrects it"
-            )
+            cure = Cure(Deed.SET_MODEL, view.device.mac)
+            raise NotFound(f"model {view.device.model!r} is in no models.toml", cure=cure)
         merged = shared if view.layer is None else merge([view.layer], onto=shared)
         emptied, wiped = view.emptied, view.wiped
         found = resolve(view.device.mac, model, view.lines, merged, base_url=base_url, emptied=emptied, wiped=wiped)

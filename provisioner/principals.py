@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from provisioner.errors import NotFound, NotSignedIn
 from provisioner.rights import OPERATOR, Holding, Part, Principal, granted_part, parts_of
-from provisioner.roles import REVEALS, Right, Role
+from provisioner.roles import LASTING, REVEALS, Right, Role
 from provisioner.settings import Settings
 from provisioner.store import administrators, api_keys, sign_in
 from provisioner.store.administrators import Administrator, Grant, HeldRole
@@ -45,10 +45,8 @@ class Principals:
         if now - found.seen >= self._settings.session_touch:
             async with self._store.writing() as connection:
                 await sign_in.touch_session(connection, found.id, now)
-        stale = now - found.created > self._settings.login_reveal
-        return replace(
-            principal, credential=found.id, throttle=f"session/{found.id}", stale=REVEALS if stale else frozenset()
-        )
+        stale = self._stale(now - found.proved)
+        return replace(principal, credential=found.id, throttle=f"session/{found.id}", stale=stale)
 
     async def by_token(self, text: str) -> Principal:
         """Whoever asks with this key of the API, within its scopes; NotSignedIn when it is none, or over."""
@@ -63,6 +61,11 @@ class Principals:
         self._used[found.id] = now
         stale = now - found.created > self._settings.apikey_reveal * _HOUR
         return replace(_limited_to(found, base), stale=REVEALS if stale else frozenset())
+
+    def _stale(self, age: float) -> frozenset[Right]:
+        """What a session that was proven so many seconds ago cannot be used for any more."""
+        reveals = REVEALS if age > self._settings.login_reveal else frozenset()
+        return reveals | (LASTING if age > self._settings.login_lasting else frozenset())
 
     async def principal(self, administrator: str) -> Principal:
         """What an administrator (id or login) may do now; NotFound when there is no such."""

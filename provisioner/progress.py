@@ -13,8 +13,8 @@ from typing import Final
 
 UNPLUG: Final = "it has not restarted by itself: unplug it (power and network) for one full minute, then connect it"
 LOOPS: Final = (
-    "it fetches again and again, and not the configuration of its line: look at its log, and at `provisioner device"
-    " fetches`"
+    "it fetches again and again, and not the configuration of its line: look at its log, and at the files that it asks"
+    " for"
 )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Final
 
-from provisioner.errors import Forbidden
+from provisioner.errors import Forbidden, ProofNeeded
 from provisioner.roles import HOUSE, MATRIX, Extent
 from provisioner.roles import Right as Right
 from provisioner.roles import Role as Role
@@ -201,14 +201,18 @@ class Principal:
     def doing(self, right: Right) -> Principal:
         """The same, reaching only as far as it has this right; Forbidden when that is nowhere."""
         if right in self.stale:
-            proof = "make a new key" if self.is_key else "sign in again"
-            raise Forbidden(
-                f"{right.value} is for a short while after {self.actor} was proven: {proof}", right=right.value
-            )
+            raise self.unproven(right)
         parts = tuple(part for part in self.parts if right in part.rights)
         if not parts:
             raise Forbidden(f"this takes the right {right.value}, which {self.actor} does not have", right=right.value)
         return replace(self, parts=parts)
+
+    def unproven(self, right: Right) -> Forbidden:
+        """Why a right that it has cannot be used now, and what helps."""
+        said = f"{right.value} is for a short while after {self.actor} was proven"
+        if self.is_key:
+            return Forbidden(f"{said}: make a new key", right=right.value)
+        return ProofNeeded(f"{said}: give the password again, or sign in again", right=right.value)
 
     def narrowed(self, scopes: Collection[Right], accounts: frozenset[str] | None) -> Principal:
         """No more than these rights in these accounts (None: wherever it reaches); what a key of the API is given."""

@@ -56,6 +56,8 @@ class Right(StrEnum):
     AUDIT_READ = "audit.read"
     SERVER_READ = "server.read"
     SERVER_WRITE = "server.write"
+    TRUST_WRITE = "trust.write"
+    PROFILE = "profile.open"
     ORDER_PLACE = "order.place"
     PRICE_READ = "price.read"
     PRICE_TOTAL = "price.total"
@@ -64,6 +66,9 @@ class Right(StrEnum):
     SHIPMENT_POST = "shipment.post"
     PORT_WRITE = "port.write"
     PORT_ACCEPT = "port.accept"
+    SWITCH_READ = "switch.read"
+    SWITCH_WRITE = "switch.write"
+    POWER_CYCLE = "device.power"
 
 
 RIGHT_WORDS: Final[Mapping[Right, str]] = MappingProxyType(
@@ -110,6 +115,8 @@ RIGHT_WORDS: Final[Mapping[Right, str]] = MappingProxyType(
         Right.AUDIT_READ: "read the audit log",
         Right.SERVER_READ: "see certificates, settings in use, trust and the storm view",
         Right.SERVER_WRITE: "change certificates, trust, firmware and the master key",
+        Right.TRUST_WRITE: "trust the issuer of a refused certificate, or say that its refusal is expected",
+        Right.PROFILE: "open the profile listener for a while, and see what phones can do",
         Right.ORDER_PLACE: "place orders",
         Right.PRICE_READ: "see prices and invoices",
         Right.PRICE_TOTAL: "see what an order comes to",
@@ -118,12 +125,17 @@ RIGHT_WORDS: Final[Mapping[Right, str]] = MappingProxyType(
         Right.SHIPMENT_POST: "post shipments and their Macs",
         Right.PORT_WRITE: "create and edit number ports",
         Right.PORT_ACCEPT: "accept fees of a port and expedite it",
+        Right.SWITCH_READ: "see switches, and ask them where a phone is plugged in",
+        Right.SWITCH_WRITE: "add, change, try and remove switches, and confirm their PoE ports",
+        Right.POWER_CYCLE: "take the power from a phone for a minute",
     }
 )
 
 REVEALS: Final = frozenset({Right.SECRET_REVEAL, Right.CODE_REVEAL})
 """Rights to read a secret: whoever has them uses them a short while after they were proven."""
-HOUSE: Final = frozenset({Right.SERVER_READ, Right.SERVER_WRITE})
+LASTING: Final = frozenset({Right.ROLE_WRITE, Right.APIKEY_WRITE, Right.SERVER_WRITE, Right.TRUST_WRITE})
+"""Rights with which somebody gives others a way in that outlives a session: they are proven anew for it."""
+HOUSE: Final = frozenset({Right.SERVER_READ, Right.SERVER_WRITE, Right.TRUST_WRITE, Right.PROFILE})
 """Rights over the installation itself: only who reaches every account can have them."""
 
 
@@ -197,11 +209,11 @@ MATRIX: Final[Mapping[Role, Mapping[Right, Extent]]] = MappingProxyType(
         Role.DEVICE_ADMIN: _row(
             (_ALL, (*_SEES, *_RUNS_PHONES, *_RUNS_PEOPLE, *_TELLS_OTHERS)),
             (_ALL, (_R.SECRET_REVEAL, _R.DIAGNOSE, _R.DIAGNOSIS_READ, _R.DEVICE_REQUEST, _R.SHIPMENT_POST)),
-            (_ALL, (_R.HOOK_POST,)),
+            (_ALL, (_R.HOOK_POST, _R.SWITCH_READ, _R.SWITCH_WRITE, _R.POWER_CYCLE)),
             (_OWN, (_R.AUDIT_READ,)),
         ),
         Role.SITE_ADMIN: _row(
-            (_SITE, (*_SEES, *_RUNS_PHONES, _R.DIAGNOSIS_READ)),
+            (_SITE, (*_SEES, *_RUNS_PHONES, _R.DIAGNOSIS_READ, _R.SWITCH_READ, _R.POWER_CYCLE)),
             (_SITE, (_R.DEVICE_REQUEST, _R.REQUEST_APPROVE, _R.AUDIT_READ)),
         ),
         Role.ORDERER: _row((_ALL, (_R.ACCOUNT_READ, _R.MODEL_READ, *_ORDERS, _R.DEVICE_REQUEST))),
@@ -217,8 +229,9 @@ MATRIX: Final[Mapping[Role, Mapping[Right, Extent]]] = MappingProxyType(
             (_OWN, (_R.PEOPLE_READ, _R.DEVICE_READ, _R.DEVICE_REQUEST, _R.CODE_READ, _R.CODE_REVEAL, _R.RESYNC))
         ),
         Role.TECHNICIAN: _row(
-            (_ALL, (*_SEES, _R.UPLOAD_READ, _R.RESYNC, _R.DIAGNOSE, _R.DIAGNOSIS_READ)),
-            (_GRANT, (_R.DEVICE_BIND, _R.CODE_ISSUE, _R.CODE_REVEAL, _R.SECRET_REVEAL)),
+            (_ALL, (*_SEES, _R.UPLOAD_READ, _R.RESYNC, _R.DIAGNOSE, _R.DIAGNOSIS_READ, _R.SWITCH_READ)),
+            (_ALL, (_R.PROFILE,)),
+            (_GRANT, (_R.DEVICE_BIND, _R.CODE_ISSUE, _R.CODE_REVEAL, _R.SECRET_REVEAL, _R.POWER_CYCLE)),
         ),
         Role.DEALER: _row((_OWN, (_R.SHIPMENT_POST,))),
         Role.AUDITOR: _row((_ALL, (*_SEES, _R.AUDIT_READ, _R.PRICE_READ, _R.PRICE_TOTAL, _R.ROLE_READ, _R.HOOK_READ))),

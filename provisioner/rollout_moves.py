@@ -13,7 +13,7 @@ from provisioner.model import ConfigLayer
 from provisioner.rollout_states import PARTS, RolloutState, RolloutStep, first_share, part_of
 from provisioner.store import people, resync, rollouts
 from provisioner.store.database import Change
-from provisioner.store.rollouts import Rollout
+from provisioner.store.rollouts import AGAIN, Rollout
 from provisioner.store.secretbox import SecretBox
 
 _COUNTED: Final = 10_000
@@ -41,13 +41,19 @@ async def begin(
         change.at, "", "", None,
     )  # fmt: skip
     await rollouts.insert_rollout(change.connection, box, one, former)
-    _tell(change, "rollout_begun", one, phones=str(phones))
+    _tell(change, "rollout_begun", one, phones=str(phones), asked=f"{percent:g} %")
     return one
 
 
 async def told(change: Change, one: Rollout, campaign: str, differ: int) -> None:
     """The phones of its step are asked, in this transaction; so many would get other files."""
     await _moved(change, one, RolloutStep.TOLD, {"campaign": campaign, "differ": differ})
+
+
+async def again(change: Change, one: Rollout) -> None:
+    """All phones of its step are to be asked once more, those that have fetched for somebody else as well."""
+    await _moved(change, one, RolloutStep.AGAIN, {"step": one.step + 1, "differ": AGAIN})
+    _tell(change, "rollout_asks_again", one)
 
 
 async def promote(change: Change, one: Rollout, share: int) -> None:

@@ -42,6 +42,7 @@ class RolloutStep(StrEnum):
 
     TOLD = "told"
     PROMOTE = "promote"
+    AGAIN = "again"
     HALT = "halt"
     FINISH = "finish"
     REVERT = "revert"
@@ -52,6 +53,7 @@ _OPEN: Final = (_S.TELLING, _S.WATCHING, _S.HALTED)
 TRANSITIONS: Final[Mapping[tuple[RolloutState, RolloutStep], RolloutState]] = MappingProxyType(
     {
         (_S.TELLING, _DO.TOLD): _S.WATCHING,
+        (_S.WATCHING, _DO.AGAIN): _S.TELLING,
         (_S.TELLING, _DO.HALT): _S.HALTED,
         (_S.WATCHING, _DO.HALT): _S.HALTED,
         **{(state, _DO.PROMOTE): _S.TELLING for state in _OPEN},
@@ -105,7 +107,9 @@ class Tally:
     waiting: int = 0
     """Their turn, or their time, is not over."""
     silent: int = 0
-    """Nobody could tell them, or somebody else has asked them: they come when they poll, or are switched off."""
+    """Nobody could tell them: they come when they poll, or are switched off."""
+    elsewhere: int = 0
+    """Somebody else has asked them, before or since: whether they come back says nothing for or against the change."""
 
     @property
     def heard(self) -> int:
@@ -125,6 +129,8 @@ class Rules:
     """Share of a step's phones that must have come back before the next step."""
     patience: float
     """s for that."""
+    again: float = 900.0
+    """s after which phones that others had asked are asked again, where a step has no other."""
 
 
 class Judgement(StrEnum):
@@ -133,18 +139,23 @@ class Judgement(StrEnum):
     WAIT = "wait"
     GO_ON = "go on"
     HALT = "halt"
+    AGAIN = "again"
+    """Others had asked them all: the step's phones are asked once more, whatever they have by now."""
 
 
 def judge(tally: Tally, rules: Rules, waited: float) -> tuple[Judgement, str]:
     """What follows, and why where it halts; ``waited``: s since the last of the step's phones was asked.
 
-    Where phones would get something else and none was heard of, nothing is known, and it does not go on.
+    Where phones would get something else and none was heard of, nothing is known, and it does not go on. Those that
+    somebody else has asked are left out of account; where they are all that there are, they are asked again.
     """
     if tally.missing > rules.missing * tally.heard and (tally.missing >= rules.least or not tally.waiting):
         return Judgement.HALT, f"{tally.missing} of {tally.heard} phones that got it have not come back"
     if tally.waiting and waited < rules.patience:
         return Judgement.WAIT, ""
     asked = tally.heard + tally.silent + tally.waiting
+    if not asked and tally.elsewhere:
+        return (Judgement.AGAIN if waited >= rules.again else Judgement.WAIT), ""
     if tally.back >= rules.back * asked and (tally.heard or not asked):
         return Judgement.GO_ON, ""
     if waited >= rules.patience:

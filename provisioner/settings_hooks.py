@@ -28,6 +28,9 @@ class WebhookSettings(RolloutSettings):
         72.0, "h", "an endpoint that fails for so long, without one success, is disabled", 0.0, 720
     )
     webhook_log: int = knob(1000, "attempts", "in the delivery log of an endpoint", 10, 100_000)
+    webhook_orphans: bool = knob(
+        True, "true | false", "call endpoints on whose key or administrator has lost the right to them; an alarm anyway"
+    )
     webhook_overlap: float = knob(24.0, "h", "the old secret still signs and is taken after a rotation", 0, 720)
     webhook_window: float = knob(
         300.0, "s", "a signed time may be off, either way: Standard Webhooks recommends 5 min", 1, 3600

@@ -13,7 +13,7 @@ class LoginSettings(MailSettings):
     """``login.*``, ``session.*`` and ``apikey.*``; dataclasses with slots are stacked, not mixed."""
 
     login_url: str = knob(
-        "", "URL", "where administrators reach the console; in mails and links; empty: admin.host and admin.port"
+        "", "URL", "where administrators reach the console; in mails and links; empty: where the admin edge is bound"
     )
     login_password_least: int = knob(12, "characters", "of a new password; NIST SP 800-63B asks for 8 at least", 8, 64)
     login_hash_memory: int = knob(64, "MiB", "of one argon2id hash: RFC 9106's second recommended option", 8, 1024)
@@ -31,8 +31,12 @@ class LoginSettings(MailSettings):
     login_link_life: float = knob(3600.0, "s", "of a link to set a password", 60, 604_800)
 
     login_reveal: float = knob(
-        900.0, "s", "after signing in that secrets can be revealed; then one signs in again", 30, 604_800
+        900.0, "s", "after the password was given that secrets can be revealed; then it is asked for again", 30, 604_800
     )
+    login_lasting: float = knob(
+        900.0, "s", "the same of administrators, roles and keys: who finds a screen unlocked gets no lasting way in",
+        30, 604_800,
+    )  # fmt: skip
 
     session_idle: float = knob(1800.0, "s", "an unused session ends; NIST SP 800-63B: 30 min", 60, 86_400)
     session_life: float = knob(43_200.0, "s", "however much it is used: 12 h, a working day", 300, 604_800)

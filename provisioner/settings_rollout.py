@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from provisioner.knobs import knob
+from provisioner.settings_presence import PresenceSettings
 
 
 @dataclass(frozen=True, slots=True)
-class RolloutSettings:
-    """``rollout.*`` and ``revision.*``."""
+class RolloutSettings(PresenceSettings):
+    """``rollout.*`` and ``revision.*``; dataclasses with slots are stacked, not mixed."""
 
     rollout_confirm: int = knob(
         50, "phones", "a change of a layer that concerns more is asked about and rolled out in steps", 0, 100_000_000

@@ -199,7 +199,7 @@ class SignIn:
     ) -> SignedIn:
         token = new_token()
         agent = printable(came.agent[:_AGENT])
-        one = Session(new_id(), who.id, now, now, now + self._settings.session_life, factors, came.address, agent)
+        one = Session(new_id(), who.id, now, now, now + self._settings.session_life, factors, came.address, agent, now)
         await sign_in.insert_session(connection, token, one)
         return SignedIn(token, csrf_of(token), who, one)
 

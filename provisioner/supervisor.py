@@ -113,6 +113,8 @@ class House(Generic[E]):
     ivr_main: Callable[[Sockets, Lifeline], int] = _refuse
     outbox_main: Callable[[Lifeline], int] | None = None
     """Sends what is to leave this server; None where there is nobody to send it to."""
+    profile_main: Callable[[Lifeline], int] | None = None
+    """Finds out what phones can do, on a port that it opens itself; None where there is none."""
     withdrawn: Callable[[E, E], bool] = _never
     """Whether the second equipment trusts less than the first, so that nobody may be served by the first any longer."""
 
@@ -235,6 +237,8 @@ class Supervisor(Generic[E]):
             self._fill_one(Role.IVR, now, lambda line: self._house.ivr_main(ivr, line))
         if self._house.outbox_main is not None:
             self._fill_one(Role.OUTBOX, now, self._house.outbox_main)
+        if self._house.profile_main is not None:
+            self._fill_one(Role.PROFILE, now, self._house.profile_main)
 
     def _fill_one(self, role: Role, now: float, body: Callable[[Lifeline], int]) -> None:
         there = any(child.role is role for child in self._children)

@@ -25,9 +25,11 @@ PIPE_WIDTH: Final = 400
 """Columns where no terminal says: nothing may be cut off in a file or a pipe."""
 
 TIMES: Final = frozenset(
-    {"at", "created", "since", "first", "last", "last_seen", "opened", "expires", "used", "until", "fetched"}
-)
-"""Fields that hold Unix time in seconds."""
+    {"at", "begun", "came", "created", "ended", "expires", "fetched", "first", "last", "last_seen", "occurred",
+     "opened", "received", "since", "until", "used"}
+)  # fmt: skip
+"""Fields that hold Unix time in seconds; so does every one that ends in one of the words below."""
+_ENDINGS: Final = ("_at", "_since", " at", " since", "_until")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +38,8 @@ class Shown:
 
     data: object
     text: str = ""
-    rows: Sequence[Mapping[str, object]] | None = None
-    """The table, where it is not simply ``data``."""
+    rows: Sequence[Mapping[str, object]] | Mapping[str, object] | None = None
+    """The table, where it is not simply ``data``; of one thing alone a line for each of its fields."""
     columns: tuple[str, ...] = ()
     """Fields of each row in the order of the table's columns; empty means all of them."""
     names: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -167,7 +169,7 @@ def cell(column: str, value: object) -> str:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, (int, float)) and column in TIMES:
+    if isinstance(value, (int, float)) and is_time(column):
         return moment(value) if value else "-"
     if isinstance(value, Mac) or (column == "mac" and isinstance(value, str)):
         return Mac(value).colons
@@ -178,6 +180,11 @@ def cell(column: str, value: object) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(cell("", entry) for entry in value) or "-"
     return str(value)
+
+
+def is_time(column: str) -> bool:
+    """Whether a number of that name is a moment."""
+    return column in TIMES or column.endswith(_ENDINGS)
 
 
 def moment(at: float) -> str:

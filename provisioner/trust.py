@@ -10,7 +10,7 @@ import fcntl
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -26,6 +26,7 @@ from provisioner.certificates import (
     ca_objection,
     chain_to,
     fingerprint,
+    issuers_of,
     read,
     stamp,
     to_der,
@@ -295,11 +296,35 @@ def add(data: Path, vendor: str, path: Path, certs: Path | None = None) -> tuple
 
     The notes of what is returned tell its weaknesses. In force at the next start or reload.
     """
+    return _add(data, vendor, lambda: _from_file(path), certs)
+
+
+def add_presented(data: Path, vendor: str, ders: Sequence[bytes], certs: Path | None = None) -> tuple[Ca, ...]:
+    """The same for the CAs that a device has presented, its own certificate first; all or none of those above it.
+
+    Those that are trusted already are left out; Invalid where none is there.
+    """
+    try:
+        cas = [(der, read(der)) for der in issuers_of(ders[0], ders[1:])]
+    except Unreadable as error:
+        raise Invalid("chain", f"one of its certificates cannot be read: {error}") from error
+    if not cas:
+        raise Invalid("chain", "none of its certificates has issued the device's")
+    known = {one.fingerprint for one in load(data, certs).trusted}
+    fresh = [(der, facts) for der, facts in cas if facts.fingerprint not in known]
+    if not fresh:
+        raise Conflict("every CA in its chain is trusted already")
+    return _add(data, vendor, lambda: fresh, certs)
+
+
+def _add(
+    data: Path, vendor: str, given: Callable[[], Sequence[tuple[bytes, CertFacts]]], certs: Path | None
+) -> tuple[Ca, ...]:
     if vendor not in VENDORS:
         raise Invalid("vendor", f"must be one of {', '.join(VENDORS)}")
     with _locked(data / "trust") as directory:
         before = load(data, certs)
-        found = tuple(_addable(before, vendor, der, facts) for der, facts in _from_file(path))
+        found = tuple(_addable(before, vendor, der, facts) for der, facts in given())
         found = tuple(_rooted(ca, before, found) for ca in found)
         _store_additions(directory, before, found)
     return found

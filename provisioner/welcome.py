@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from provisioner.codes import ActivationCode, CodeState
+from provisioner.deeds import Cure, Deed
 from provisioner.desk import user_of
 from provisioner.errors import Conflict, MailOff, NoAddress
 from provisioner.mail_address import parse_address
@@ -87,7 +88,7 @@ class Welcome:
             raise MailOff("mail is off: set mail.host and mail.from in provisioner.toml, and start the server again")
         user = await user_of(connection, found.user, found.account)
         if not user.email:
-            raise NoAddress(f"user {user.name!r} has no mail address: `provisioner user set-email {user.id} ADDRESS`")
+            raise NoAddress(f"user {user.name!r} has no mail address", cure=Cure(Deed.SET_EMAIL, user.id))
         try:
             parse_address(user.email)
         except ValueError as error:
@@ -102,7 +103,7 @@ async def _was_mailed(connection: AsyncConnection, code: str) -> bool:
     return bool(code) and bool(await outbox.about(connection, [code]))
 
 
-async def phone_assigned(change: Change, box: SecretBox, found: Extension, device: Device) -> None:
+async def phone_bound(change: Change, box: SecretBox, found: Extension, device: Device) -> None:
     """An administrator has bound a device: who was mailed a code and has not used it hears that a phone is ready.
 
     That a code was mailed shows that mail is on; nobody else is written to. Nor are those whom that mail did not reach,

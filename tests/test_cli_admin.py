@@ -34,6 +34,10 @@ def test_the_first_owner_gets_a_link_that_is_told_once(run: Run, asked: Asked, o
     assert again["login"] == ANN and link not in again["link"]
 
 
+def test_the_address_is_told_to_scripts(run: Run, office: None) -> None:
+    assert run("admin", "url").stdout == "http://127.0.0.1:8081/\n"
+
+
 def test_a_password_from_stdin_is_checked_before_anything_is_made(run: Run, asked: Asked, office: None) -> None:
     assert "password" in run("admin", "create", ANN, "--password-stdin", text="short\n", code=1).stderr
     assert asked("admin", "list") == []
@@ -95,7 +99,7 @@ def test_whoever_edits_the_database_is_found_out(run: Run, office: None, data: P
 
 
 def test_an_account_becomes_a_partners_customer(run: Run, asked: Asked, office: None) -> None:
-    run("account", "add", "Customer", "--partner", "Example Ltd")
-    assert [one["name"] for one in asked("account", "customers", "Example Ltd")] == ["Customer"]
-    asked("account", "set-partner", "Customer")
-    assert asked("account", "customers", "Example Ltd") == []
+    run("account", "add", "Child", "--partner", "Example Ltd")
+    assert [one["name"] for one in asked("account", "children", "Example Ltd")] == ["Child"]
+    asked("account", "set-partner", "Child")
+    assert asked("account", "children", "Example Ltd") == []

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -11,6 +13,12 @@ from typing import Any
 
 import pytest
 from click.testing import Result
+
+from provisioner.hooks.post import HookPost
+from provisioner.hooks.senders import HookSenders
+from provisioner.hooks.wire import Wire
+from provisioner.settings import load
+from provisioner.store.database import Store
 
 Run = Callable[..., Result]
 Asked = Callable[..., Any]
@@ -74,6 +82,33 @@ def test_an_endpoint_from_its_first_to_its_last_day(
     assert asked("hook", "list") == []
     kinds = {one["kind"] for one in asked("events")}
     assert {"hook_added", "hook_changed", "hook_disabled", "hook_enabled", "hook_rotated", "hook_removed"} <= kinds
+
+
+async def failing(data: Path, **settings: object) -> None:
+    """What waits is sent; the endpoint says no, until it is given up."""
+    configured = load(data, {}, webhook_allow=("127.0.0.0/8",), webhook_tries=1, **settings)
+    async with Store.of(configured) as store:
+        senders = HookSenders(store, configured, HookPost(store, configured, Wire(configured)), lambda *_: None)
+        await senders.turn()
+        await senders.stop()
+
+
+def test_an_endpoint_that_fails_is_told_with_what_to_do(
+    run: Run, asked: Asked, office: None, endpoint: str, allowed: None, data: Path
+) -> None:
+    run("hook", "add", f"{endpoint}/bad", "--name", "our crm")
+    assert "not called yet" in run("hook", "show", "our crm").stdout
+    run("device", "unbind", "0004f2aabbcc", "1")
+    asyncio.run(failing(data))
+    [one] = asked("hook", "list")
+    assert one["about"]["failures"] >= 1 and one["dead"] >= 1 and one["last_error"].startswith("answers 500")
+    for said in (run("hook", "list").stdout, run("hook", "show", "our crm").stdout):
+        assert re.search(r"answers 500.* at 20\d\d-\d\d-\d\d \d\d:\d\d:\d\dZ", said)
+        assert re.search(r"failing since.*20\d\d-", said, re.DOTALL)
+        assert "`provisioner hook deliveries 'our crm'`" in said and "`provisioner hook replay 'our crm'`" in said
+    run("hook", "disable", "our crm")
+    said = run("hook", "show", "our crm").stdout
+    assert "disabled (disabled by" in said and "`provisioner hook enable 'our crm'`" in said
 
 
 def test_what_cannot_be_meant_is_said(run: Run, office: None) -> None:

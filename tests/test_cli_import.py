@@ -51,6 +51,12 @@ def many(path: Path, rows: int) -> Path:
     return path
 
 
+@pytest.mark.parametrize("way", [["--dry-run"], []])
+def test_an_account_that_there_is_none_of_is_told_once(run: Run, account: None, way: list[str]) -> None:
+    said = run("import", str(EXAMPLES / "own.csv"), "--account", "Exmaple Ltd", *way, code=1)
+    assert said.stdout == "" and said.stderr.count("there is no account 'Exmaple Ltd'") == 1
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_every_example_is_taken_over_and_only_once(asked: Asked, account: None, name: str) -> None:
     files = [str(EXAMPLES / one) for one in FILES[name]]

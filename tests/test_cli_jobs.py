@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,8 @@ def test_a_job_is_looked_at_applied_and_stopped(run: Run, asked: Run, office: No
     job = asyncio.run(checked(data)).id
     assert [one["id"] for one in asked("job", "list", "--state", "refused")] == [job]
     assert asked("job", "show", job)["total"] == 2
+    for said in (run("job", "list").stdout, run("job", "show", job).stdout):
+        assert re.search(r" 20\d\d-\d\d-\d\d \d\d:\d\d:\d\dZ", said), "begun, as people read it"
     rows = asked("job", "rows", job, "--state", "refused")
     assert [(one["number"], one["result"]["column"]) for one in rows] == [(2, "mac")]
     assert "line 3: refused, mac: " in run("job", "rows", job).stdout.replace("\n", " ")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, NoReturn
 
 import pytest
 from click.testing import Result
+
+from provisioner.fleet.fleet import Fleet
 
 Run = Callable[..., Result]
 Asked = Callable[..., Any]
@@ -18,6 +20,29 @@ LONDON = "+442071234567"
 def person(run: Run, office: None) -> None:
     """1002 has no phone yet; 1001 of the office has."""
     run("extension", "add", "1002", *ACCOUNT, "--user", "Ada Byron")
+
+
+def test_a_row_is_shown_with_its_own_names_and_nobody_elses_are_looked_up(
+    run: Run, person: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("license", "add", *ACCOUNT)
+    run("number", "add", LONDON, *ACCOUNT)
+    asked: list[Collection[str]] = []
+    names = Fleet.names
+
+    async def noted(desk: Fleet, idents: Collection[str]) -> Mapping[str, str]:
+        asked.append(idents)
+        return await names(desk, idents)
+
+    async def everybody(*_: object, **__: object) -> NoReturn:
+        pytest.fail("an account may have a million of them")
+
+    monkeypatch.setattr(Fleet, "names", noted)
+    for each in ("users", "extensions", "sites", "accounts"):
+        monkeypatch.setattr(Fleet, each, everybody)
+    shown = run("license", "assign", "Ada Byron").stdout + run("number", "assign", LONDON, "--extension", "1001").stdout
+    assert "Ada Byron" in shown and "1001" in shown and shown.count("Example Ltd") == 2
+    assert [len(one) for one in asked] == [2, 2], "account and user, account and extension"
 
 
 def test_a_license_is_bought_assigned_suspended_and_given_back(run: Run, asked: Asked, person: None) -> None:

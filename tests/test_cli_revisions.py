@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -47,7 +48,13 @@ def test_a_script_says_that_many_phones_are_meant(run: Run, asked: Run, strict: 
     assert refused["kind"] == "wide_change"
     assert "concerns 2 phones; of 2 that were looked at 2 would get other files: say --yes" in refused["cause"]
     assert asked("layer", "show", "account", ACCOUNT)[0]["values"] == {}
-    run("layer", "set", "account", ACCOUNT, "language=de-DE", "--yes")
+    listed = run("layer", "set", "account", ACCOUNT, "language=de-DE", code=1).stderr
+    assert "Example Ltd / Head Office: 1 x VVX 411: 00:04:f2:aa:bb:cc" in listed, "whom it concerns"
+    assert "Example Ltd: 1 x VVX 411: 00:04:f2:aa:bb:dd" in listed
+    said = run("layer", "set", "account", ACCOUNT, "language=de-DE", "--yes", "--canary", "20").stderr
+    assert "nobody gets it first: fewer than two of its phones have ever fetched anything" in said
+    said = run("layer", "set", "account", ACCOUNT, "language=de-DE", "--yes", "--canary", "20").stderr
+    assert "it says what it said before" in said
     run("layer", "unset", "account", ACCOUNT, "language", code=1)
     run("layer", "unset", "account", ACCOUNT, "language", "--yes")
 
@@ -55,18 +62,28 @@ def test_a_script_says_that_many_phones_are_meant(run: Run, asked: Run, strict: 
 def test_a_rollout_is_seen_promoted_halted_and_taken_back(run: Run, asked: Run, strict: None, data: Path) -> None:
     served(data)
     said = run("layer", "set", "account", ACCOUNT, "language=de-DE", "--yes", "--canary", "1").stderr
-    assert "of 2 phones get it first" in said
+    assert "1 of 2 phones get it first (asked: 1 %)" in said, "a phone is not divided"
     (one,) = asked("layer", "rollouts")
+    assert one["reached"] == 1
     assert (one["state"], one["phones"], one["back"]) == ("telling", 2, 0)
     assert "telling" in run("layer", "rollouts").stdout
     run("layer", "set", "account", ACCOUNT, "sip.expiry=60", "--yes", code=1)
     assert asked("layer", "halt", one["id"])["state"] == "halted"
     run("layer", "halt", one["id"], code=1)
-    assert asked("layer", "promote", one["id"], "--everybody")["percent"] == 100
+    assert "2 of 2 phones get revision" in run("layer", "promote", one["id"], "--everybody").stdout
     run("layer", "revert", "account", ACCOUNT, str(one["revision"]), code=1)
     told = run("layer", "revert", "account", ACCOUNT, str(one["revision"]), "--yes").stdout
     assert "all 2 phones are told, in waves" in told
     assert [found["state"] for found in asked("layer", "rollouts", "--all")] == ["telling", "reverted"]
+
+
+def test_a_change_taken_back_on_its_way_is_told_to_those_who_have_it(run: Run, strict: None, data: Path) -> None:
+    served(data)
+    said = run("layer", "set", "account", ACCOUNT, "language=de-DE", "--yes", "--canary", "1").stderr
+    revision = re.findall(r"revision (\d+)", said)[0]
+    told = run("layer", "revert", "account", ACCOUNT, revision).stdout
+    assert "of 2 phones only those are told that have got the change, 1 at most" in told
+    assert "all 2 phones" not in told
 
 
 def served(data: Path) -> None:

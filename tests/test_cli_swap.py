@@ -37,7 +37,7 @@ def test_losses_need_a_yes(run: Run, office: None) -> None:
 
 
 def test_a_wipe_says_what_it_waits_for(run: Run, asked: Run, office: None) -> None:
-    assert "unbind it first, or wipe it with its lines (--unbind)" in run("device", "wipe", MAC, code=1).stderr
+    assert "wipe 0004f2aabbcc --unbind` does both" in run("device", "wipe", MAC, code=1).stderr
     assert "waits for it to fetch" in run("device", "wipe", MAC, "--unbind").stdout
     assert asked("device", "show", MAC)["forgets"] == "everything"
     assert run("device", "wipe", NEW, code=1).exit_code == 1

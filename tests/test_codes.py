@@ -34,6 +34,7 @@ from provisioner.codes import (
     sources,
     target,
 )
+from provisioner.deeds import Cure, Deed
 from provisioner.errors import Conflict, Unusable
 
 DOCS = Path(__file__).resolve().parent.parent / "docs" / "activation.md"
@@ -191,9 +192,10 @@ def test_what_is_not_in_the_table_is_refused_by_name(state: CodeState, event: Co
         return
     with pytest.raises(Conflict) as refused:
         require(state, event, "1001")
-    helps = "reissue" if state is CodeState.LOCKED else "issue"
+    instead = Deed.ISSUE_CODE_INSTEAD if state is CodeState.USED else Deed.ISSUE_CODE
+    helps = Deed.REISSUE_CODE if state is CodeState.LOCKED else instead
     assert f"the code of extension 1001 is {state} and " in refused.value.cause
-    assert f"`provisioner code {helps} 1001`" in refused.value.cause, "what is possible then"
+    assert refused.value.cure == Cure(helps, "1001"), "what is possible then"
 
 
 def test_who_has_left_the_open_states_stays_where_he_is() -> None:

@@ -1,4 +1,4 @@
-"""Unknown addresses: one customer is one site, who has booted goes first, and a fleet at new addresses is a storm."""
+"""Unknown addresses: one office is one site, who has booted goes first, and a fleet at new addresses is a storm."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_known_64_is_weighed_by_itself_and_its_48_is_not() -> None:
     ]
 
 
-def test_one_customers_65536_networks_do_not_keep_a_new_office_out() -> None:
+def test_one_sites_65536_networks_do_not_keep_a_new_office_out() -> None:
     world = World(100, {"192.0.2.1": 1000})
     for k in range(30 * 200):
         world.call(k / 200, "192.0.2.1")

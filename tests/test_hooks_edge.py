@@ -73,7 +73,11 @@ async def test_a_post_is_taken_and_taken_once(edge: Edge) -> None:
 
 
 async def test_who_proves_nothing_hears_the_same_whether_there_is_a_source_or_not(edge: Edge) -> None:
-    refused = (401, {"error": "not_signed_in"})
+    status, told = await edge.post("/hooks/in/nobody", b"{}", {})
+    assert (status, set(told)) == (401, {"error", "cause", "cure"})
+    assert "signature" in told["cause"] and "secret" in told["cure"] and "clock" in told["cure"]
+    assert "sign in" not in str(told) and "signed_in" not in str(told)
+    refused = (401, told)
     for path in ("/hooks/in/pbx", "/hooks/in/nobody", "/hooks/in/" + "x" * 200, "/hooks/in/%00", "/hooks/in/%ff"):
         assert await edge.post(path, b"{}", {}) == refused, path
     assert await edge.post("/hooks/in/pbx", b"{ }", signed([edge.secret], "msg_1", int(NOW), b"{}")) == refused

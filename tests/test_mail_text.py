@@ -211,7 +211,8 @@ def test_an_operators_template_is_used_instead_and_a_language_is_added_so(tmp_pa
     (tmp_path / "mail" / "en" / "code.subject.j2").write_text("Our own subject {{ number }}")
     texts = Texts(tmp_path)
     assert texts.languages() == ["de", "en", "nl"]
-    assert texts.lacking() == ["nl/ready.subject.j2", "nl/ready.txt.j2", "nl/ready.html.j2", "nl/sheet.html.j2"]
+    lacking = [f"nl/{letter}.{part}.j2" for letter in ("ready", "emergency") for part in ("subject", "txt", "html")]
+    assert texts.lacking() == [*lacking, "nl/sheet.html.j2"]
     letter = Letter("code", "en", Mailbox("A", "a@b.c"), "1", 0.0, "", VALUES)
     assert texts.message(letter, WRITER)["Subject"] == "Our own subject 1001"
     assert texts.page("nl/code.txt.j2", VALUES) == "Hallo Ada Byron: 1234-5678-9012"

@@ -79,6 +79,13 @@ def test_steps_grow_until_everybody_has_it(share: int, growth: float) -> None:
         (Tally(back=4, silent=6), 3599, Judgement.WAIT),
         (Tally(back=4, silent=6), 3600, Judgement.HALT),
         (Tally(silent=6), 0, Judgement.WAIT),
+        (Tally(back=1, elsewhere=9), 0, Judgement.GO_ON),  # they are neither for nor against it
+        (Tally(back=4, silent=4, elsewhere=90), 3600, Judgement.GO_ON),
+        (Tally(missing=1, elsewhere=99), 3600, Judgement.HALT),
+        (Tally(elsewhere=6), 899, Judgement.WAIT),
+        (Tally(elsewhere=6), 900, Judgement.AGAIN),
+        (Tally(elsewhere=6), 1e9, Judgement.AGAIN),
+        (Tally(silent=1, elsewhere=6), 3600, Judgement.HALT),
     ],
 )
 def test_what_follows(tally: Tally, waited: float, judgement: Judgement) -> None:

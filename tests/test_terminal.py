@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from provisioner.terminal import show
+from provisioner.terminal import cell, show
 
 LONG = "a sentence that goes on " * 14
 
@@ -29,3 +29,16 @@ def test_one_thing_in_a_pipe_has_none_either(capsys: pytest.CaptureFixture[str])
 def test_a_line_of_rules_in_the_data_is_not_taken_for_the_tables_own(capsys: pytest.CaptureFixture[str]) -> None:
     show([{"says": "──────────"}], as_json=False)
     assert "──────────" in capsys.readouterr().out.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    "column", ["at", "begun", "ended", "wipe_pending_since", "wipe_asked_at", "wipe_fetched_at", "failing since"]
+)
+def test_a_moment_is_written_as_people_read_it(column: str) -> None:
+    assert cell(column, 1_796_000_000.5) == "2026-11-30 00:53:20Z"
+    assert cell(column, None) == cell(column, 0.0) == "-"
+
+
+@pytest.mark.parametrize("column", ["size", "missing", "format", "status"])
+def test_any_other_number_stays_one(column: str) -> None:
+    assert cell(column, 1_796_000_000) == "1796000000"

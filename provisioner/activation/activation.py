@@ -37,7 +37,7 @@ WAITING: Final = 200
 """Attempts that may wait for their turn: at a few milliseconds each the last still hears its answer within a second."""
 AGAIN: Final = 60.0
 """s after which to call again when all was busy."""
-_RIGHTFUL: Final = frozenset({Cause.HAS_PHONE, Cause.NO_LICENSE, Cause.NO_NUMBER, Cause.NO_LINE})
+_RIGHTFUL: Final = frozenset({Cause.HAS_PHONE, Cause.NO_LICENSE, Cause.NO_NUMBER, Cause.NO_LOCATION, Cause.NO_LINE})
 """The code and the phone were right, and something else is in the way: no guess."""
 _DEVICE: Final = "device"
 """The one budget of the caller's own: whoever is put off for another hears that all lines are busy."""

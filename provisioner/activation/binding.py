@@ -16,12 +16,15 @@ from provisioner.activation_verdict import Attempt, Case, Cause, Outcome, Redemp
 from provisioner.bindings import Begun, begin, end
 from provisioner.codes import ActivationCode, masked
 from provisioner.desk import extension_of
+from provisioner.emergency import is_blocked
 from provisioner.events import printable
+from provisioner.licensing import CodeNetworks
 from provisioner.line_errands import have_fetch
 from provisioner.model import Device, DeviceState, Mac, Model, Scope
+from provisioner.networks import site_of
 from provisioner.neutral import ACTIVATION
 from provisioner.preconditions import Phones, Preconditions, phones_of
-from provisioner.store import codes, devices, wipes
+from provisioner.store import codes, devices, sources, wipes
 from provisioner.store.database import Change, change_on
 from provisioner.store.journal import find_seen
 from provisioner.store.rolled import layers_for
@@ -57,6 +60,8 @@ class Entry:
     code: ActivationCode | None = None
     offered: bool = True
     bound: float | None = None
+    came_from: str = ""
+    """The address that speaks against it."""
 
     @classmethod
     def of(cls, connection: AsyncConnection, box: SecretBox, attempt: Attempt, model: Model, rules: Rules) -> Entry:
@@ -80,7 +85,8 @@ class Entry:
     def whose(self) -> dict[str, str]:
         """Whose code it is, for events; nothing where the digits are nobody's."""
         one = self.code
-        return {"activation": one.id, "extension": one.extension, "number": one.number} if one else {}
+        told = {"activation": one.id, "extension": one.extension, "number": one.number} if one else {}
+        return told | ({"came_from": self.came_from} if self.came_from else {})
 
 
 def told_of(attempt: Attempt) -> dict[str, str]:
@@ -186,6 +192,8 @@ async def _line_for(entry: Entry, code: ActivationCode, phones: Phones) -> int |
         return own.line
     if (await wipes.wipe_of(entry.connection, mac)).holds:
         return Cause.NOT_OFFERED
+    if phones.policy.networks is CodeNetworks.SITE and not await _is_at_home(entry, code):
+        return Cause.NETWORK
     if (lacking := await _lacking(entry, code)) is not None:
         return lacking
     if phones.full and not code.replaces:
@@ -199,7 +207,23 @@ async def _lacking(entry: Entry, code: ActivationCode) -> Cause | None:
     found = await extension_of(entry.connection, code.extension, code.account)
     if await entry.rules.wanted.license(entry.connection, found):
         return Cause.NO_LICENSE
-    return Cause.NO_NUMBER if await entry.rules.wanted.number(entry.connection, found) else None
+    if await entry.rules.wanted.number(entry.connection, found):
+        return Cause.NO_NUMBER
+    blocked = await is_blocked(entry.connection, found.id, entry.attempt.mac, code.site)
+    return Cause.NO_LOCATION if blocked else None
+
+
+async def _is_at_home(entry: Entry, code: ActivationCode) -> bool:
+    """Whether the phone fetched last from a network of its site: its own, else the code's, else any of the account."""
+    connection, mac = entry.connection, entry.attempt.mac
+    device = await devices.find_device(connection, mac)
+    site = (device.site if device else "") or code.site
+    came_from = await sources.source_of(connection, mac)
+    networks = await sources.networks_of(connection, code.account, site)
+    if came_from and site_of(came_from, networks):
+        return True
+    entry.came_from = came_from or "nowhere yet"
+    return False
 
 
 async def _place(change: Change, entry: Entry, code: ActivationCode, device: Device | None) -> None:

@@ -18,6 +18,7 @@ from provisioner.activation.sweep import sweep
 from provisioner.activation_budget import budgets
 from provisioner.activation_limits import limits_of
 from provisioner.codes import TRANSITIONS, ActivationCode, CodeEvent, CodeState, generate, require
+from provisioner.deeds import Cure, Deed
 from provisioner.desk import Desk, account_id, device_of, extension_of, site_id
 from provisioner.errors import (
     Conflict,
@@ -260,8 +261,8 @@ class Codes(Desk):
         unlicensed = await self._wanted.license(connection, found)
         numberless = await self._wanted.number(connection, found)
         return [
-            Check("license", NoLicense(unlicensed) if unlicensed else None),
-            Check("number", NoNumber(numberless) if numberless else None),
+            Check("license", NoLicense(unlicensed.why, cure=unlicensed.cure) if unlicensed else None),
+            Check("number", NoNumber(numberless.why, cure=numberless.cure) if numberless else None),
             Check("extension", await _taken(connection, found, ties)),
             Check("model", _unsupported(ties)),
             Check("ivr", _voiceless(found, ties)),
@@ -310,7 +311,7 @@ class Codes(Desk):
         open_one = await codes.open_code(connection, found.id)
         one = open_one or await codes.latest_code(connection, found.id)
         if one is None:
-            raise NotFound(f"extension {found.number} has no activation code: `provisioner code issue` makes one")
+            raise NotFound(f"extension {found.number} has no activation code", cure=Cure(Deed.ISSUE_CODE, found.number))
         return one
 
 
@@ -330,11 +331,8 @@ async def _held(connection: AsyncConnection, found: Extension, now: float) -> Co
     if one is None or one.state_at(now) is CodeState.EXPIRED:
         return None
     number, read = found.number, CodeEvent.REVEAL in TRANSITIONS[one.state]
-    reading = f"`provisioner code reveal {number}` reads it, " if read else ""
-    return ExtensionHasCode(
-        f"extension {number} has a code already, which is {one.state}: {reading}"
-        f"`provisioner code reissue {number}` makes another in its place"
-    )
+    cure = Cure(Deed.REVEAL_CODE if read else Deed.REISSUE_CODE, number)
+    return ExtensionHasCode(f"extension {number} has a code already, which is {one.state}", cure=cure)
 
 
 async def _taken(connection: AsyncConnection, found: Extension, ties: Ties) -> Conflict | None:
@@ -344,15 +342,14 @@ async def _taken(connection: AsyncConnection, found: Extension, ties: Ties) -> C
         return None
     return ExtensionHasPhone(
         f"extension {found.number} is on {phones.told}: unbind it there, or say that the phone that keys in the code "
-        "shall replace that one (--replace)"
+        "shall replace that one",
+        cure=Cure(Deed.REPLACE_PHONE, found.id),
     )
 
 
 def _unsupported(ties: Ties) -> Conflict | None:
     if ties.asked and ties.model is None:
-        return ModelUnsupported(
-            f"{ties.asked!r} is no model that is known here; `provisioner device models` lists them"
-        )
+        return ModelUnsupported(f"{ties.asked!r} is no model that is known here", cure=Cure(Deed.LIST_MODELS))
     if ties.model and ties.device and (ties.device.vendor, ties.device.model) != (ties.model.vendor, ties.model.name):
         return ModelUnsupported(f"{ties.device.mac.colons} is a {ties.device.model}, not a {ties.model.name}")
     if ties.device and ties.device_model is None:
@@ -365,6 +362,6 @@ def _voiceless(found: Extension, ties: Ties) -> Conflict | None:
     if deaf is None:
         return None
     return IvrUnsupportedModel(
-        f"{deaf.name} cannot call the activation prompts: bind it by its MAC instead, "
-        f"`provisioner device bind {ties.mac or 'MAC'} 1 --extension {found.number}`"
+        f"{deaf.name} cannot call the activation prompts: bind it by its MAC instead",
+        cure=Cure(Deed.BIND, found.number),
     )

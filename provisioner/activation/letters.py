@@ -54,7 +54,7 @@ class CodeLetters(Codes):
             found, one = await self._current(change, extension, account)
             if one.state is not CodeState.ISSUED:
                 why = f"the code of extension {found.number} is {one.state} and is not mailed"
-                raise Conflict(f"{why}: {another(one.state, found.number)}")
+                raise Conflict(why, cure=another(one.state, found.number))
             return await self._welcome.again(change, found, one)
 
     async def cards(self, extensions: Sequence[str], *, account: str = "") -> list[Card]:
@@ -66,7 +66,9 @@ class CodeLetters(Codes):
             try:
                 return [await self._card(change, one, account) for one in asked]
             except Conflict as error:
-                raise Conflict(f"no code was read: {error.cause}; or leave it out of the sheet") from error
+                raise Conflict(
+                    f"no code was read: {error.cause}, or leave it out of the sheet", cure=error.cure
+                ) from error
 
     async def mails(self, listed: Sequence[ActivationCode]) -> dict[str, Message]:
         """The newest mail about each of these codes, by the code's id."""

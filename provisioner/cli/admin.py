@@ -12,6 +12,7 @@ import click
 
 from provisioner.cli.session import Nouns, acting, session
 from provisioner.errors import Invalid
+from provisioner.mail.reset import console_url
 from provisioner.passwords import Passwords
 from provisioner.roles import GRANTABLE, Right, Role
 from provisioner.roster import Invited, Known, Roster
@@ -84,6 +85,13 @@ async def admin_create(
         await _set(desk, login, password)
         return Shown(_plain(known), f"{login} can sign in as {role}")
     return _invited(await desk.invite(login), f"{login} is {role} now.")
+
+
+@admin.command("url")
+def admin_url() -> object:
+    """Where the console is reached, and below api/v1 the API: as the running server has bound it, else as it is set."""
+    url = console_url(session().settings())
+    return Shown({"url": url}, url)
 
 
 @admin.command("list")

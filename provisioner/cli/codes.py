@@ -14,6 +14,7 @@ import click
 from provisioner.activation.codes import LIVES, LONGEST_LIFE, SHORTEST_LIFE, Issued
 from provisioner.activation.letters import CodeLetters
 from provisioner.activation.sheet import sheet, sheet_file
+from provisioner.cli.cures import told
 from provisioner.cli.session import MAC, OK, REFUSED, Nouns, acting, session
 from provisioner.codes import ActivationCode, CodeState, grouped
 from provisioner.desk import counted
@@ -123,7 +124,7 @@ async def code_check(codes: CodeLetters, /, extension: str, **asked: Any) -> obj
     """Say what stands in the way of such a code, if anything does; exit code 1 when something does."""
     rows = [
         {"check": one.name, "ok": one.error is None, "reason": one.error.kind if one.error else "",
-         "why": one.error.cause if one.error else ""}
+         "why": told(one.error)}
         for one in await codes.check(extension, **asked)
     ]  # fmt: skip
     return Shown(rows, exit_code=OK if all(row["ok"] for row in rows) else REFUSED)

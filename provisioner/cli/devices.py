@@ -10,10 +10,11 @@ from typing import Any
 import click
 
 from provisioner.certificates import stamp
-from provisioner.cli.assign import ASSIGNING
+from provisioner.cli.rebind import BINDING
 from provisioner.cli.revisions import LINES
-from provisioner.cli.session import MAC, Nouns, device_url, place_names, session, with_fleet
+from provisioner.cli.session import MAC, Nouns, device_url, names_in, place_names, session, told_anew, with_fleet
 from provisioner.fleet.fleet import Fleet
+from provisioner.fleet.sightings import SeenAt
 from provisioner.model import DeviceState, Mac
 from provisioner.terminal import Shown, as_row
 from provisioner.vendors import drivers
@@ -27,7 +28,7 @@ def device() -> None:
     """Phones and ATAs, by MAC address."""
 
 
-for _word in (*ASSIGNING, *LINES):
+for _word in (*BINDING, *LINES):
     device.add_command(_word)
 
 
@@ -56,7 +57,7 @@ async def device_list(fleet: Fleet, /, state: str | None, **wanted: Any) -> obje
     """The devices, by MAC."""
     found = await fleet.devices(state=DeviceState(state) if state else None, **wanted)
     columns = ("mac", "vendor", "model", "state", "account", "site", "firmware")
-    return Shown(found, columns=columns, names=await place_names(fleet))
+    return Shown(found, columns=columns, names=await names_in(fleet, found))
 
 
 @device.command("models")
@@ -74,7 +75,16 @@ async def device_show(fleet: Fleet, mac: Mac) -> object:
     """One device, and how far it is after it was bound."""
     found, progress = await fleet.device(mac), await fleet.progress(mac, session().settings())
     told = as_row(found) | {"activation": progress.stage} | ({"what_to_do": progress.hint} if progress.hint else {})
-    return Shown(told | _forgets(await fleet.wipe(mac)), names=await place_names(fleet))
+    told |= _whereabouts(await fleet.seen_at(mac)) | _forgets(await fleet.wipe(mac))
+    return Shown(told, names=await place_names(fleet))
+
+
+def _whereabouts(seen: SeenAt) -> dict[str, object]:
+    """From where it came last, and whether it is away, as far as that is known."""
+    told: dict[str, object] = {"seen_from": seen.address, "seen_at": seen.site_name}
+    if seen.away:
+        told |= {"away": seen.away.state, "heard_of": seen.away.seen}
+    return {name: value for name, value in told.items() if value}
 
 
 def _forgets(wipe: Wipe) -> dict[str, object]:
@@ -144,7 +154,9 @@ async def device_restore(fleet: Fleet, mac: Mac) -> object:
 async def device_bind(fleet: Fleet, mac: Mac, line: int, extension: str, label: str, replace: bool) -> object:
     """Bind an extension to the device's line key or port LINE."""
     found, begun = await fleet.bound(mac, line, extension=extension, label=label, replace=replace)
-    return {**as_row(found), "rotated": begun.rotated}
+    data = {**as_row(found), "exchanged": begun.exchanged}
+    shown = {**as_row(found), "SIP password": "; ".join(told_anew(begun.exchanged)) or "as before"}
+    return Shown(data, rows=shown)
 
 
 @device.command("unbind")

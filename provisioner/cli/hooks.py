@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import shlex
 from collections.abc import Awaitable, Callable
 from typing import Concatenate, ParamSpec
 
@@ -68,7 +69,7 @@ def _made(made: MadeHook) -> Shown:
 @click.option("--account", default="", help="Only those of this account.")
 @with_hooks
 async def hook_list(desk: Hooks, account: str) -> object:
-    """The endpoints, and what waits for them."""
+    """The endpoints: what waits for them, since when they fail, and what to do about it."""
     found = await desk.hooks(account=account)
     return Shown(found, rows=[_row(one) for one in found])
 
@@ -77,18 +78,42 @@ def _row(one: HookState) -> dict[str, object]:
     about = one.about
     return {
         "id": about.id, "name": about.name, "url": about.url, "events": about.events, "account": about.account,
-        "enabled": about.enabled, "waiting": one.waiting, "dead": one.dead, "last status": about.last_status or None,
-        "why": about.disabled_why,
+        "enabled": about.enabled, "waiting": one.waiting, "dead": one.dead, "last answer": _answer(one),
+        "failing since": about.failing_since, "failures": about.failures, "what to do": _what_to_do(one),
     }  # fmt: skip
+
+
+def _answer(one: HookState) -> str:
+    """Of the last message, and when."""
+    about = one.about
+    if about.last_at is None:
+        return "not called yet"
+    return f"{one.last_error or about.last_status or 'none'} at {moment(about.last_at)}"
+
+
+def _what_to_do(one: HookState) -> str:
+    """For an endpoint that is not well; nothing for one that is."""
+    about, ref = one.about, shlex.quote(one.about.name)
+    said = []
+    if not about.enabled:
+        why = about.disabled_why or "no reason given"
+        said.append(f"disabled ({why}): try it by `provisioner hook test {ref}`, then `provisioner hook enable {ref}`")
+    elif about.failures:
+        said.append(f"`provisioner hook deliveries {ref}` has each attempt, `provisioner hook test {ref}` tries it now")
+    if about.orphaned:
+        said.append(f"{about.orphaned}: `provisioner hook enable {ref}` answers for it, `remove` ends it")
+    if one.dead:
+        said.append(f"`provisioner hook replay {ref}` sends the {one.dead} that were given up again")
+    return "; ".join(said)
 
 
 @hook.command("show")
 @click.argument("name")
 @with_hooks
 async def hook_show(desk: Hooks, name: str) -> object:
-    """One endpoint: NAME is its id, name or address."""
+    """One endpoint: NAME is its id, name or address; how it is doing, and what to do where that is not well."""
     found = await desk.hook(name)
-    return Shown(found, rows=[_row(found)])
+    return Shown(found, rows=_row(found))
 
 
 @hook.command("set")

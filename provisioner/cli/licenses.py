@@ -6,9 +6,9 @@ from typing import Any, Final
 
 import click
 
-from provisioner.cli.session import Nouns, place_names, with_fleet
+from provisioner.cli.session import Nouns, names_in, with_fleet
 from provisioner.fleet.fleet import Fleet
-from provisioner.licensing import MOST_PHONES, LicenseKind, LicenseState, Rotation
+from provisioner.licensing import MOST_PHONES, CodeNetworks, EmergencyRule, LicenseKind, LicenseState, Rotation
 from provisioner.terminal import Shown
 
 _KINDS: Final = [one.value for one in LicenseKind]
@@ -32,7 +32,7 @@ def policy() -> None:
 @with_fleet
 async def policy_show(fleet: Fleet, account: str) -> object:
     """The policy of ACCOUNT."""
-    return Shown(await fleet.policy(account), names=await place_names(fleet))
+    return await _shown(fleet, await fleet.policy(account))
 
 
 @policy.command("set")
@@ -46,13 +46,24 @@ async def policy_show(fleet: Fleet, account: str) -> object:
     type=click.Choice([one.value for one in Rotation]),
     help="Which SIP passwords change when an extension comes to another phone: those made here, all, none.",
 )
+@click.option(
+    "--emergency",
+    type=click.Choice([one.value for one in EmergencyRule]),
+    help="A line without an address for emergency calls: warn tells of it, block refuses it.",
+)
+@click.option(
+    "--networks",
+    type=click.Choice([one.value for one in CodeNetworks]),
+    help="From where activation codes may be used: anywhere, or the networks of the phone's site.",
+)
 @with_fleet
-async def policy_set(fleet: Fleet, /, account: str, reserved: str | None, rotation: str | None, **asked: Any) -> object:
+async def policy_set(fleet: Fleet, /, account: str, reserved: str | None, **asked: Any) -> object:
     """Change the policy of ACCOUNT; what is not named stays as it is."""
     listed = None if reserved is None else [one.strip() for one in reserved.split(",") if one.strip()]
-    chosen = Rotation(rotation) if rotation else None
-    found = await fleet.set_policy(account, reserved=listed, rotation=chosen, **asked)
-    return Shown(found, names=await place_names(fleet))
+    words = {"rotation": Rotation, "emergency": EmergencyRule, "networks": CodeNetworks}
+    chosen = {name: kind(asked.pop(name)) for name, kind in words.items() if asked.get(name)}
+    found = await fleet.set_policy(account, reserved=listed, **{**asked, **chosen})
+    return await _shown(fleet, found)
 
 
 @click.group(cls=Nouns)
@@ -100,7 +111,7 @@ async def license_list(fleet: Fleet, account: str, kind: str | None, state: str 
 @with_fleet
 async def license_totals(fleet: Fleet, account: str) -> object:
     """How many of each kind were bought, and what became of them."""
-    return Shown(await fleet.license_totals(account), names=await place_names(fleet))
+    return await _shown(fleet, await fleet.license_totals(account))
 
 
 @license.command("assign")
@@ -142,5 +153,4 @@ async def license_resume(fleet: Fleet, license: str, account: str) -> object:
 
 async def _shown(fleet: Fleet, found: object) -> Shown:
     """With the names of the users and accounts."""
-    users = {one.id: one.name for one in await fleet.users()}
-    return Shown(found, names=users | dict(await place_names(fleet)))
+    return Shown(found, names=await names_in(fleet, found))

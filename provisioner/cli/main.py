@@ -49,8 +49,17 @@ SECTIONS: Final[Mapping[str, Mapping[str, str]]] = {
     "What happened": {
         "events": "records.events",
         "audit": "audit.audit",
+        "flights": "flights.flights",
+        "refused": "refused.refused",
         "outbox": "outbox.outbox",
         "hook": "hooks.hook",
+    },
+    "Technician": {
+        "why": "why.why",
+        "capture": "capture.capture",
+        "switch": "switches.switch",
+        "fetch-as": "fetch_as.fetch_as",
+        "profile": "profile.profile",
     },
     "Overload": {"storm": "storm.storm"},
     "Trying it out": {"demo": "server.demo", "simulate": "simulate.simulate"},

@@ -6,7 +6,7 @@ from typing import Final
 
 import click
 
-from provisioner.cli.session import Nouns, place_names, with_fleet
+from provisioner.cli.session import Nouns, names_in, with_fleet
 from provisioner.fleet.fleet import Fleet
 from provisioner.fleet.numbers import HOLD
 from provisioner.numbering import NumberOrigin, NumberState
@@ -114,5 +114,4 @@ async def number_remove(fleet: Fleet, number: str, account: str) -> object:
 
 async def _shown(fleet: Fleet, found: object) -> Shown:
     """With the names of places and the numbers of extensions."""
-    numbers = {one.id: one.number for one in await fleet.extensions()}
-    return Shown(found, names=numbers | dict(await place_names(fleet)))
+    return Shown(found, names=await names_in(fleet, found))

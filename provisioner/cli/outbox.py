@@ -72,7 +72,7 @@ async def outbox_replay(desk: OutboxDesk, ident: int) -> object:
 
 
 @outbox.command("replay-all")
-@click.option("--kind", required=True, metavar="KIND", help="As `outbox list` shows it: mail.code, mail.ready.")
+@click.option("--kind", required=True, metavar="KIND", help="As `outbox list` shows it: mail.code, mail.emergency, ...")
 @click.option("--account", default="", metavar="ACCOUNT", help="Only those of this account (name or id).")
 @with_outbox
 async def outbox_replay_all(desk: OutboxDesk, kind: str, account: str) -> object:

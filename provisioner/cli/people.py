@@ -21,16 +21,16 @@ OF_ACCOUNT = click.option("--account", default="", metavar="ACCOUNT", help="Only
 
 @click.group(cls=Nouns)
 def account() -> None:
-    """Customers; each has sites, users, extensions and devices of its own."""
+    """Accounts; each has sites, users, extensions and devices of its own."""
 
 
 @account.command("add")
 @click.argument("name")
-@click.option("--partner", default="", metavar="ACCOUNT", help="The partner whose customer it is.")
+@click.option("--partner", default="", metavar="ACCOUNT", help="The partner's account that it is below.")
 @with_fleet
 async def account_add(fleet: Fleet, name: str, partner: str) -> object:
     """Add an account called NAME."""
-    return await (fleet.add_customer(name, parent=partner) if partner else fleet.add_account(name))
+    return await (fleet.add_child(name, parent=partner) if partner else fleet.add_account(name))
 
 
 @account.command("list")
@@ -45,16 +45,16 @@ async def account_list(fleet: Fleet) -> object:
 @click.argument("partner", default="")
 @with_fleet
 async def account_set_partner(fleet: Fleet, account: str, partner: str) -> object:
-    """Make ACCOUNT a customer of PARTNER, or nobody's: those with the partner role there then act on it."""
+    """Put ACCOUNT below PARTNER, or below none: those with the partner role there then act on it."""
     return await fleet.set_parent(account, parent=partner)
 
 
-@account.command("customers")
+@account.command("children")
 @click.argument("account")
 @with_fleet
-async def account_customers(fleet: Fleet, account: str) -> object:
+async def account_children(fleet: Fleet, account: str) -> object:
     """The accounts below ACCOUNT, however deep."""
-    return await fleet.customers(account)
+    return await fleet.children(account)
 
 
 @account.command("rename")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import click
@@ -26,7 +27,7 @@ __all__ = ["extension", "site", "user"]
 @click.option("--postal-code", metavar="TEXT", help="Of its address.")
 @click.option("--country", metavar="CC", help="Two letters, ISO 3166-1.")
 @click.option("--location", metavar="TEXT", help="Where in the building, for who comes in an emergency.")
-@click.option("--notify", multiple=True, metavar="ADDRESS", help="Hears of emergency calls; repeated; '' for nobody.")
+@click.option("--notify", multiple=True, metavar="ADDRESS", help="Hears of missing addresses; repeated; '' for nobody.")
 @click.option("--network", "networks", multiple=True, metavar="CIDR", help="Of its phones; repeated; '' for none.")
 @with_fleet
 async def site_change(
@@ -41,13 +42,17 @@ async def site_change(
     **lines: str | None,
 ) -> object:
     """Say something else of SITE; what is not named stays. An address changes as a whole; '' for each line: none."""
-    given = {key: value for key, value in lines.items() if value is not None}
-    address = replace(Address(), **given) if given else None
     found = await fleet.change_site(
-        site, name=name, time_zone=time_zone, address=address, location=location,
+        site, name=name, time_zone=time_zone, address=_address(lines), location=location,
         notify=_listed(notify), networks=_listed(networks),
     )  # fmt: skip
     return Shown(found, names=await place_names(fleet))
+
+
+def _address(lines: Mapping[str, str | None]) -> Address | None:
+    """None where no line of it is named."""
+    given = {key: value for key, value in lines.items() if value is not None}
+    return replace(Address(), **given) if given else None
 
 
 def _listed(given: tuple[str, ...]) -> list[str] | None:
@@ -59,10 +64,22 @@ def _listed(given: tuple[str, ...]) -> list[str] | None:
 @click.argument("user")
 @click.option("--name", metavar="NAME", help="Another name.")
 @click.option("--kind", type=click.Choice([one.value for one in UserKind]), help="A place is a lobby or the like.")
+@click.option("--street", metavar="TEXT", help="Where help is sent to; with --city and --country.")
+@click.option("--city", metavar="TEXT", help="Of that address.")
+@click.option("--region", metavar="TEXT", help="State or county.")
+@click.option("--postal-code", metavar="TEXT", help="Of that address.")
+@click.option("--country", metavar="CC", help="Two letters, ISO 3166-1.")
+@click.option("--location", metavar="TEXT", help="Where in the building.")
 @with_fleet
-async def user_change(fleet: Fleet, user: str, name: str | None, kind: str | None) -> object:
-    """Call USER otherwise, or make a place of them."""
-    found = await fleet.change_user(user, name=name, kind=UserKind(kind) if kind else None)
+async def user_change(
+    fleet: Fleet, /, user: str, name: str | None, kind: str | None, location: str | None, **lines: str | None
+) -> object:
+    """Call USER otherwise, make a place of them, or say where help is sent to from their phones.
+
+    An address changes as a whole; '' for each line: where the phone's site is.
+    """
+    chosen = UserKind(kind) if kind else None
+    found = await fleet.change_user(user, name=name, kind=chosen, address=_address(lines), location=location)
     return Shown(found, names=await place_names(fleet))
 
 

@@ -16,10 +16,12 @@ from typing import Concatenate, Final, ParamSpec
 import click
 
 from provisioner.cli.session import MAC, Verb, acting, device_url, session, told_exchanged
+from provisioner.desk import counted
 from provisioner.effects import Effect, effect_of
 from provisioner.errors import WideChange
+from provisioner.fleet.fleet import Fleet
 from provisioner.fleet.revisions import Revisions
-from provisioner.fleet.rollouts import Changed, Progress
+from provisioner.fleet.rollouts import Changed, Progress, Spot
 from provisioner.installation import ca_file
 from provisioner.model import ConfigLayer, Mac, Scope
 from provisioner.preview import Masked, Preview, written
@@ -43,6 +45,10 @@ CANARY: Final = click.option(
     "--canary", type=click.FloatRange(0, 100, min_open=True), metavar="PERCENT",
     help="Of the phones that get it first; 100 for all. Without it a few of many, all of few.",
 )  # fmt: skip
+_NAMED: Final = 20
+"""Phones that are named, of those that a wide change is for."""
+_SPOTS: Final = 20
+"""Models at sites that are listed."""
 _TOLD: Final = 3
 """Phones whose differences are printed."""
 
@@ -69,11 +75,35 @@ class LayersDesk:
         if yes or not self.layers.asks(phones):
             return phones
         effect = await effect_of(wanted, concerned, self.preview)
-        if session().as_json or not sys.stdin.isatty():
+        if session().as_json:
+            raise WideChange(f"{_summary(effect)}: say --yes if that is meant", phones=phones)
+        click.echo("\n".join(await self._listed(wanted, phones)), err=True)
+        if not sys.stdin.isatty():
             raise WideChange(f"{_summary(effect)}: say --yes if that is meant", phones=phones)
         click.echo(_described(effect), err=True)
         click.confirm(f"{_summary(effect)}. Do it?", abort=True, err=True)
         return phones
+
+    async def _listed(self, wanted: LayerChange, phones: int) -> list[str]:
+        """The phones, by site and model; some of them by name, the rest counted."""
+        spots = await self.layers.spots(wanted.scope, wanted.key, limit=_NAMED)
+        fleet = Fleet(self.store, self.known)
+        names = await fleet.names({one.account for one in spots} | {one.site for one in spots})
+        lines = []
+        for one in spots[:_SPOTS]:
+            place = " / ".join(names.get(each, each) for each in (one.account, one.site) if each)
+            lines.append(f"{place}: {one.phones} x {one.model}{_some(one)}")
+        if left := phones - sum(one.phones for one in spots[:_SPOTS]):
+            lines.append(f"and {counted(left, 'phone')} elsewhere")
+        return lines
+
+
+def _some(one: Spot) -> str:
+    """Those of them that are named."""
+    if not one.first:
+        return ""
+    left = one.phones - len(one.first)
+    return f": {', '.join(mac.colons for mac in one.first)}{f' and {left} more' if left else ''}"
 
 
 @asynccontextmanager
@@ -115,13 +145,10 @@ def _described(effect: Effect) -> str:
 
 def told(found: Changed) -> list[str]:
     """How a change reaches its phones, for people."""
-    one = found.rollout
-    if one is None:
+    if not found.told:
         return []
-    if one.share >= PARTS:
-        return [f"revision {found.revision}: all {found.phones} phones are told, in waves (rollout {one.id})"]
-    first = f"{one.percent:g} % of {found.phones} phones get it first"
-    return [f"revision {found.revision}: {first} (rollout {one.id}; `provisioner layer rollouts` says how far it is)"]
+    more = f" (rollout {found.rollout.id}; `provisioner layer rollouts` says how far it is)" if found.rollout else ""
+    return [f"revision {found.revision}: {found.told}{more}"]
 
 
 # --- layers ---------------------------------------------------------------------------------------
@@ -177,7 +204,8 @@ async def layer_revert(desk: LayersDesk, scope: str, words: Sequence[str], yes: 
         confirm = await desk.confirmed(await desk.layers.rehearse_revert(place, key, revision), yes)
     found = await desk.layers.revert_layer(place, key, revision, confirm=confirm, canary=canary)
     text = [f"revision {revision} is taken back, as revision {found.revision}", *told(found)]
-    data = {"revision": found.revision, "reverted": revision, "phones": found.phones, "rollout": _flat(found.rollout)}
+    data = {"revision": found.revision, "reverted": revision, "phones": found.phones, "rollout": _flat(found.rollout),
+            "told": found.told}  # fmt: skip
     return Shown(data, "\n".join(text))
 
 
@@ -205,7 +233,8 @@ async def layer_rollouts(desk: LayersDesk, everything: bool) -> object:
 
 
 _COLUMNS: Final = (
-    "id", "scope", "key", "revision", "state", "percent", "phones", "back", "waiting", "silent", "missing", "why",
+    "id", "scope", "key", "revision", "state", "step", "reached", "phones", "back", "waiting", "silent",
+    "elsewhere", "missing", "why",
 )  # fmt: skip
 
 
@@ -216,7 +245,7 @@ def _flat(one: Rollout | None) -> dict[str, object] | None:
 
 
 def _progress(one: Progress) -> dict[str, object]:
-    return {**(_flat(one.rollout) or {}), **asdict(one.tally)}
+    return {**(_flat(one.rollout) or {}), "reached": one.reached, **asdict(one.tally)}
 
 
 @click.command("promote", cls=Verb)
@@ -226,7 +255,8 @@ def _progress(one: Progress) -> dict[str, object]:
 async def layer_promote(desk: LayersDesk, rollout: str, everybody: bool) -> object:
     """Let a change go a step further now, or to all phones; one that was halted goes on."""
     found = await desk.layers.promote_rollout(rollout, everybody=everybody)
-    return Shown(_flat(found), f"{found.percent:g} % of {found.phones} phones get revision {found.revision} now")
+    reached = (await desk.layers.rollout(found.id)).reached
+    return Shown(_flat(found), f"{reached} of {found.phones} phones get revision {found.revision} now")
 
 
 @click.command("halt", cls=Verb)

@@ -7,6 +7,7 @@ import functools
 import getpass
 import json
 import os
+import shlex
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -16,12 +17,14 @@ from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec
 import click
 
 from provisioner import settings
+from provisioner.cli.cures import command_of, told
 from provisioner.errors import Invalid, ProvisionerError, StoreFailed, Unusable
 from provisioner.model import ListenerKind, Mac
 from provisioner.run_directory import read_addresses
 from provisioner.terminal import console, show
 
 if TYPE_CHECKING:
+    from provisioner.bindings import Exchanged
     from provisioner.fleet.fleet import Fleet
     from provisioner.preview import Preview
 
@@ -32,6 +35,8 @@ REFUSED: Final = 1
 """Refused, not found, in conflict, or a check that failed."""
 UNUSABLE: Final = 2
 """Wrong usage, or an installation that cannot run as it is."""
+_NAMED: Final = ("account", "site", "user", "extension")
+"""Fields that hold an id which people call otherwise."""
 INTERNAL: Final = 3
 """A fault of the program itself."""
 
@@ -59,14 +64,15 @@ class Failed(click.ClickException):
     exit_code = REFUSED
 
     def __init__(self, error: ProvisionerError, as_json: bool) -> None:
-        super().__init__(error.cause)
+        super().__init__(told(error))
         self.error, self.as_json = error, as_json
 
     def show(self, file: object = None) -> None:  # noqa: ARG002  # click's signature
         """One line for people, one object for scripts; both on stderr."""
         if self.as_json:
-            field = {"field": self.error.field} if isinstance(self.error, Invalid) else {}
-            click.echo(json.dumps({"error": {"kind": self.error.kind, **field, "cause": self.message}}), err=True)
+            about = {"field": self.error.field} if isinstance(self.error, Invalid) else {}
+            about |= {"cause": self.error.cause} | ({"cure": command_of(self.error.cure)} if self.error.cure else {})
+            click.echo(json.dumps({"error": {"kind": self.error.kind, **about}}), err=True)
             return
         console(stderr=True).print("Error:", style="bold red", end=" ")
         click.echo(self.message, err=True)
@@ -224,6 +230,12 @@ async def place_names(fleet: Fleet) -> Mapping[str, str]:
     return accounts | {one.id: one.name for one in await fleet.sites()}
 
 
+async def names_in(fleet: Fleet, found: object) -> Mapping[str, str]:
+    """Names of what these rows speak of, and of nothing else: an account may have a million others."""
+    rows = found if isinstance(found, (list, tuple)) else [found]
+    return await fleet.names({getattr(row, name, "") for row in rows for name in _NAMED} - {"", None})
+
+
 def acting() -> str:
     """Who is logged in: the actor of events."""
     try:
@@ -244,6 +256,14 @@ def with_fleet(function: Callable[Concatenate[Fleet, P], Awaitable[object]]) -> 
         return asyncio.run(call())
 
     return command
+
+
+def told_anew(one: Exchanged | None) -> list[str]:
+    """The same of one extension, with whose it is and who gets it."""
+    if one is None:
+        return []
+    command = f"provisioner extension reveal {shlex.quote(one.number)} --account {shlex.quote(one.account_name)}"
+    return [f"{one.told}; `{command}` tells it"]
 
 
 def told_exchanged(numbers: Sequence[str]) -> list[str]:

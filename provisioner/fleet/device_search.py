@@ -12,14 +12,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Generic, TypeVar
 
+from sqlalchemy import ColumnElement, and_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from provisioner.desk import account_id, site_id
+from provisioner.desk import account_id, site_id, site_of
 from provisioner.errors import Invalid
 from provisioner.fleet.devices import Devices
 from provisioner.gate import address_key
 from provisioner.model import Device, DeviceState
-from provisioner.store import device_pages, pages, schema
+from provisioner.store import device_pages, pages, schema, sources
 from provisioner.store.device_pages import Meant, Order, Place
 from provisioner.store.devices import DeviceFilter
 from provisioner.store.pages import Key, Whereabouts
@@ -58,6 +59,8 @@ class DeviceQuery:
     """Anything people know of a device."""
     sort: Order | None = None
     """None: the order in which they are found soonest."""
+    seen_at: str = ""
+    """A site: only devices that came last from its networks, wherever they stand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,8 @@ class DeviceSearch(Devices):
             place = await site_id(connection, wanted.site, owner)
             asked = DeviceFilter(owner, place, vendor, model, wanted.state, limit=limit)
             asked, meant = await self._meant(connection, asked, wanted.text.strip())
+            if wanted.seen_at:
+                meant = device_pages.narrowed(meant, await _came_from(connection, wanted.seen_at, owner))
             order = wanted.sort or device_pages.natural(asked, meant)
             found = await device_pages.find_page(connection, asked, meant, order, Place.read(after), self._is_old)
             shown = [self._told(one) for one in found.devices]
@@ -120,6 +125,8 @@ class DeviceSearch(Devices):
             yield device_pages.by_mac(digits)
         if address := _address(text):
             yield device_pages.by_address(address)
+        if network := _network(text):
+            yield device_pages.Meant(sources.came_from([network]))
         if accounts:
             yield device_pages.by_account(accounts)
         if sites:
@@ -143,6 +150,11 @@ class DeviceSearch(Devices):
                 yield device_pages.by_kind(name, models)
 
 
+async def _came_from(connection: AsyncConnection, site: str, account: str) -> ColumnElement[bool]:
+    found = await site_of(connection, site, account)
+    return and_(schema.device.c.account == found.account, sources.came_from(found.networks))
+
+
 def check_limit(limit: int) -> None:
     """Invalid beyond what a page may have."""
     if not 1 <= limit <= MOST:
@@ -162,5 +174,13 @@ def _address(text: str) -> str:
     """As sightings have it; empty where it is no address."""
     try:
         return address_key(str(ipaddress.ip_address(text)))
+    except ValueError:
+        return ""
+
+
+def _network(text: str) -> str:
+    """In its one spelling; empty where it is none."""
+    try:
+        return str(ipaddress.ip_network(text, strict=False)) if "/" in text else ""
     except ValueError:
         return ""

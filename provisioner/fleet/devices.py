@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from provisioner.audit_chain import changed
 from provisioner.bindings import Begun, begin, end, forget, generated_secret
+from provisioner.deeds import Cure, Deed
 from provisioner.desk import Desk, account_id, account_of, device_of, extension_of, only, site_id, text_of
 from provisioner.errors import Conflict, ExtensionHasPhone, Invalid, NoLicense, NoNumber, NotFound
 from provisioner.fleet.layers import check_model_fits
@@ -16,12 +17,12 @@ from provisioner.licensing import AccountPolicy
 from provisioner.line_errands import have_fetch
 from provisioner.model import Device, DeviceState, Mac, Model, Scope
 from provisioner.preconditions import Phones, phones_of, unlicensed, unreachable
-from provisioner.store import devices, journal, layer_rows, people, tokens, uploads
+from provisioner.store import devices, handover, journal, layer_rows, people, tokens, uploads, wipes
 from provisioner.store.database import Change
 from provisioner.store.devices import DeviceFilter
 from provisioner.store.rows import Binding, Extension, Pin, Token
 from provisioner.vendor import model_named, older
-from provisioner.welcome import phone_assigned, phone_known, phone_taken_away
+from provisioner.welcome import phone_bound, phone_known, phone_taken_away
 
 _LABEL: Final = 40
 _WINDOW: Final = 3600.0
@@ -63,7 +64,7 @@ class Devices(Desk):
             return self._model(vendor, model).name
         named = {one.name for driver in self._drivers.values() if (one := model_named(driver.manifest, model))}
         if len(named) != 1:
-            raise Invalid("model", f"{model!r} is no model; `provisioner device models` lists them")
+            raise Invalid("model", f"{model!r} is no model", cure=Cure(Deed.LIST_MODELS))
         return named.pop()
 
     def _told(self, device: Device) -> Device:
@@ -119,16 +120,27 @@ class Devices(Desk):
             return self._told(await device_of(connection, mac))
 
     async def move_device(self, mac: Mac, *, account: str, site: str = "") -> Device:
-        """Give it to another account or site; what is bound to it stays behind, so it must be unbound first."""
+        """Give it to another account or site.
+
+        Into another account it brings nothing: it must be unbound first, and wiped where it was ever served; whatever
+        is kept about it of the former account is dropped.
+        """
         async with self._change() as change:
             device = await device_of(change.connection, mac)
             owner = await account_of(change.connection, account)
             place = await site_id(change.connection, site, owner.id)
             if owner.id != device.account:
                 await _refuse_bound(change, mac, "before it changes its account")
+                await _refuse_unwiped(change, mac)
+                await handover.forget_former(change.connection, mac)
+                change.later.append(partial(uploads.forget_files, self._store.uploads, mac))
             await devices.write_device(change.connection, mac, {"account": owner.id, "site": place or None})
-            before = {"before": device.account, "site_before": device.site}
-            _note(change, mac, "device_moved", account=owner.id, site=place, **before)
+            if owner.id == device.account:
+                told = {"before": device.account, "site_before": device.site}
+            else:  # each account is told of its own side, and not whose the other is
+                told = {"came": "from another account"}
+                _note(change, mac, "device_moved", account=device.account, site=device.site, went="to another account")
+            _note(change, mac, "device_moved", account=owner.id, site=place, **told)
         return self._told(replace(device, account=owner.id, site=place))
 
     async def set_model(self, mac: Mac, *, model: str) -> Device:
@@ -163,7 +175,7 @@ class Devices(Desk):
                 await phone_taken_away(change, self._store.box, one)
             numbers = ", ".join(one.number for one in bound)
             _note(change, mac, "device_removed", account=device.account, model=device.model, unbound=numbers)
-        await asyncio.to_thread(uploads.forget_files, self._store.uploads, mac)
+            change.later.append(partial(uploads.forget_files, self._store.uploads, mac))
 
     async def revoke_device(self, mac: Mac) -> Device:
         """Serve it nothing any more; its bindings stay for the day it is restored."""
@@ -213,7 +225,7 @@ class Lines(Devices):
             slot = phones.slot(gone)
             bound = Binding(mac, line, found.id, found.number, label, change.at, None, self._actor, "bind", slot)
             begun = await begin(change, self._store.box, bound, found.account)
-            await phone_assigned(change, self._store.box, found, device)
+            await phone_bound(change, self._store.box, found, device)
             if resync:
                 await have_fetch(change, self._drivers, [mac, *([gone.mac] if gone else []), *begun.others])
         return bound, begun
@@ -300,9 +312,7 @@ class Access(Desk):
         async with self._change() as change:
             device = await device_of(change.connection, mac)
             if not device.allow_token:
-                raise Conflict(
-                    f"token URLs are off for {mac.colons}: `provisioner device allow {mac} --token` allows them"
-                )
+                raise Conflict(f"token URLs are off for {mac.colons}", cure=Cure(Deed.ALLOW_TOKEN, mac))
             begin = change.at if now is None else now
             text = tokens.new_token()
             token = Token(people.new_id(), mac, begin, begin + window, fetches, 0, False)
@@ -347,7 +357,7 @@ def _chosen(mac: Mac, key: str, keys: list[str]) -> str:
     if found:
         raise Conflict(f"{len(found)} other keys came for {mac.colons}: say which one is right{listed}")
     which = f"no alarm of {mac.colons} names such a key" if key else f"no other key came for {mac.colons}"
-    raise NotFound(f"{which}{listed}; `provisioner device forget-pin` takes the next that comes, whoever brings it")
+    raise NotFound(f"{which}{listed}", cure=Cure(Deed.FORGET_PIN, mac))
 
 
 def _note(change: Change, mac: Mac, kind: str, *, severity: str = "info", **details: str) -> None:
@@ -369,6 +379,23 @@ async def _extension_for(change: Change, device: Device, ref: str) -> Extension:
     raise Invalid("extension", f"{elsewhere.number} belongs to another account than the device")
 
 
+async def _refuse_unwiped(change: Change, mac: Mac) -> None:
+    """What the layers of its account have told it can be emptied by name only as long as they are its layers."""
+    if not await handover.was_served(change.connection, mac):
+        return
+    found = await wipes.wipe_of(change.connection, mac)
+    if not found.everything:
+        raise Conflict(
+            f"{mac.colons} still knows what its account has told it: wipe it before it changes its account, or remove "
+            "it and add it to the other one"
+        )
+    if found.pending:
+        raise Conflict(
+            f"{mac.colons} has not fetched yet what wipes it: wait for that before it changes its account, or remove "
+            "it and add it to the other one"
+        )
+
+
 async def _refuse_taken(change: Change, mac: Mac, line: int, wanted: Extension, phones: Phones | None) -> None:
     """``phones``: those that the extension has; None when it may be taken from one of them."""
     if phones and (own := phones.on(mac)):
@@ -376,8 +403,8 @@ async def _refuse_taken(change: Change, mac: Mac, line: int, wanted: Extension, 
         raise ExtensionHasPhone(f"extension {wanted.number} is on {where}: unbind it there first")
     if phones and phones.full:
         raise ExtensionHasPhone(
-            f"extension {wanted.number} is on {phones.told}: unbind it there first, or let this phone take its place "
-            "(--replace)"
+            f"extension {wanted.number} is on {phones.told}: unbind it there first, or let this phone take its place",
+            cure=Cure(Deed.REPLACE_PHONE, wanted.id),
         )
     active = await devices.bindings_of(change.connection, mac, active=True)
     if taken := next((one for one in active if one.line == line), None):
@@ -386,10 +413,10 @@ async def _refuse_taken(change: Change, mac: Mac, line: int, wanted: Extension, 
 
 async def _refuse_lacking(change: Change, wanted: Extension, policy: AccountPolicy) -> None:
     """What the account asks for; most ask for nothing, and nothing is looked up."""
-    if policy.needs_license and (why := await unlicensed(change.connection, wanted)):
-        raise NoLicense(why)
-    if policy.needs_number and (why := await unreachable(change.connection, wanted)):
-        raise NoNumber(why)
+    if policy.needs_license and (lack := await unlicensed(change.connection, wanted)):
+        raise NoLicense(lack.why, cure=lack.cure)
+    if policy.needs_number and (lack := await unreachable(change.connection, wanted)):
+        raise NoNumber(lack.why, cure=lack.cure)
 
 
 def _yes(value: bool) -> str:

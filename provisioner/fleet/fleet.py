@@ -6,6 +6,8 @@ Invalid, NotFound, Conflict or StoreFailed, and then nothing has happened.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+
 from provisioner.desk import device_of
 from provisioner.errors import NotFound
 from provisioner.fleet.devices import Access, Lines
@@ -17,14 +19,15 @@ from provisioner.fleet.people import Accounts, People
 from provisioner.fleet.places import Places
 from provisioner.fleet.policies import Policies
 from provisioner.fleet.shaping import Shaping
+from provisioner.fleet.sightings import LastSeen
 from provisioner.fleet.wipe import Wiping
 from provisioner.model import Mac
 from provisioner.progress_desk import Arrivals
 from provisioner.rights import Right
-from provisioner.store import journal, uploads
+from provisioner.store import journal, people, uploads
 from provisioner.store.census import Group, take_census
 from provisioner.store.rotation import Rotated, Rotation
-from provisioner.store.rows import Fetch, HeldUpload, Seen, StoredEvent
+from provisioner.store.rows import Fetch, HeldUpload, StoredEvent
 
 
 class Fleet(
@@ -41,9 +44,15 @@ class Fleet(
     Evidence,
     Shaping,
     Arrivals,
+    LastSeen,
     Wiping,
 ):
     """All of them; each group stands in its own module."""
+
+    async def names(self, idents: Collection[str]) -> Mapping[str, str]:
+        """What people call these accounts, sites, users and extensions, by id; nothing else is looked up."""
+        async with self._store.reading() as connection:
+            return await people.names_of(connection, idents)
 
     async def events(
         self, *, limit: int = 100, kind: str = "", mac: str = "", after: int = 0, named: bool = False
@@ -65,11 +74,6 @@ class Fleet(
         if found is None:
             raise NotFound(f"{mac.colons} has not fetched {file}")
         return found
-
-    async def seen(self) -> list[Seen]:
-        """Devices with a good certificate that nobody has added, the latest first."""
-        async with self._store.reading() as connection:
-            return await journal.list_seen(connection)
 
     async def uploads(self, mac: Mac) -> list[HeldUpload]:
         """What the device has sent, for its owner of today and for earlier ones."""

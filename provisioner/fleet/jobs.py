@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from provisioner.desk import Desk
 from provisioner.errors import Conflict, Forbidden, Invalid, NotFound
-from provisioner.fleet.search import MOST, Page
+from provisioner.fleet.device_search import MOST, Page
 from provisioner.job_states import TRANSITIONS, JobState, RowState
 from provisioner.model import Mac
 from provisioner.rights import OPERATOR, Part, Principal, Reach, Right, Role

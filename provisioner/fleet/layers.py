@@ -9,6 +9,7 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from provisioner.deeds import Cure, Deed
 from provisioner.desk import Desk, account_of, device_of, site_of
 from provisioner.errors import Invalid, NotFound
 from provisioner.model import ConfigLayer, Mac, Model, Scope, Secret
@@ -181,7 +182,7 @@ class Layers(Desk):
             if key in {f"{model.vendor}/{model.name}", model.name}
         ] or self._models_named(key)
         if len(found) != 1:
-            raise Invalid("key", f"{key!r} is no model; give VENDOR/MODEL as `provisioner device models` lists them")
+            raise Invalid("key", f"{key!r} is no model; give VENDOR/MODEL", cure=Cure(Deed.LIST_MODELS))
         return found[0]
 
     def _models_named(self, key: str) -> list[Model]:

@@ -6,6 +6,7 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from provisioner.deeds import Cure, Deed
 from provisioner.desk import Desk, account_id, account_of, counted, user_id, user_of
 from provisioner.errors import Conflict, Invalid, NoLicense, NotFound
 from provisioner.licensing import SEATS, LicenseKind, LicenseState
@@ -75,7 +76,8 @@ class Licenses(Desk):
                 raise Conflict(f"user {holder.name!r} has {held[0].kind.value} license {held[0].id} already")
             ident = await licenses.take_license(change.connection, holder.account, kind, holder.id, change.at)
             if ident is None:
-                raise NoLicense(await _none_left(change.connection, holder.account, kind))
+                cure = Cure(Deed.ADD_LICENSES, kind.value, holder.account)
+                raise NoLicense(await _none_left(change.connection, holder.account, kind), cure=cure)
             given = License(ident, holder.account, kind, LicenseState.ASSIGNED, holder.id, change.at)
             change.audit("license_assigned", **_named(given))
         return given
@@ -135,7 +137,7 @@ async def _none_left(connection: AsyncConnection, account: str, kind: LicenseKin
     totals = {one.kind: one for one in await licenses.license_totals(connection, account)}
     found = totals.get(kind)
     told = f"of {found.total}: {found.assigned} assigned, {found.suspended} suspended" if found else "none was bought"
-    return f"no {kind.value} license is left ({told}): `provisioner license add` after buying, or take one from a user"
+    return f"no {kind.value} license is left ({told}): add those that were bought since, or take one from a user"
 
 
 async def _license(connection: AsyncConnection, ref: str, account: str) -> License:

@@ -8,6 +8,7 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from provisioner.deeds import Cure, Deed
 from provisioner.desk import Desk, account_id, account_of, extension_id, extension_of, only, site_id
 from provisioner.errors import Conflict, Invalid, NotFound
 from provisioner.numbering import NumberOrigin, NumberRange, NumberState, is_public, parse_number
@@ -76,7 +77,7 @@ class Numbers(Desk):
             found = await _number(change.connection, change.at, number, account)
             until = change.at + seconds
             if not await numbers.hold_number(change.connection, found.id, change.actor, until, change.at):
-                raise Conflict(_taken(found))
+                raise _taken(found)
             change.audit("number_held", seconds=f"{seconds:.0f}", **_named(found))
             return await _number(change.connection, change.at, found.id, found.account)
 
@@ -97,7 +98,7 @@ class Numbers(Desk):
             found = await _number(change.connection, change.at, number, target.account)
             now = change.at
             if not await numbers.assign_number(change.connection, found.id, target.id, change.actor, now):
-                raise Conflict(_taken(found))
+                raise _taken(found)
             change.audit("number_assigned", extension=target.id, **_named(found))
             return await _number(change.connection, change.at, found.id, found.account)
 
@@ -124,7 +125,7 @@ class Numbers(Desk):
         async with self._change() as change:
             found = await _number(change.connection, change.at, number, account)
             if found.extension or found.state is NumberState.HELD:
-                raise Conflict(_taken(found))
+                raise _taken(found)
             await numbers.delete_number(change.connection, found.id)
             change.audit("number_removed", **_named(found))
 
@@ -206,7 +207,8 @@ class Ranges(Desk):
 async def claim_extension(change: Change, owner: Account, number: str) -> None:
     """Refuse a reserved number and one that is kept for somebody else; who it was kept for uses it up."""
     if number in (await policies.policy_of(change.connection, owner.id)).reserved:
-        raise Invalid("number", f"{number} is reserved for calls to others: `provisioner policy set` has the list")
+        why = f"{number} is reserved for calls to others, by the policy of the account"
+        raise Invalid("number", why, cure=Cure(Deed.RESERVE_NUMBERS, account=owner.id))
     held = await numbers.end_hold(change.connection, owner.id, number)
     if held is not None and held.until > change.at and held.actor != change.actor:
         left = math.ceil(held.until - change.at)
@@ -224,9 +226,8 @@ async def _range_of(connection: AsyncConnection, owner: Account, site: str) -> N
     found = {one.site: one for one in await numbers.list_ranges(connection, owner.id)}
     one = found.get(site) or found.get("")
     if one is None:
-        raise Conflict(
-            f"account {owner.name!r} has no range to look in: `provisioner extension range 1000-1999` sets one"
-        )
+        cure = Cure(Deed.SET_RANGE, owner.name, owner.id)
+        raise Conflict(f"account {owner.name!r} has no range of numbers in which extensions are looked for", cure=cure)
     return NumberRange(one.low, one.high)
 
 
@@ -264,9 +265,12 @@ def _named(one: PhoneNumber) -> dict[str, str]:
     return {"phone_number": one.id, "number": one.number, "account": one.account}
 
 
-def _taken(one: PhoneNumber) -> str:
+def _taken(one: PhoneNumber) -> Conflict:
     if one.extension:
-        return f"{one.number} has its extension: `provisioner number unassign` frees it"
+        return Conflict(
+            f"{one.number} has its extension: take it from that first", cure=Cure(Deed.UNASSIGN_NUMBER, one.number)
+        )
     if one.state is NumberState.HELD:
-        return f"{one.number} is held by {one.held_by}: wait, or `provisioner number release` ends that"
-    return f"{one.number} is {one.state.value}"
+        cure = Cure(Deed.RELEASE_NUMBER, one.number)
+        return Conflict(f"{one.number} is held by {one.held_by}: wait, or end that", cure=cure)
+    return Conflict(f"{one.number} is {one.state.value}")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
+from functools import partial
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -34,6 +34,7 @@ from provisioner.store import devices, layer_rows, people, schema, uploads
 from provisioner.store.database import Change
 from provisioner.store.people import SecretLife
 from provisioner.store.rows import Account, Binding, Extension, Site, User
+from provisioner.store.switches import count_at
 from provisioner.welcome import phone_taken_away
 
 
@@ -44,10 +45,10 @@ def _secret(value: str) -> str:
 
 
 class Accounts(Desk):
-    """Customers and their places."""
+    """Accounts and their places."""
 
     async def add_account(self, name: str) -> Account:
-        """A new customer; its name is its own."""
+        """A new account; its name is its own."""
         async with self._change() as change:
             name = text_of("name", name)
             if await people.find_accounts(change.connection, name):
@@ -69,7 +70,7 @@ class Accounts(Desk):
         return Account(found.id, name, found.created)
 
     async def accounts(self) -> list[Account]:
-        """All customers."""
+        """All accounts."""
         async with self._store.reading() as connection:
             return await people.list_accounts(connection)
 
@@ -118,6 +119,9 @@ class Accounts(Desk):
             found = await site_of(change.connection, site)
             if count := await people.devices_at(change.connection, found.id):
                 raise Conflict(f"site {found.name!r} still has {counted(count, 'device')}: move them first")
+            if count := await count_at(change.connection, found.id):
+                what = "a switch" if count == 1 else f"{count} switches"
+                raise Conflict(f"site {found.name!r} still has {what}: remove them first")
             await layer_rows.delete_layer(change.connection, Scope.SITE, found.id)
             await people.delete_row(change.connection, schema.site, found.id)
             change.touch(Scope.SITE, found.id)
@@ -174,7 +178,7 @@ class People(Desk):
             gone = await uploads.forget_owner(change.connection, found.id)
             await people.delete_row(change.connection, schema.user, found.id)
             change.audit("user_removed", user=found.id, account=found.account, name=found.name)
-        await asyncio.to_thread(uploads.remove_files, self._store.uploads, gone)
+            change.later.append(partial(uploads.remove_files, self._store.uploads, gone))
         return freed
 
     async def add_extension(

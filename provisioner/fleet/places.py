@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from provisioner.desk import Desk, extension_in, matching, site_of, text_of, user_of
+from provisioner.emergency import CHANGED, note, note_user
 from provisioner.errors import Conflict, Invalid
 from provisioner.extension_forms import AUTH_USER
 from provisioner.fleet.layers import Layers
@@ -32,8 +33,8 @@ class Places(Desk):
         notify: Sequence[str] | None = None,
         networks: Sequence[str] | None = None,
     ) -> Site:
-        """A site's name, time zone (empty: its account's), address, where in the building, whom to tell of emergency
-        calls, and its networks.
+        """A site's name, time zone (empty: its account's), address, where in the building, who hears of missing
+        and changed addresses, and its networks.
         """
         async with self._change() as change:
             found = await site_of(change.connection, site)
@@ -56,6 +57,7 @@ class Places(Desk):
             change.audit("site_changed", site=one.id, account=one.account, name=one.name, changed=", ".join(changed))
             if {"address", "location"} & set(changed):
                 change.audit("emergency_changed", site=one.id, account=one.account, address=str(one.address) or "none")
+                await note(change, one.id, CHANGED)
         return one
 
     async def _set_zone(self, change: Change, site: Site, zone: str) -> None:
@@ -69,20 +71,38 @@ class Places(Desk):
         elif TIME_ZONE.name in (await layers.layer(Scope.SITE, site.id)).values:
             await layers.unset_layer(Scope.SITE, site.id, [TIME_ZONE.name])
 
-    async def change_user(self, user: str, *, name: str | None = None, kind: UserKind | None = None) -> User:
-        """A user's name, and whether they are a person or a place; mail addresses have ``set_email``."""
-        if name is None and kind is None:
-            raise Invalid("user", "say at least one of name, kind")
+    async def change_user(
+        self,
+        user: str,
+        *,
+        name: str | None = None,
+        kind: UserKind | None = None,
+        address: Address | None = None,
+        location: str | None = None,
+    ) -> User:
+        """A user's name, whether they are a person or a place, and where help is sent to from their phones.
+
+        Without an address of their own that is where the site is. Mail addresses have ``set_email``.
+        """
+        if all(one is None for one in (name, kind, address, location)):
+            raise Invalid("user", "say at least one of name, kind, address, location")
         async with self._change() as change:
             found = await user_of(change.connection, user)
             one = replace(
                 found,
                 name=found.name if name is None else text_of("name", name),
                 kind=found.kind if kind is None else kind,
+                address=found.address if address is None else address,
+                location=found.location if location is None else parse_location(location),
             )
             await people.write_user(change.connection, one)
-            told = {"before": found.name, "name": one.name, "is": one.kind.value}
-            change.audit("user_changed", user=one.id, account=one.account, **told)
+            if name is not None or kind is not None:
+                told = {"before": found.name, "name": one.name, "is": one.kind.value}
+                change.audit("user_changed", user=one.id, account=one.account, **told)
+            if (one.address, one.location) != (found.address, found.location):
+                shown = str(one.address) or "as the site"
+                change.audit("emergency_changed", user=one.id, account=one.account, address=shown)
+                await note_user(change, one.id)
         return one
 
     async def lines_of(self, extension: str, *, account: str = "") -> list[Binding]:

@@ -14,8 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from provisioner.desk import device_of
 from provisioner.errors import Conflict, Invalid, NotFound
-from provisioner.fleet.assign import Assignment
 from provisioner.fleet.layers import masked, note_change
+from provisioner.fleet.rebind import Rebinding
 from provisioner.fleet.rollouts import Changed, Rollouts
 from provisioner.model import ConfigLayer, Mac, Scope
 from provisioner.rehearsal import LayerChange
@@ -94,15 +94,17 @@ class Revisions(Rollouts):
                 phones = await self._confirmed(change.connection, scope, key, confirm)
             else:
                 phones = mine.phones
+            undone = None
             if mine is not None:
+                undone = None if mine.share >= PARTS else await rollouts.count_reached(change.connection, mine)
                 await revert(change, mine)
             old, new = await self._put_back(change, found)
             if mine is not None:
                 rollout = await begin(change, self._store.box, old, change.revision, phones, _EVERYBODY)
-            else:
-                first = _EVERYBODY if canary is None and self.asks(phones) else canary
-                rollout = await self._rolled(change, old, new, phones, first)
-        return Changed(masked(new), change.revision, phones, rollout)
+                return Changed(masked(new), change.revision, phones, rollout, undone=undone)
+            first = _EVERYBODY if canary is None and self.asks(phones) else canary
+            rollout = await self._rolled(change, old, new, phones, first)
+            return await self._outcome(change, (old, new), phones, rollout, first)
 
     async def _require_revert_renders(self, scope: Scope, key: str, revision: int, canary: float | None) -> None:
         """Conflict where the former value would leave a phone of the sample without files: models change meanwhile."""
@@ -171,7 +173,7 @@ class Revisions(Rollouts):
                 raise NotFound(f"revision {revision} has changed no line of {mac.colons}")
             for one in found:
                 await _require_as_left(change.connection, one)
-            desk = Assignment(
+            desk = Rebinding(
                 Together(self._store, change), self._drivers, actor=self._actor, clock=self._clock,
                 principal=self._principal,
             )  # fmt: skip
@@ -238,7 +240,7 @@ async def _require_as_left(connection: AsyncConnection, one: LineRevision) -> No
 
 
 async def _put_lines_back(
-    desk: Assignment, connection: AsyncConnection, found: Sequence[LineRevision]
+    desk: Rebinding, connection: AsyncConnection, found: Sequence[LineRevision]
 ) -> tuple[Sequence[Mac], Sequence[str]]:
     """First everything off, then on: an extension may go from one line to another.
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from provisioner.desk import SettingsDesk
+from provisioner.desk import SettingsDesk, counted
 from provisioner.errors import Conflict, Invalid, NotFound, WideChange
 from provisioner.fleet.layers import Layers, masked
 from provisioner.model import ConfigLayer, Mac, Scope
@@ -28,6 +28,12 @@ _SAMPLE: Final = 3
 """Phones of each model that stand for the others."""
 _MODELS: Final = 25
 """Models that are looked at, those with the most phones."""
+_EVERYBODY: Final = 100.0
+_SAME: Final = "it says what it said before, so nobody gets anything new"
+_NOBODY_TO_WATCH: Final = (
+    "nobody gets it first: fewer than two of its phones have ever fetched anything, so there is no one to watch; all "
+    "get it with their next fetch"
+)
 _GROWN: Final = 0.01
 """Share by which the number of phones may be another than when it was asked about: fleets grow meanwhile."""
 
@@ -43,6 +49,28 @@ class Changed:
     """For which the layer is."""
     rollout: Rollout | None
     """How it reaches them, where they are many."""
+    reached: int = 0
+    """Phones that get it with the first step of its rollout."""
+    aim: str = ""
+    """The share of them that was asked for, in words."""
+    at_once: str = ""
+    """Why nobody gets it before others, where some were to; else empty."""
+    undone: int | None = None
+    """Of a change that was taken back on its way: how many phones were to have it by then."""
+
+    @property
+    def told(self) -> str:
+        """How it reaches its phones; empty where they get it with their next fetch and nothing else was asked."""
+        if self.rollout is None:
+            return self.at_once
+        if self.undone is not None:
+            return (
+                f"of {counted(self.phones, 'phone')} only those are told that have got the change, {self.undone:,} at "
+                "most; the others have never left the former value"
+            )
+        if self.rollout.share >= PARTS:
+            return f"all {self.phones:,} phones are told, in waves"
+        return f"{self.reached:,} of {self.phones:,} phones get it first ({self.aim})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +90,21 @@ class Progress:
 
     rollout: Rollout
     tally: Tally
+    reached: int
+    """Phones that get the new value by now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """Phones of one model at one site that a layer is for."""
+
+    account: str
+    site: str
+    """Empty: at none."""
+    model: str
+    phones: int
+    first: Sequence[Mac]
+    """Some of them; of a site further down the list none."""
 
 
 class Rollouts(Layers, SettingsDesk):
@@ -78,6 +121,18 @@ class Rollouts(Layers, SettingsDesk):
                 few = _SAMPLE if number < _MODELS else 0
                 sample = await rollouts.some_phones(connection, scope, key, vendor, model, few) if few else []
                 found.append(Concerned(vendor, model, phones, sample))
+        return found
+
+    async def spots(self, scope: Scope, key: str, *, limit: int = 20) -> list[Spot]:
+        """Whom a layer is for, by site and model, the most first; ``limit`` phones are named, all are counted."""
+        async with self._store.reading() as connection:
+            key, _ = await self._place(connection, scope, key)
+            found = []
+            for account, site, model, phones in await rollouts.count_places(connection, scope, key):
+                at = (account, site, model)
+                first = await rollouts.phones_at(connection, scope, key, at, limit) if limit else []
+                limit -= len(first)
+                found.append(Spot(account, site, model, phones, first))
         return found
 
     def asks(self, phones: int) -> bool:
@@ -114,7 +169,7 @@ class Rollouts(Layers, SettingsDesk):
             phones = await self._confirmed(change.connection, wanted.scope, wanted.key, confirm)
             old, new = await self._alter(change, wanted)
             rollout = await self._rolled(change, old, new, phones, canary)
-        return Changed(masked(new), change.revision, phones, rollout)
+            return await self._outcome(change, (old, new), phones, rollout, canary)
 
     async def _require_renders(self, wanted: LayerChange) -> None:
         """Conflict, with the cause, where a phone of the sample gets its files now and would not under the change."""
@@ -144,6 +199,25 @@ class Rollouts(Layers, SettingsDesk):
         percent = self._settings.rollout_canary if canary is None else canary
         return await begin(change, self._store.box, old, change.revision, phones, percent)
 
+    async def _outcome(
+        self,
+        change: Change,
+        layers: tuple[ConfigLayer, ConfigLayer],
+        phones: int,
+        rollout: Rollout | None,
+        canary: float | None,
+    ) -> Changed:
+        """``layers``: what it said before and says now; ``canary``: as it was asked for."""
+        old, new = layers
+        if rollout is not None:
+            aim = f"rollout.canary: {self._settings.rollout_canary:g} %" if canary is None else f"asked: {canary:g} %"
+            reached = await rollouts.count_reached(change.connection, rollout)
+            return Changed(masked(new), change.revision, phones, rollout, reached, aim)
+        same = (old.values, old.raw) == (new.values, new.raw)
+        some = self.asks(phones) if canary is None else canary < _EVERYBODY
+        at_once = (_SAME if same else _NOBODY_TO_WATCH) if some else ""
+        return Changed(masked(new), change.revision, phones, None, at_once=at_once)
+
     # --- afterwards -------------------------------------------------------------------------------------
 
     async def rollouts(
@@ -158,7 +232,8 @@ class Rollouts(Layers, SettingsDesk):
         async with self._store.reading() as connection:
             found = await _rollout_of(connection, rollout)
             now, wait = self._clock(), self._settings.rollout_wait
-            return Progress(found, await rollouts.tally(connection, found, now, wait))
+            tally = await rollouts.tally(connection, found, now, wait)
+            return Progress(found, tally, await rollouts.count_reached(connection, found))
 
     async def rollout_of(self, scope: Scope, key: str) -> Progress | None:
         """The one that is under way for a layer."""

@@ -23,11 +23,7 @@ from provisioner.desk import (
     user_of,
 )
 from provisioner.errors import NotFound
-from provisioner.fleet.device_search import MOST as MOST
-from provisioner.fleet.device_search import DeviceQuery as DeviceQuery
-from provisioner.fleet.device_search import DeviceSearch, check_limit
-from provisioner.fleet.device_search import Found as Found
-from provisioner.fleet.device_search import Page as Page
+from provisioner.fleet.device_search import DeviceSearch, Page, check_limit
 from provisioner.licensing import LicenseKind, LicenseState
 from provisioner.model import ConfigLayer, Device, Mac, Scope
 from provisioner.neutral import TIME_ZONE
@@ -102,7 +98,7 @@ class Search(DeviceSearch):
     async def account_page(
         self, *, after: Key = (), limit: int = 100, name: str = "", parent: str = ""
     ) -> Page[Account]:
-        """Accounts by id; ``parent`` is whose customers they are."""
+        """Accounts by id; ``parent`` is the account that they are right below."""
         check_limit(limit)
         async with self._store.reading() as connection:
             partner = await account_id(connection, parent)

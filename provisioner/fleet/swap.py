@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from provisioner.bindings import begin, end, end_wipe, is_exchanged, require_forgotten
+from provisioner.deeds import Cure, Deed
 from provisioner.desk import device_of, extension_of
 from provisioner.errors import Conflict, Invalid, NotFound
-from provisioner.fleet.assign import Assignment
+from provisioner.fleet.rebind import Rebinding
 from provisioner.fleet.swap_plan import Move, Side, SwapPlan, planned
 from provisioner.fleet.wipe import ask_wipe
 from provisioner.line_errands import have_fetch
@@ -26,7 +27,7 @@ from provisioner.store.policies import policy_of
 from provisioner.store.rolled import layers_for
 from provisioner.store.rows import Binding
 from provisioner.store.wipes import wipe_of
-from provisioner.welcome import phone_assigned, phone_known, phone_taken_away
+from provisioner.welcome import phone_bound, phone_known, phone_taken_away
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class Swapped:
     """Phones that are told to fetch; the others get it when they come."""
 
 
-class Swap(Assignment):
+class Swap(Rebinding):
     """Phones that take the place of others."""
 
     async def plan_swap(self, old: Mac, new: Mac, *, vendor: str = "", model: str = "") -> SwapPlan:
@@ -82,9 +83,10 @@ class Swap(Assignment):
         if found is None:
             return await self._unadded(connection, old, new, vendor, model)
         if found.account != old.account:
-            raise Conflict(f"{new.colons} belongs to another account: `provisioner device move` brings it to this one")
+            cure = Cure(Deed.MOVE_DEVICE, new, old.account)
+            raise Conflict(f"{new.colons} belongs to another account: move it to this one first", cure=cure)
         if found.state is DeviceState.REVOKED:
-            raise Conflict(f"{new.colons} is revoked: `provisioner device restore {new}` takes that back")
+            raise Conflict(f"{new.colons} is revoked: take that back first", cure=Cure(Deed.RESTORE_DEVICE, new))
         if bound := await devices.bindings_of(connection, new, active=True):
             lines = ", ".join(f"{one.number} on line {one.line}" for one in bound)
             raise Conflict(f"the new phone {new.colons} has {lines}: unbind it first, or take a phone that has no line")
@@ -154,7 +156,7 @@ class Swap(Assignment):
             plan.new, move.to, move.extension, move.number, move.label, change.at, None, self._actor, "swap", there.slot
         )
         await begin(change, self._store.box, bound, fresh.account, cause="swap")
-        await phone_assigned(change, self._store.box, await extension_of(change.connection, move.extension), fresh)
+        await phone_bound(change, self._store.box, await extension_of(change.connection, move.extension), fresh)
         return bound
 
     async def _leave(self, change: Change, plan: SwapPlan) -> list[Mac]:

@@ -6,6 +6,7 @@ It stays wiped until it has a line again or somebody ends that: otherwise it wou
 from __future__ import annotations
 
 from provisioner.bindings import end, end_wipe
+from provisioner.deeds import Cure, Deed
 from provisioner.desk import Desk, device_of
 from provisioner.errors import Conflict, NotFound
 from provisioner.line_errands import have_fetch
@@ -36,7 +37,8 @@ class Wiping(Desk):
             bound = await devices.bindings_of(change.connection, mac, active=True)
             if bound and not unbind:
                 lines = ", ".join(f"{one.number} on line {one.line}" for one in bound)
-                raise Conflict(f"{mac.colons} has {lines}: unbind it first, or wipe it with its lines (--unbind)")
+                cure = Cure(Deed.WIPE_WITH_LINES, mac)
+                raise Conflict(f"{mac.colons} has {lines}: unbind it first, or wipe it with its lines", cure=cure)
             if device.state is DeviceState.REVOKED:
                 raise Conflict(f"{mac.colons} is revoked, so it is served nothing, no wipe either: restore it first")
             for one in bound:

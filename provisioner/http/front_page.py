@@ -22,5 +22,5 @@ def front() -> bytes:
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Provisioning server</title>'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f"<style>{STYLE}</style></head><body><h1>Provisioning server</h1><main>{rows}</main>"
-        '<p class="key">Nothing can be changed here: <code>provisioner --help</code> says how.</p></body></html>\n'
+        '<p class="key">Nothing can be changed here.</p></body></html>\n'
     ).encode()

@@ -25,6 +25,16 @@ _STRANGERS: Final = (1.0, 60)
 """Posts a second and at once, of an address that proves nothing."""
 _HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 _NAME: Final = 63
+_UNPROVEN: Final = {
+    "error": "not_proven",
+    "cause": "the signature or secret of this post is missing or wrong, or there is no such source",
+    "cure": (
+        "check the name in the address, that the secret is the one that the source has now, that the signature is made "
+        "over the very bytes that are sent, that all its headers are there, and where it has a time the clock; the "
+        "log of this server says which of them it was"
+    ),
+}
+"""The same for all: who cannot prove anything is not told whether there is such a source."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +56,7 @@ class HookEdge:
         except Throttled as error:
             return _told(429, {"error": error.kind}, {"Retry-After": str(error.retry_after)})
         except NotSignedIn:
-            return _told(401, {"error": NotSignedIn.kind})
+            return _told(401, _UNPROVEN)
         except ProvisionerError as error:
             if error.status >= 500:
                 log.error("a webhook could not be taken in: %s", error.cause)

@@ -205,7 +205,7 @@ def _figures(view: StormView) -> Iterator[str]:
 
 def _of_capacity(found: Capacity | None) -> str:
     if found is None:
-        return f"Capacity is measured over {ENOUGH} boots at speed; provisioner storm plan estimates it until then."
+        return f"Capacity is measured over {ENOUGH} boots at speed, and none were yet."
     last = moment(found.at)
     return f"Capacity is measured by the running workers: {found.counted:,} boots, the last {last}, as in storm plan."
 

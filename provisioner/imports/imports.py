@@ -106,6 +106,7 @@ class Imports(Desk):
     async def plan_import(self, sheet: Sheet, *, account: str = "", site: str = "", told: Told = _nobody) -> Imported:
         """What would become of each row; nothing is written."""
         self._require_rights()
+        await self._require_account(account)
         sheet = _placed(sheet, account, site)
         way = _Way()
         course = self._course(way.said)
@@ -125,6 +126,7 @@ class Imports(Desk):
     ) -> Imported:
         """Take the rows over; one that is refused does not stop the others. ``stop`` ends it between two batches."""
         self._require_rights()
+        await self._require_account(account)
         sheet = _placed(sheet, account, site)
         way = _Way()
         for some in batches(sheet.rows, _LOOKED):
@@ -183,6 +185,11 @@ class Imports(Desk):
             way.done += await self._course(way.said).write(batch)
         except StoreFailed as error:
             way.stopped = error.cause
+
+    async def _require_account(self, account: str) -> None:
+        """That of the whole import is told once where there is none, and not with each row."""
+        async with self._store.reading() as connection:
+            await account_id(connection, account)
 
     def _require_rights(self) -> None:
         if self._principal.parts:

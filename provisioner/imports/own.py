@@ -13,7 +13,7 @@ from provisioner.imports.table import Table, plain_title
 
 COLUMNS: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "account": "Name or id of the account; --account says it for all rows",
+        "account": "Name or id of the account; may be said for all rows instead",
         "site": "Where the device stands; added where the account has no such site",
         "user": "Who holds the extension; added where the account has no such user",
         "email": "The user's mail address; tells people of the same name apart",
@@ -23,7 +23,7 @@ COLUMNS: Final[Mapping[str, str]] = MappingProxyType(
         "secret": "SIP secret; made up where a new extension has none",
         "mac": "The device's MAC address, in any usual spelling",
         "vendor": "poly or yealink; may be empty where only one vendor has the model",
-        "model": "As `provisioner device models` lists them",
+        "model": "As the list of models has it",
         "line": "Line key or FXS port; 1 where it is empty",
         "label": "What stands beside the key, where it is not the number",
     }

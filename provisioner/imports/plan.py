@@ -109,11 +109,11 @@ class _Work:
     def _account(self) -> Account:
         ref = self.row.account
         if not ref:
-            raise Invalid("account", "is empty: name it in the file or with --account")
+            raise Invalid("account", "is empty: name it in the file, or for all of it when you import it")
         try:
             return only(self.world.accounts.get(ref, []), "account", ref)
         except NotFound as error:
-            raise Invalid("account", f"there is no account {ref!r}: `provisioner account add` adds it") from error
+            raise Invalid("account", f"there is no account {ref!r}: add it first") from error
 
     def _site(self, owner: Account) -> Site:
         found = self.world.sites(owner.id, self.row.site)
@@ -178,9 +178,7 @@ class _Work:
         if holder is None:
             raise Invalid("user", f"is empty: extension {number} is new, and somebody has to hold it")
         if number in self.world.policies[owner.id].reserved:
-            raise Invalid(
-                "extension", f"{number} is reserved for calls to others: `provisioner policy set` has the list"
-            )
+            raise Invalid("extension", f"{number} is reserved for calls to others, by the policy of the account")
         held = self.world.holds.get((owner.id, number))
         if held and held.until > self.planner.at and held.actor != self.planner.actor:
             raise Invalid("extension", f"{number} is kept for {held.actor}: take another, or release it")
@@ -301,12 +299,9 @@ class _Work:
             seat = self.world.seats.get(extension.user)
             if seat is not LicenseState.ASSIGNED:
                 lack = "has no license" if seat is None else "has a license that is suspended"
-                raise Invalid("extension", f"the user who holds {extension.number} {lack}: `provisioner license`")
+                raise Invalid("extension", f"the user who holds {extension.number} {lack}")
         if policy.needs_number and extension.id not in self.world.reachable:
-            raise Invalid(
-                "extension",
-                f"{extension.number} has no phone number that has come: `provisioner number assign` gives it one",
-            )
+            raise Invalid("extension", f"{extension.number} has no phone number that has come: assign one to it first")
 
 
 def _model(drivers: Mapping[str, VendorDriver], vendor: str, name: str) -> Model:
@@ -324,5 +319,5 @@ def _model(drivers: Mapping[str, VendorDriver], vendor: str, name: str) -> Model
     near = get_close_matches(name.lower(), known.values(), _SUGGESTED)
     part = [model for model, low in known.items() if name.lower().replace(" ", "") in low.replace(" ", "")]
     meant = sorted({*(model for model, low in known.items() if low in near), *sorted(part)[:_SUGGESTED]})
-    hint = f"; did you mean {', '.join(meant)}?" if meant else "; `provisioner device models` lists them"
+    hint = f"; did you mean {', '.join(meant)}?" if meant else "; the list of models has them all"
     raise Invalid("model", f"{name!r} is no model that is known here{hint}")

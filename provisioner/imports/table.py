@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import StringIO
-from typing import Final
+from itertools import islice
+from typing import Any, Final
 
 from provisioner.imports.rows import LONGEST, MOST_BYTES, MOST_COLUMNS, MOST_ROWS, broken
 
@@ -17,6 +18,8 @@ _DELIMITERS: Final = ",;\t"
 _SEPARATOR: Final = re.compile(r"sep=([,;\t])(\r\n|\r|\n)", re.IGNORECASE)
 """What Excel writes above a header, to tell itself."""
 _QUOTED: Final = re.compile(r'"[^"]*"?')
+_BREAK: Final = re.compile(r"\r\n|\r|\n")
+_UNCLOSED: Final = "the cell begins with a quote that is not closed before the next column: close it, or take it out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,7 @@ def read_table(text: str, file: int = 1) -> Table:
     """A table of text; Invalid where quotes do not close, or where there is too much of anything."""
     first, delimiter, text = _opening(text)
     reader = csv.reader(StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    rows = _records(reader, first, file)
+    rows = _records(reader, first, file, text)
     line, titles = next(rows, (1, ()))
     if not titles:
         raise broken(1, 1, "the file is empty: its first line has to name the columns", file)
@@ -80,7 +83,7 @@ def _opening(text: str) -> tuple[int, str, str]:
     return 0, max(_DELIMITERS, key=bare.count), text
 
 
-def _records(reader: Iterator[list[str]], first: int, file: int) -> Iterator[tuple[int, tuple[str, ...]]]:
+def _records(reader: Iterator[list[str]], first: int, file: int, text: str) -> Iterator[tuple[int, tuple[str, ...]]]:
     """Rows in which anything stands."""
     before = 0
     while True:
@@ -88,12 +91,35 @@ def _records(reader: Iterator[list[str]], first: int, file: int) -> Iterator[tup
             cells = next(reader, None)
         except csv.Error as error:
             # A quote that does not close swallows the rest: where it opened helps, where the file ends does not.
-            raise broken(first + before + 1, "of this row", f"the row cannot be read: {error}", file) from error
+            if (opened := _unclosed(reader, text, before)) is None:
+                raise broken(first + before + 1, "of this row", f"the row cannot be read: {error}", file) from error
+            raise broken(first + opened[0], opened[1], _UNCLOSED, file) from error
         if cells is None:
             return
         line, before = first + before + 1, reader.line_num  # type: ignore[attr-defined]  # of csv's own iterator
         if any(cell.strip() for cell in cells):
             yield line, tuple(cells)
+
+
+def _unclosed(reader: Any, text: str, before: int) -> tuple[int, int] | None:
+    """Of csv's own iterator, which has no type of its own."""
+    return _opened(text, before, reader.line_num, reader.dialect.delimiter)
+
+
+def _opened(text: str, before: int, upto: int, delimiter: str) -> tuple[int, int] | None:
+    """Line and cell, both from 1, of the quote that keeps a row from being read; None where it is something else.
+
+    The row stands behind so many lines, and reading ended behind ``upto``. Where something else than a delimiter
+    follows what was taken for the closing quote, the opening one is meant, too.
+    """
+    rest = "".join(islice(StringIO(text, newline=""), before, upto))
+    cells = re.compile(rf'"(?:[^"]|"")*"(?=[{delimiter}\r\n]|\Z)|(?!")[^{delimiter}\r\n]*')
+    at, cell = 0, 1
+    while (found := cells.match(rest, at)) is not None:
+        at, cell = found.end() + 1, cell + 1
+        if found.end() >= len(rest) or rest[found.end()] != delimiter:
+            return None
+    return before + len(_BREAK.findall(rest, 0, at)) + 1, cell
 
 
 def _fitting(line: int, cells: Sequence[str], columns: int, file: int) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ from provisioner.store import devices, imports, people
 from provisioner.store.database import Change
 from provisioner.store.secretbox import SecretBox
 from provisioner.vendor import VendorDriver
-from provisioner.welcome import phone_assigned
+from provisioner.welcome import phone_bound
 
 _Kind = TypeVar("_Kind", bound=Step)
 
@@ -114,13 +114,16 @@ class Writing:
         for one in relabelled:
             await devices.end_binding(self._change.connection, one.before.mac, one.before.line, self._change.at)
             self._told("line_unbound", one.bind)
-        binds = [*self._of(Bind), *(one.bind for one in relabelled)]
+        binds = self._binds()
         await imports.insert_bindings(self._change.connection, (one.binding for one in binds))
         for bind in binds:
             self._told("line_bound", bind)
             if bind.extension.id not in self._added:  # nobody can have been mailed a code for one that is new
-                await phone_assigned(self._change, self._box, bind.extension, bind.device)
+                await phone_bound(self._change, self._box, bind.extension, bind.device)
         await self._fetch({one.binding.mac for one in binds} | await self._follow(self._of(Bind)))
+
+    def _binds(self) -> list[Bind]:
+        return [*self._of(Bind), *(one.bind for one in self._of(Relabel))]
 
     async def _follow(self, binds: Sequence[Bind]) -> set[Mac]:
         """What else begins with a line: see ``bindings``; the further phones that it concerns."""

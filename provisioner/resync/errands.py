@@ -24,6 +24,7 @@ from provisioner.store import line_turns
 from provisioner.store import resync as rows
 from provisioner.store.database import Store
 from provisioner.store.journal import write_events
+from provisioner.store.power_cycles import MINUTE, wish_for
 from provisioner.store.resync import Candidate, Errand, Outcome, Request
 from provisioner.vendor import VendorDriver
 
@@ -216,7 +217,9 @@ class Errands:
 
     async def _end(self, connection: AsyncConnection, now: float) -> None:
         self._settled = now
-        await write_events(connection, _stuck(await rows.note_stuck(connection, now, self._window), now))
+        found = await rows.note_stuck(connection, now, self._window)
+        await write_events(connection, _stuck(found, now))
+        await wish_for(connection, [one.mac for one in found], MINUTE, SERVER, now)  # at sites where that is allowed
         await rows.forget(connection, now - _KEEP)
 
     async def _bound(self, now: float) -> list[Request]:

@@ -6,28 +6,23 @@ A campaign is written down whole when it begins, each device with its turn. Whoe
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from provisioner.desk import account_id, account_of
+from provisioner.desk import SettingsDesk, account_id, account_of
 from provisioner.errors import NotFound
 from provisioner.model import ListenerKind, Mac, Scope
 from provisioner.resync.compare import Compare, Compared, Verdict
 from provisioner.resync.plan import Pace, Phone, Turn, waves
 from provisioner.resync_states import Standing, State
-from provisioner.rights import OPERATOR, Principal
-from provisioner.settings import Settings
 from provisioner.store import resync as rows
-from provisioner.store.database import Change, Store
-from provisioner.store.reach import Limited
+from provisioner.store.database import Change
 from provisioner.store.resync import Candidate, Request
 from provisioner.store.rollouts import meant
 from provisioner.store.standing import Served, write_served
-from provisioner.vendor import VendorDriver
 
 _PAGE: Final = 200
 """Devices compared in one view of the database."""
@@ -81,24 +76,8 @@ class Draft:
         return max((one.due for one in self.turns), default=0.0)
 
 
-class Resync:
+class Resync(SettingsDesk):
     """The administrator's side."""
-
-    def __init__(
-        self,
-        store: Store,
-        drivers: Mapping[str, VendorDriver],
-        settings: Settings,
-        *,
-        actor: str = "",
-        clock: Callable[[], float] = time.time,
-        principal: Principal = OPERATOR,
-    ) -> None:
-        self._store = store if principal.reach.everything else Limited(store, principal)
-        self._drivers = drivers
-        self._settings = settings
-        self._actor = actor or principal.actor
-        self._clock = clock
 
     async def plan(self, whom: Whom, rate: float, base_urls: BaseUrls) -> Draft:
         """Who is told and when, ``rate`` phones a second; nothing is written. NotFound for a Mac or account unknown."""
@@ -174,7 +153,7 @@ class Resync:
         await self.note_same(draft)
         if not draft.requests:
             return ""
-        async with self._store.changing(self._actor, self._clock()) as change:
+        async with self._change() as change:
             await self.begin_in(change, draft, name)
         return name
 
@@ -196,10 +175,9 @@ class Resync:
 
     async def stop(self, account: str = "", mac: Mac | None = None) -> int:
         """Tell nobody any more who waits for it; how many those were. Who was told already restarts all the same."""
-        now = self._clock()
-        async with self._store.changing(self._actor, now) as change:
+        async with self._change() as change:
             chosen = await account_id(change.connection, account)
-            stopped = await rows.stop(change.connection, now, chosen, mac or "")
+            stopped = await rows.stop(change.connection, change.at, chosen, mac or "")
             if stopped:
                 change.audit("resync_stopped", mac=mac or "", devices=str(stopped), account=chosen)
         return stopped

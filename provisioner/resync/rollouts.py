@@ -22,14 +22,14 @@ from provisioner.model import Mac
 from provisioner.rehearsal import LayerChange
 from provisioner.resync.errands import SLOWEST, Errands
 from provisioner.resync.resync import BaseUrls, Draft, Resync, Whom
-from provisioner.rollout_moves import finish, halt, promote, told
+from provisioner.rollout_moves import again, finish, halt, promote, told
 from provisioner.rollout_states import PARTS, Judgement, RolloutState, Rules, judge, next_share, part_of
 from provisioner.settings import Settings
 from provisioner.shaping import campaign_pace
 from provisioner.store import line_history, resync, rollouts
 from provisioner.store.database import Store
 from provisioner.store.layer_rows import read_layer
-from provisioner.store.rollouts import Rollout
+from provisioner.store.rollouts import AGAIN, Rollout
 from provisioner.trial import mended_by
 from provisioner.vendor import VendorDriver
 
@@ -64,7 +64,7 @@ class RolloutRunner:
         self._prompts = max(settings.ivr_port, settings.ivr_tls_port) >= 0
         """Whether a process of this installation tells phones, and leaves whom nobody can tell to their polling."""
         s = settings
-        self._rules = Rules(s.rollout_missing, s.rollout_least, s.rollout_back, s.rollout_patience)
+        self._rules = Rules(s.rollout_missing, s.rollout_least, s.rollout_back, s.rollout_patience, s.rollout_wait)
 
     async def turn(self) -> int:
         """Look at every rollout that is under way; how many went a step. Call it every few seconds."""
@@ -121,7 +121,7 @@ class RolloutRunner:
         def has_turn(mac: Mac) -> bool:
             return part_of(mac, one.revision) < one.share
 
-        whom = Whom(changed=True, layer=(one.scope, one.key), among=has_turn)
+        whom = Whom(changed=one.differ != AGAIN, layer=(one.scope, one.key), among=has_turn)
         draft = await self._resync.plan(whom, rate, self._base_urls())
         others = await self._asked_by_others(one, whom, rate)
         broken = await self._broken(one, {**draft.broken, **others.broken})
@@ -178,6 +178,8 @@ class RolloutRunner:
                 await promote(change, one, next_share(one.share, self._settings.rollout_growth))
             elif judgement is Judgement.GO_ON:
                 await finish(change, one)
+            elif judgement is Judgement.AGAIN:
+                await again(change, one)
             else:
                 await rollouts.give_back(change.connection, one.id)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,6 +88,13 @@ class Store:
             yield change
         if change.head is not None:
             audit.write_file(self.uploads.with_name(audit.FILE), change.head)
+        await follow_up(change.later)
+
+
+async def follow_up(later: Sequence[Callable[[], None]]) -> None:
+    """What was to be done on disk once a transaction is durable."""
+    for one in later:
+        await asyncio.to_thread(one)
 
 
 @dataclass(slots=True)
@@ -103,6 +111,8 @@ class Change:
     """In whose name ``actor`` acts on an account; empty where it is their own."""
     head: Head | None = None
     """Where the audit log ends after this change."""
+    later: list[Callable[[], None]] = field(default_factory=list)
+    """What is to be done on disk once the change is durable; nothing of it where it is taken back."""
     _touched: dict[tuple[str, str], None] = field(default_factory=dict)
     _events: list[Event] = field(default_factory=list)
 
@@ -114,15 +124,16 @@ class Change:
         """Say who did what; never a secret."""
         self._events.append(Event(kind, self.at, mac, severity, self.actor, details))
 
-    def mark(self) -> tuple[int, int]:
+    def mark(self) -> tuple[int, int, int]:
         """How much it has collected so far."""
-        return len(self._touched), len(self._events)
+        return len(self._touched), len(self._events), len(self.later)
 
-    def back_to(self, mark: tuple[int, int]) -> None:
+    def back_to(self, mark: tuple[int, int, int]) -> None:
         """Forget what was collected since: it was taken back."""
         for key in list(self._touched)[mark[0] :]:
             del self._touched[key]
         del self._events[mark[1] :]
+        del self.later[mark[2] :]
 
     async def finish(self) -> None:
         """Write the notices; part of the transaction."""

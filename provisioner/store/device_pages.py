@@ -19,10 +19,10 @@ from provisioner.model import Device, DeviceState
 from provisioner.store import devices, schema
 from provisioner.store.devices import DeviceFilter
 
-_WINDOW: Final = 10_000
+_WINDOW: Final = 4_000
 """Devices looked at in one question where there is no index."""
-_WINDOWS: Final = 5
-"""Such questions for a page."""
+_WINDOWS: Final = 3
+"""Such questions for a page: 7 µs a device, and a page has 150 ms."""
 _NAMED: Final = 50
 """Accounts or sites that the beginning of a name may mean."""
 _LAST: Final = "\U0010ffff"
@@ -185,6 +185,11 @@ async def _kinds(
     """Models with a firmware that is too old, of those that are here."""
     query = select(_D.vendor, _D.model, _D.firmware).where(*here, _D.firmware != "").distinct()
     return [(row.vendor, row.model, row.firmware) for row in await connection.execute(query) if is_old(*row)]
+
+
+def narrowed(meant: Meant, more: ColumnElement[bool]) -> Meant:
+    """The same, of those that fit this as well."""
+    return replace(meant, condition=more if meant.condition is None else and_(meant.condition, more))
 
 
 # --- what a text means ------------------------------------------------------------------------------------

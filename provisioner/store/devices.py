@@ -18,8 +18,8 @@ _D: Final = schema.device.c
 _B: Final = schema.binding.c
 _ACTIVE: Final = _B.until.is_(None)
 _BOUND: Final = select(_B.line).where(_B.mac == _D.mac, _ACTIVE).correlate(schema.device).exists()
-_MOMENT: Final = 0.001
-"""s"""
+MOMENT: Final = 0.001
+"""s in which a line may change hands more than once: one transaction has one time."""
 _COLUMNS: Final = (
     _D.mac, _D.vendor, _D.model, _D.account, _D.site, _D.revoked, _BOUND.label("bound"), schema.pin.c.spki,
     _D.firmware, _D.seen_modern, _D.allow_token, _D.allow_digest, _D.allow_expired,
@@ -118,7 +118,8 @@ async def delete_device(connection: AsyncConnection, mac: Mac) -> None:
     layer = schema.layer.c
     await connection.execute(delete(schema.layer).where(layer.scope == Scope.DEVICE.value, layer.key == mac))
     await layer_history.forget(connection, Scope.DEVICE, mac)
-    for table in (schema.last_fetch, schema.last_body, schema.sighting, schema.leaf, schema.device):
+    lossy = (schema.last_fetch, schema.last_body, schema.sighting, schema.leaf, schema.flight, schema.flight_head)
+    for table in (*lossy, schema.device):
         await connection.execute(delete(table).where(table.c.mac == mac))
 
 
@@ -214,7 +215,7 @@ async def insert_binding(connection: AsyncConnection, one: Binding) -> None:
 async def _since(connection: AsyncConnection, one: Binding) -> float:
     """The line may have had another at this very moment, in one transaction: then it is the float after that."""
     same = select(func.max(_B.since)).where(_B.mac == one.mac, _B.line == one.line)
-    last = (await connection.execute(same.where(_B.since.between(one.since, one.since + _MOMENT)))).scalar_one()
+    last = (await connection.execute(same.where(_B.since.between(one.since, one.since + MOMENT)))).scalar_one()
     return one.since if last is None else math.nextafter(last, math.inf)
 
 

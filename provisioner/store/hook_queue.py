@@ -25,7 +25,7 @@ KEEP: Final = 14 * 86_400.0
 """s that a message waits at most, as a dead letter too."""
 DEVICES: Final = (
     "unknown_device", "not_identified", "pin_mismatch", "registration_seen", "resync_stuck", "code_failed",
-    "code_locked", "wipe_fetched",
+    "code_locked", "wipe_fetched", "config_served", "device_offline", "device_lost", "device_back",
 )  # fmt: skip
 """Kinds that devices cause; they are no administrator's deeds, and stand in no audit log."""
 _NOBODYS: Final = frozenset({"unknown_device"})
@@ -65,6 +65,13 @@ async def tell(connection: AsyncConnection, rows: Rows) -> int:
     ]
     await connection.execute(insert(schema.outbox).execution_options(**_FREE), messages)
     return len(messages)
+
+
+async def is_heard(connection: AsyncConnection, kind: str) -> bool:
+    """Whether any endpoint asks for this kind: what devices cause by the thousand is written down for those alone."""
+    hook = schema.hook.c
+    query = select(hook.events).where(hook.enabled == true()).execution_options(**_FREE)
+    return any(wants(one, OUTWARD[kind]) for one in (await connection.execute(query)).scalars())
 
 
 def _hears(hook: Any, row: Mapping[str, Any]) -> bool:

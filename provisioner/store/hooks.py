@@ -39,6 +39,14 @@ class Hook:
     failures: int
     last_at: float | None
     last_status: int
+    author: str = ""
+    """Who answers for it: whoever added or enabled it last."""
+    administrator: str = ""
+    """Id of the one by whose right it is called; empty: the machine's own."""
+    api_key: str = ""
+    """Id of the key of the API by which; empty: none."""
+    orphaned: str = ""
+    """Why that right is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +95,11 @@ async def list_hooks(connection: AsyncConnection, account: str = "") -> list[Hoo
     query = select(*_HOOK).order_by(_H.name, _H.id)
     query = query.where(_H.account == account) if account else query
     return [_hook(row) for row in await connection.execute(query)]
+
+
+async def is_anybody(connection: AsyncConnection) -> bool:
+    """Whether any endpoint is called."""
+    return (await connection.execute(select(_H.id).where(_H.enabled == true()).limit(1))).first() is not None
 
 
 async def write_hook(connection: AsyncConnection, ident: str, values: Mapping[str, object]) -> None:
@@ -146,6 +159,13 @@ async def list_deliveries(
     query = query.where(_D.id < before) if before else query
     query = query.where(_D.message == message) if message else query
     return [Delivery(*row) for row in await connection.execute(query)]
+
+
+async def last_errors(connection: AsyncConnection, idents: Sequence[str]) -> dict[str, str]:
+    """Why the last attempt of each of these failed; those whose last one succeeded, or that had none, are left out."""
+    newest = select(func.max(_D.id)).where(_D.hook.in_(idents), _D.message != 0).group_by(_D.hook)
+    rows = await connection.execute(select(_D.hook, _D.error).where(_D.id.in_(newest), _D.error != ""))
+    return {row.hook: row.error for row in rows}
 
 
 # --- what waits --------------------------------------------------------------------------------------------------

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, Table, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, Select, Table, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from provisioner.licensing import SEATS, AccountPolicy, LicenseState, license_state
 from provisioner.model import Device, Mac
 from provisioner.store import line_history, schema
-from provisioner.store.devices import DeviceFilter, device_query, devices_in
+from provisioner.store.devices import MOMENT, DeviceFilter, device_query, devices_in
 from provisioner.store.hook_queue import UNBOUND
 from provisioner.store.people import site_in, user_in
 from provisioner.store.policies import policy_of
@@ -205,11 +206,25 @@ async def insert_devices(connection: AsyncConnection, found: Sequence[Device], a
 
 
 async def insert_bindings(connection: AsyncConnection, found: Iterable[Binding]) -> None:
-    """Bindings begin."""
+    """Bindings begin; Conflict, and none does, where somebody else has one of the lines or extensions by now."""
     names = [name for name in Binding.__dataclass_fields__ if name != "number"]
     begun = list(found)
-    await _insert(connection, schema.binding, [{name: getattr(one, name) for name in names} for one in begun])
+    since = await _since(connection, begun)
+    rows = [{**{name: getattr(one, name) for name in names}, "since": since[one.mac, one.line]} for one in begun]
+    await _insert(connection, schema.binding, rows)
     await line_history.begun(connection, begun)
+
+
+async def _since(connection: AsyncConnection, found: Sequence[Binding]) -> dict[tuple[Mac, int], float]:
+    """When each begins: right after another that its line had at this very moment, as in ``devices``."""
+    at = {(one.mac, one.line): one.since for one in found}
+    query = select(_B.mac, _B.line, func.max(_B.since).label("last")).group_by(_B.mac, _B.line)
+    query = query.where(_B.since >= min(at.values(), default=0.0))
+    for row in await _asked(connection, query, {one.mac for one in found}, _B.mac):
+        line = Mac(row.mac), row.line
+        if line in at and at[line] <= row.last <= at[line] + MOMENT:
+            at[line] = math.nextafter(row.last, math.inf)
+    return at
 
 
 async def place_device(connection: AsyncConnection, one: Device) -> None:

@@ -7,7 +7,7 @@ stays true to the end.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from itertools import count
 
@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from provisioner.audit_chain import Head
 from provisioner.store import schema
 from provisioner.store.audit import FILE, write_file
-from provisioner.store.database import Change, Store, change_on
+from provisioner.store.database import Change, Store, change_on, follow_up
 from provisioner.store.engine import failing_clearly, is_sqlite
 
 
@@ -30,6 +30,8 @@ class Joined(Store):
         self.connection = connection
         self.head: Head | None = None
         """Where the audit log ends when all of it is kept."""
+        self.later: list[Callable[[], None]] = []
+        """What is to be done on disk when all of it is kept."""
         self._numbers = count()
 
     async def close(self) -> None:
@@ -64,6 +66,7 @@ class Joined(Store):
         async with self.writing() as connection, change_on(connection, actor, at, self.box) as change:
             yield change
         self.head = change.head or self.head
+        self.later += change.later
 
 
 class Batch(Joined):
@@ -96,3 +99,4 @@ async def joined(store: Store) -> AsyncIterator[Joined]:
         yield whole
     if whole.head is not None:
         write_file(store.uploads.with_name(FILE), whole.head)
+    await follow_up(whole.later)

@@ -58,7 +58,7 @@ async def require_settled(connection: AsyncConnection, scope: Scope, key: str) -
     found = await rollouts.open_rollout(connection, scope, key)
     if found is not None and found.share < PARTS:
         raise Conflict(
-            f"revision {found.revision} of this layer is being rolled out ({found.state}, {found.percent:g} %): "
+            f"revision {found.revision} of this layer is being rolled out ({found.state}, step {found.step}): "
             f"promote rollout {found.id} to all phones or revert it first"
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Row, Select, Table, case, delete, func, insert, or_, select, update
@@ -14,6 +14,11 @@ from provisioner.store import schema
 from provisioner.store.hook_queue import UNBOUND
 from provisioner.store.rows import Account, Extension, Site, User
 
+_TOGETHER: Final = 500
+"""Ids in one question."""
+_CALLED: Final = (
+    (schema.account, "name"), (schema.site, "name"), (schema.user, "name"), (schema.extension, "number"),
+)  # fmt: skip
 _ALPHABET: Final = "23456789abcdefghjkmnpqrstuvwxyz"
 _X: Final = schema.extension.c
 _EXTENSION: Final = tuple(schema.extension.c[name] for name in Extension.__dataclass_fields__)
@@ -34,6 +39,18 @@ async def find_accounts(connection: AsyncConnection, ref: str) -> list[Account]:
     """Accounts that ``ref`` can mean, by id or name."""
     rows = await connection.execute(_wanted(schema.account, ref, "name"))
     return [_account(row) for row in rows]
+
+
+async def names_of(connection: AsyncConnection, idents: Collection[str]) -> dict[str, str]:
+    """What people call these accounts, sites, users and extensions; an id that is none of them is left out."""
+    found: dict[str, str] = {}
+    asked = sorted(idents)
+    for at in range(0, len(asked), _TOGETHER):
+        some = asked[at : at + _TOGETHER]
+        for table, column in _CALLED:
+            rows = await connection.execute(select(table.c.id, table.c[column]).where(table.c.id.in_(some)))
+            found.update((row[0], row[1]) for row in rows)
+    return found
 
 
 async def list_accounts(connection: AsyncConnection) -> list[Account]:
@@ -67,7 +84,7 @@ async def contents(connection: AsyncConnection, account: str) -> Mapping[str, in
     """How many of what an account still has."""
     tables = {
         "sites": schema.site, "users": schema.user, "extensions": schema.extension, "devices": schema.device,
-        "licenses": schema.license, "phone numbers": schema.phone_number,
+        "licenses": schema.license, "phone numbers": schema.phone_number, "switches": schema.switch,
     }  # fmt: skip
     counts = {
         word: (await connection.execute(_count(table, "account", account))).scalar_one()
@@ -94,9 +111,13 @@ async def find_sites(connection: AsyncConnection, ref: str, account: str = "") -
 
 def site_in(row: Row[Any]) -> Site:
     """A row of the table, without time zone and range, which stand elsewhere."""
-    address = Address(row.street, row.city, row.region, row.postal_code, row.country)
+    address = _address(row)
     notify, networks = tuple(row.notify.split()), tuple(row.networks.split())
     return Site(row.id, row.account, row.name, address=address, location=row.location, notify=notify, networks=networks)
+
+
+def _address(row: Row[Any]) -> Address:
+    return Address(row.street, row.city, row.region, row.postal_code, row.country)
 
 
 async def write_site(connection: AsyncConnection, one: Site) -> None:
@@ -134,13 +155,14 @@ async def find_users(connection: AsyncConnection, ref: str, account: str = "") -
 
 def user_in(row: Row[Any]) -> User:
     """A row of the table."""
-    return User(row.id, row.account, row.name, row.email, UserKind(row.kind))
+    return User(row.id, row.account, row.name, row.email, UserKind(row.kind), _address(row), row.location)
 
 
 async def write_user(connection: AsyncConnection, one: User) -> None:
-    """Another name or kind."""
+    """Another name, kind or address."""
+    address = {name: getattr(one.address, name) for name in Address.__dataclass_fields__}
     query = update(schema.user).where(schema.user.c.id == one.id)
-    await connection.execute(query.values(name=one.name, kind=one.kind.value))
+    await connection.execute(query.values(name=one.name, kind=one.kind.value, location=one.location, **address))
 
 
 async def list_users(connection: AsyncConnection, account: str = "") -> list[User]:

@@ -93,6 +93,13 @@ def _placed(c: Columns, reach: Reach, write: bool) -> ColumnElement[bool]:
     return or_(_whole(c, reach), *(one & here for one in _of_sites(c, reach, write)))
 
 
+def _switch(c: Columns, reach: Reach, write: bool) -> ColumnElement[bool]:
+    """A site's own, and to be asked those of its whole account."""
+    shared = (c.site.is_(None) & one for one in _of_sites(c, reach, write))
+    own = c.site.is_not(None) & _among(c.site, reach.sites)  # false for none, as its contrary is asked for, too
+    return or_(_whole(c, reach), own, *shared)
+
+
 def _device(c: Columns, reach: Reach, write: bool) -> ColumnElement[bool]:  # noqa: ARG001  # a Rule
     mine = [_whole(c, reach)]
     if reach.sites:
@@ -108,8 +115,10 @@ def _mac(c: Columns, reach: Reach, write: bool) -> ColumnElement[bool]:
     return exists(select(_D.c.mac).where(_D.c.mac == c.mac, _device(_D.c, reach, write)))
 
 
-def _code(c: Columns, reach: Reach, write: bool) -> ColumnElement[bool]:
-    mine = [_whole(c, reach), _among(c.site, reach.sites), (c.mac != "") & _mac(c, reach, write)]
+def _code(c: Columns, reach: Reach, write: bool) -> ColumnElement[bool]:  # noqa: ARG001  # a Rule
+    same = (_D.c.mac == c.mac) & (_D.c.account == c.account)  # the device may have come to another account since
+    its = exists(select(_D.c.mac).where(same, _device(_D.c, reach, False)))
+    mine = [_whole(c, reach), _among(c.site, reach.sites), (c.mac != "") & its]
     if reach.users:
         mine.append(exists(select(_X.c.id).where(_X.c.id == c.extension, _among(_X.c.user, reach.users))))
     return or_(*mine)
@@ -147,7 +156,9 @@ def _deed(c: Columns, reach: Reach) -> ColumnElement[bool]:
     if reach.audits is None:
         return true()
     whose = Reach(reach.audits, reach.audited_sites)
-    mine = [_among(c.account, reach.audits), (c.mac != "") & _mac(c, Reach(sites=whose.sites), False)]
+    same = (_D.c.mac == c.mac) & or_(c.account == "", _D.c.account == c.account)  # not what was done to it elsewhere
+    here = exists(select(_D.c.mac).where(same, _device(_D.c, Reach(sites=whose.sites), False)))
+    mine = [_among(c.account, reach.audits), (c.mac != "") & here]
     mine.append((c.account == "") & (c.mac != "") & _mac(c, whose, False))
     if reach.actor:
         mine.append(c.actor == reach.actor)
@@ -172,6 +183,9 @@ _RULES: Final[Mapping[str, Rule]] = {
     "rollout": lambda c, reach, _write: _layer(c, reach, True),
     "event": _event,
     "seen": lambda _c, _reach, _write: false(),
+    "switch": _switch,
+    "power_cycle": lambda c, reach, write: or_(_whole(c, reach), _mac(c, reach, write)),
+    "power_policy": lambda c, reach, _write: or_(_whole(c, reach), _among(c.site, reach.sites)),
 }
 
 

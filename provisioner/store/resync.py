@@ -112,7 +112,7 @@ async def hold(connection: AsyncConnection) -> None:
 # --- who ------------------------------------------------------------------------------------------
 
 
-def _latest() -> ColumnElement[int]:
+def latest_shared() -> ColumnElement[int]:
     """The newest change of any layer that a device shares, as a scalar."""
     touched = schema.touched
     keys = (
@@ -157,7 +157,7 @@ async def candidates(
     query = query if among is None else query.where(among)
     if changed:
         served = func.coalesce(_D.served, -1)
-        query = query.where(or_(_D.changed > served, _latest() > served))
+        query = query.where(or_(_D.changed > served, latest_shared() > served))
     rows = await connection.execute(query.order_by(_D.mac).limit(limit))
     return [
         Candidate(Mac(mac), vendor, model, site or account, -1 if served is None else served, changed)

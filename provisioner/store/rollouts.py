@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from provisioner.model import ConfigLayer, Mac, Scope
 from provisioner.resync_states import State, Way
-from provisioner.rollout_states import PARTS, RolloutState, RolloutStep, Tally, sources, target
+from provisioner.rollout_states import PARTS, RolloutState, RolloutStep, Tally, part_of, sources, target
 from provisioner.store import schema
 from provisioner.store.hook_queue import UNBOUND
 from provisioner.store.secretbox import SecretBox
@@ -21,6 +21,10 @@ _R: Final = schema.rollout.c
 _D: Final = schema.device.c
 _Q: Final = schema.resync.c
 _FREE: Final = {UNBOUND: True}
+_COUNTED: Final = 10_000
+"""Phones whose places in the order are worked out one by one."""
+AGAIN: Final = -1
+"""``differ`` of a step whose phones are all asked, whatever they have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,7 @@ class Rollout:
     """Why it was halted."""
     ended: float | None
     differ: int = 0
-    """Phones of its step that were to get other files when they were asked, whoever asked them."""
+    """Phones of its step that were to get other files when they were asked, whoever asked them; AGAIN: see there."""
 
     @property
     def percent(self) -> float:
@@ -116,6 +120,33 @@ async def some_phones(
 async def live_phones(connection: AsyncConnection, scope: Scope, key: str, limit: int) -> list[Mac]:
     """Phones that have fetched a configuration before: only they can come back, or fail to."""
     query = select(_D.mac).where(meant(scope, key), _D.served.is_not(None)).limit(limit)
+    return [Mac(mac) for mac in (await connection.execute(query)).scalars()]
+
+
+async def count_reached(connection: AsyncConnection, one: Rollout) -> int:
+    """How many phones get the new value: one by one where they are few, else reckoned from the share."""
+    if one.share >= PARTS:
+        return await count_phones(connection, one.scope, one.key)
+    if one.phones > _COUNTED:
+        return round(one.phones * one.share / PARTS)
+    macs = (await connection.execute(select(_D.mac).where(meant(one.scope, one.key)))).scalars()
+    return sum(part_of(mac, one.revision) < one.share for mac in macs)
+
+
+async def count_places(connection: AsyncConnection, scope: Scope, key: str) -> list[tuple[str, str, str, int]]:
+    """Account, site, model and how many phones of a layer there are; the most first."""
+    query = select(_D.account, func.coalesce(_D.site, ""), _D.model, func.count()).where(meant(scope, key))
+    rows = await connection.execute(query.group_by(_D.account, func.coalesce(_D.site, ""), _D.model))
+    return sorted(((row[0], row[1], row[2], row[3]) for row in rows), key=lambda one: (-one[3], *one[:3]))
+
+
+async def phones_at(
+    connection: AsyncConnection, scope: Scope, key: str, at: tuple[str, str, str], limit: int
+) -> list[Mac]:
+    """The first phones of a layer in an account, at a site (empty: at none), of a model."""
+    account, site, model = at
+    query = select(_D.mac).where(meant(scope, key), _D.account == account, func.coalesce(_D.site, "") == site)
+    query = query.where(_D.model == model).order_by(_D.mac).limit(limit)
     return [Mac(mac) for mac in (await connection.execute(query)).scalars()]
 
 
@@ -223,13 +254,13 @@ def _sums(now: float, wait: float) -> Sequence[ColumnElement[int]]:
 
 
 async def tally(connection: AsyncConnection, one: Rollout, now: float, wait: float) -> Tally:
-    """Where the phones of its step are; of those whom somebody else has asked, before or since, nothing is known."""
+    """Where the phones of its step are; some may be somebody else's, who has asked them before or since."""
     if not one.campaign:
         return Tally()
     row = (await connection.execute(select(*_sums(now, wait)).where(_Q.campaign == one.campaign))).one()
     back, missing, waiting, silent = (int(number) for number in row)
     elsewhere = max(0, one.differ - back - missing - waiting - silent)
-    return Tally(back, missing, waiting, silent + elsewhere)
+    return Tally(back, missing, waiting, silent, elsewhere)
 
 
 async def last_turn(connection: AsyncConnection, campaign: str) -> float:

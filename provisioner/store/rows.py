@@ -13,13 +13,13 @@ from provisioner.places import NOWHERE, Address, UserKind
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A customer: has sites, users, extensions and devices."""
+    """Whose sites, users, extensions and devices there are."""
 
     id: str
     name: str
     created: float
     parent: str = ""
-    """The partner's account that it is a customer of; empty: nobody's."""
+    """The partner's account that it is below; empty: none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Site:
     location: str = ""
     """Where in the building: what a dispatcher has to know beside the address."""
     notify: tuple[str, ...] = ()
-    """Mail addresses that are to hear of an emergency call."""
+    """Mail addresses that hear when an address for emergencies is missing or changes."""
     networks: tuple[str, ...] = ()
     """From where its phones come."""
     range: str = ""
@@ -50,6 +50,10 @@ class User:
     name: str
     email: str = ""
     kind: UserKind = UserKind.PERSON
+    address: Address = NOWHERE
+    """Where somebody is sent to who calls for help from this user's phones; nowhere: where their site is."""
+    location: str = ""
+    """Where in the building."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +229,8 @@ class Seen:
     first: float
     last: float
     times: int
+    site: str = ""
+    """The id of the site whose network it came from; empty for none, or for several."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,8 +26,18 @@ from sqlalchemy import (
     true,
 )
 
-from provisioner.store import schema_api, schema_devices, schema_hooks, schema_rights, schema_rollout
+from provisioner.store import (
+    schema_api,
+    schema_cards,
+    schema_devices,
+    schema_flights,
+    schema_hooks,
+    schema_presence,
+    schema_rights,
+    schema_rollout,
+)
 from provisioner.store import schema_people as who
+from provisioner.store import schema_switches as snmp
 
 metadata: Final = who.metadata
 COUNTER: Final = who.COUNTER
@@ -40,10 +50,15 @@ hook_delivery, hook_latest = schema_hooks.hook_delivery, schema_hooks.hook_lates
 hook_source, hook_inbox = schema_hooks.hook_source, schema_hooks.hook_inbox
 administrator, audit_head = schema_rights.administrator, schema_rights.audit_head
 leaf, issuers = schema_devices.leaf, schema_devices.issuers
+absence, watch = schema_presence.absence, schema_presence.watch
+flight, flight_head, refusal = schema_flights.flight, schema_flights.flight_head, schema_flights.refusal
+profile_window, profile_card = schema_cards.profile_window, schema_cards.profile_card
 layer_revision, line_revision = schema_rollout.layer_revision, schema_rollout.line_revision
 rollout = schema_rollout.rollout
+switch, power_cycle, power_policy, trap_tail = snmp.switch, snmp.power_cycle, snmp.power_policy, snmp.trap_tail
 
 _WIPING: Final = text("wipe_since IS NOT NULL AND wiped_at IS NULL")
+_CAME: Final = text("net <> ''")
 
 device = Table(
     "device",
@@ -69,12 +84,14 @@ device = Table(
     Column("wipe_upto", BigInteger),  # the change that it has forgotten them with
     Column("wiped_at", Float),  # when it got that
     Column("replaced_by", Text, nullable=False, server_default=""),  # its layer is that device's now
+    Column("net", Text, nullable=False, server_default=""),  # where it came from last, as networks.ordered has it
     Index("ix_device_kind", "vendor", "model", "firmware", "mac"),
     Index("ix_device_firmware", "firmware", "mac"),
     Index("ix_device_place", "account", "vendor", "model", "firmware", "mac"),
     Index("ix_device_revoked", "mac", sqlite_where=text("revoked = 1"), postgresql_where=text("revoked")),
     Index("ix_device_gone", "account", "mac", sqlite_where=text("revoked = 1"), postgresql_where=text("revoked")),
     Index("ix_device_wiping", "mac", sqlite_where=_WIPING, postgresql_where=_WIPING),
+    Index("ix_device_net", "net", "mac", sqlite_where=_CAME, postgresql_where=_CAME),
     sqlite_with_rowid=False,  # one B-tree descent instead of two on the boot path
 )
 

@@ -42,8 +42,14 @@ hook = Table(
     Column("failures", Integer, nullable=False, server_default="0"),
     Column("last_at", Float),
     Column("last_status", Integer, nullable=False, server_default="0"),
+    Column("author", Text, nullable=False, server_default=""),
+    Column("administrator", Text, nullable=False, server_default=""),
+    Column("api_key", Text, nullable=False, server_default=""),
+    Column("orphaned", Text, nullable=False, server_default=""),
 )
-"""``failures`` in a row since ``failing_since``; a success clears both."""
+"""``failures`` in a row since ``failing_since``; a success clears both. ``administrator`` and ``api_key``: by whose
+right it is there, both empty where that is the machine's own; no foreign keys, as it may outlive them. ``orphaned``:
+why that right is gone."""
 
 hook_clock = Table(
     "hook_clock",

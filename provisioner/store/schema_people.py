@@ -45,8 +45,12 @@ account = Table(
     Column("id", Text, primary_key=True),
     Column("name", Text, nullable=False, unique=True),
     Column("created", Float, nullable=False),
-    Column("parent", Text, ForeignKey("account.id"), index=True),  # the partner that it is a customer of
+    Column("parent", Text, ForeignKey("account.id"), index=True),  # the partner's account that it is below
 )
+
+_ADDRESS: Final = ("street", "city", "region", "postal_code", "country", "location")
+"""Where an ambulance drives to, and where in the building."""
+_DUE: Final = text("notice <> ''")
 
 site = Table(
     "site",
@@ -54,13 +58,12 @@ site = Table(
     Column("id", Text, primary_key=True),
     Column("account", Text, ForeignKey("account.id"), nullable=False),
     Column("name", Text, nullable=False),
-    *(
-        Column(name, Text, nullable=False, server_default="")
-        for name in ("street", "city", "region", "postal_code", "country", "location", "notify", "networks")
-    ),
+    *(Column(name, Text, nullable=False, server_default="") for name in (*_ADDRESS, "notify", "networks", "notice")),
+    Column("notice_at", Float),
     UniqueConstraint("account", "name"),
+    Index("ix_site_notice", "id", sqlite_where=_DUE, postgresql_where=_DUE),
 )
-"""``location`` is where in the building; ``notify`` and ``networks`` have blanks between them."""
+"""``notify`` and ``networks`` have blanks between them; ``notice`` is what ``notify`` has to hear of, since when."""
 
 user = Table(
     "user",
@@ -70,6 +73,7 @@ user = Table(
     Column("name", Text, nullable=False),
     Column("email", Text, nullable=False, server_default=""),
     Column("kind", Text, nullable=False, server_default="person"),
+    *(Column(name, Text, nullable=False, server_default="") for name in _ADDRESS),  # empty: as the site of the phone
 )
 for _name in ("name", "email"):
     _lower = func.lower(user.c[_name]).label(f"lower_{_name}")
@@ -103,6 +107,8 @@ policy = Table(
     Column("phones", Integer, nullable=False),
     Column("reserved", Text, nullable=False),  # numbers, blanks between them
     Column("rotation", Text, nullable=False, server_default="made"),  # which SIP secrets follow a phone's end
+    Column("emergency", Text, nullable=False, server_default="warn"),  # a line without an address for it
+    Column("networks", Text, nullable=False, server_default="anywhere"),  # from where a code may be used
 )
 """Of accounts that have one of their own."""
 

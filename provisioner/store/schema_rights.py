@@ -83,8 +83,10 @@ session = Table(
     Column("factors", Integer, nullable=False),
     Column("address", Text, nullable=False, server_default=""),
     Column("agent", Text, nullable=False, server_default=""),
+    Column("proved", Float, nullable=False, server_default="0"),
 )
-"""Who is signed in; ``seen`` is written now and then, ``expires`` is when it ends however often it is used."""
+"""Who is signed in; ``seen`` is written now and then, ``expires`` is when it ends however often it is used, ``proved``
+when a password was given in it last."""
 
 login_link = Table(
     "login_link",

@@ -36,6 +36,8 @@ class Session:
     """1: the password; 2: a code as well."""
     address: str
     agent: str
+    proved: float = 0.0
+    """When the password was given in it last."""
 
 
 def finder_of(token: str) -> str:
@@ -44,7 +46,9 @@ def finder_of(token: str) -> str:
 
 
 def _session(row: Row[Any]) -> Session:
-    return Session(row.id, row.administrator, row.created, row.seen, row.expires, row.factors, row.address, row.agent)
+    return Session(
+        row.id, row.administrator, row.created, row.seen, row.expires, row.factors, row.address, row.agent, row.proved
+    )
 
 
 async def insert_session(connection: AsyncConnection, token: str, one: Session) -> None:
@@ -72,10 +76,10 @@ async def touch_session(connection: AsyncConnection, ident: str, now: float) -> 
     await connection.execute(update(schema_rights.session).where(_S.id == ident, _S.seen < now).values(seen=now))
 
 
-async def renew_session(connection: AsyncConnection, old: str, new: str) -> bool:
-    """The same session under another token; whether it was there."""
-    query = update(schema_rights.session).where(_S.finder == finder_of(old)).values(finder=finder_of(new))
-    return (await connection.execute(query)).rowcount == 1
+async def renew_session(connection: AsyncConnection, old: str, new: str, now: float) -> bool:
+    """The same session under another token, after whoever has it was proven; whether it was there."""
+    query = update(schema_rights.session).where(_S.finder == finder_of(old))
+    return (await connection.execute(query.values(finder=finder_of(new), proved=now))).rowcount == 1
 
 
 async def end_session(connection: AsyncConnection, token: str) -> str:

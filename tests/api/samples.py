@@ -69,6 +69,15 @@ BODIES: Mapping[str, Mapping[str, Any]] = {
     "Trial": {"document": "null"},
     "WipesJob": {"rows": [{"mac": "{mac}", "unbind": True}]},
     "ResyncsJob": {"rows": [{"mac": "{mac}"}]},
+    "TrustWish": {},
+    "Expectation": {"models": ["VVX 411"], "note": "{fresh}"},
+    "Dismissal": {},
+    "NewSwitch": {"name": "{fresh}", "account": "{account}", "address": "127.0.0.1", "read": {"community": "public"}},
+    "SwitchChange": {"port": 1161},
+    "PortMap": {"interface": 7, "poe": "1.7"},
+    "PowerWish": {},
+    "PowerPolicyChange": {"allowed": False},
+    "ProfileOpening": {},
     "RemovalsJob": {"rows": [{"mac": "{mac}"}]},
 }
 QUERIES: Mapping[str, str] = {
@@ -77,6 +86,7 @@ QUERIES: Mapping[str, str] = {
     "show_difference": "name={mac}.cfg",
     "take_role": "role=auditor&account={account}",
     "begin_import": "account={account}",
+    "show_address_diagnosis": "address=203.0.113.7",
 }
 NARROW = {"account", "site", "user", "extension", "mac"}
 """What a list is asked for."""
@@ -94,6 +104,8 @@ def request_of(route: Route, names: Names) -> tuple[str, Any]:
         "vendor": "poly",
         "model": "VVX 411",
         "digest": "0" * 64,
+        "refusal": "0" * 16,
+        "cycle": "1",
         **names,
         "key": names["place"],
     }

@@ -84,7 +84,7 @@ async def test_jobs_have_their_turns(house: House) -> None:
     for _ in range(6):
         job = await runner._next()
         assert job is not None
-        runner._last = (job.created, job.id)
+        runner._begin_turn(job)
         seen.append(job.id)
     assert seen[:3] == seen[3:]
     assert set(seen) == set(made)

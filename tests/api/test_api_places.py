@@ -128,10 +128,10 @@ async def test_the_partner_tree_can_be_walked(house: House) -> None:
     for name, parent in (("Child", "Acme"), ("Grandchild", "Child")):
         assert (await house.ask("POST", "/accounts", {"name": name, "parent": parent})).status == 201
     assert [one["name"] for one in (await house.get("/accounts?parent=Acme"))["items"]] == ["Child"]
-    below = {one["name"] for one in (await house.get("/accounts/Acme/customers"))["items"]}
+    below = {one["name"] for one in (await house.get("/accounts/Acme/children"))["items"]}
     assert below == {"Child", "Grandchild"}
-    first = await house.get("/accounts/Acme/customers?limit=1&fields=name")
-    second = await house.get(f"/accounts/Acme/customers?limit=1&fields=name&cursor={first['next']}")
+    first = await house.get("/accounts/Acme/children?limit=1&fields=name")
+    second = await house.get(f"/accounts/Acme/children?limit=1&fields=name&cursor={first['next']}")
     assert {first["items"][0]["name"], second["items"][0]["name"]} == below
     assert (second["next"], set(first["items"][0])) == (None, {"name"})
 

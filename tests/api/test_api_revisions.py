@@ -72,6 +72,9 @@ async def test_what_phones_would_get_is_told_by_model_before_anything_is_kept(ho
     assert {(one["vendor"], one["phones"], one["different"]) for one in found["models"]} == {
         ("poly", 1, 1), ("yealink", 1, 1),
     }  # fmt: skip
+    assert {(one["model"], one["phones"], *one["first"]) for one in found["places"]} == {
+        ("VVX 411", 1, VVX), ("T46S", 1, T46S),
+    }  # fmt: skip
     assert {one["mac"] for one in found["different"]} == {VVX, T46S}
     assert any("German" in file["diff"] for one in found["different"] for file in one["files"])
     assert (await house.get(PATH))["values"] == {}
@@ -89,7 +92,12 @@ async def test_many_phones_are_asked_about_with_their_number_and_a_cure(strict: 
     assert (await strict.get(PATH))["values"] == {}
     done = await strict.ask("PATCH", PATH, {"values": {"sip.expiry": 900}, "confirm": 2, "canary": 1}, headers=ANY)
     assert done.status == 200, done.body
+    assert done.json["how"] == "1 of 2 phones get it first (asked: 1 %)"
+    assert (done.json["reached"], done.json["phones"]) == (1, 2)
+    there = await strict.ask("GET", PATH)
+    assert done.headers["ETag"] == there.headers["ETag"], "how it reaches phones is no part of the layer"
     (one,) = (await strict.get("/rollouts?under_way=true"))["items"]
+    assert (done.json["rollout"], (await strict.get(f"/rollouts/{one['id']}"))["reached"]) == (one["id"], 1)
     assert (one["state"], one["phones"], one["step"]) == ("telling", 2, 1)
     assert 0 < one["percent"] < 100
     assert (await strict.get(f"{PATH}/rollout"))["id"] == one["id"]

@@ -54,11 +54,15 @@ async def prepared(house: House) -> tuple[dict[str, str], dict[str, str]]:
     webhook = await house.ask(
         "POST", "/webhooks", {"account": "Other", "name": "theirs", "url": "https://h.example.net/"}
     )
+    read = {"user": "nobody", "auth": "sha", "auth_key": "a-key-of-9"}
+    of_site = {"account": "Other", "site": "Other HQ", "address": "127.0.0.1", "port": 9}
+    switch = await house.ask("POST", "/switches", {"name": "theirs", "read": read, **of_site})
+    await house.ask("POST", f"/devices/{OTHER}/power-cycle", {})
     source = await house.ask("POST", "/webhook-sources", {"account": "Other", "name": "theirs", "rules": RULES})
     ids = house.ids
     (changed,) = (await house.get("/layers/account/Other/revisions"))["items"]
     foreign = {
-        "revision": str(changed["revision"]), "rollout": await rolled_out(house),
+        "switch": switch.json["id"], "revision": str(changed["revision"]), "rollout": await rolled_out(house),
         "webhook": webhook.json["about"]["id"], "source": source.json["about"]["id"], "posted": "1",
         "account": ids["Other"], "site": ids["Other site"], "user": ids["Eve"], "extension": ids["2001"],
         "mac": OTHER, "number": "+4930999", "license": given.json["id"], "campaign": "0123abcd", "job": job.json["id"],

@@ -64,7 +64,9 @@ async def test_any_call_is_answered_as_the_document_says(
         words = [
             str(program), "run", str(file), "--url", house.url, "--header", "Authorization: Bearer operator",
             "--checks", CHECKS, "--phases", "examples,coverage,fuzzing", "--max-time", str(SECONDS), "--seed", "1",
-            "--exclude-path", "/api/v1/events/stream", "--request-timeout", "20", "--continue-on-failure", "--warnings",
+            "--exclude-path", "/api/v1/events/stream", "--request-timeout", "20", "--exclude-path",
+            "/api/v1/switches",  # it would ask addresses that nobody knows
+            "--continue-on-failure", "--warnings",
             "off", "--no-color", "--max-examples", "40", "--suppress-health-check", "all",
         ]  # fmt: skip
         run = await asyncio.create_subprocess_exec(

@@ -60,7 +60,9 @@ async def test_another_phone_gets_another_secret_and_it_is_said(house: House) ->
     await bound(house, VVX, 1, "1001")
     before = await house.get("/extensions/1001/secret")
     told = await house.ask("PUT", f"/devices/{T46S}/lines/1", {"extension": "1001", "replace": True})
-    assert told.status == 200 and told.json["rotated"]
+    assert told.status == 200
+    anew = told.json["exchanged"]
+    assert (anew["number"], anew["account_name"], anew["user"]) == ("1001", "Acme", "Ada") and anew["phones"]
     after = await house.get("/extensions/1001/secret")
     assert before["origin"] == after["origin"] == "made" and before["since"] < after["since"]
     assert set(after) == {"origin", "since"}

@@ -24,19 +24,22 @@ from provisioner.http.console import (
     numbers,
     partners,
     policies,
+    refusals,
     sites,
     webhooks,
 )
 from provisioner.keys_desk import ApiKeys
 from provisioner.licensing import LicenseKind
 from provisioner.rights import Right, Role
+from provisioner.store.refusals import Group, write_refusals
 from provisioner.store.uploads import UploadShelf
 
 NOUNS = (
     administrators.administrators, certificates.certificates, imports.imports, inbound.inbound, inbox.inbox, jobs.jobs,
-    keys.keys, licenses.licenses, numbers.numbers, partners.partners, policies.policies, sites.sites, webhooks.webhooks,
+    keys.keys, licenses.licenses, numbers.numbers, partners.partners, policies.policies,
+    refusals.refusals, sites.sites, webhooks.webhooks,
 )  # fmt: skip
-"""The pages of what stands beside phones: customers, other systems, administrators."""
+"""The pages of what stands beside phones: accounts, other systems, administrators."""
 HOOK_URL = "https://hooks.example.net/in"
 RULES = """
 id = "$.id"
@@ -76,7 +79,10 @@ async def everything(house: House) -> dict[str, str]:
     log = b"<html>a log of a phone</html>"
     await UploadShelf(means.store).put(VVX, "app.log", "log", log)
     who = await house.roster.add_administrator("ann@example.net", role=Role.DEVICE_ADMIN, account=acme, name="Ann")
+    group = Group("ab" * 8, "untrusted", "CN=Somebody", "its issuer is unknown", 1.0, 2.0, 3, (), models={"": 2.0})
+    await write_refusals(means.store, [group], most=9)
     return {
+        "refusal": group.id,
         "account": acme, "user": house.ids["Ada"], "extension": house.ids["1001"], "mac": str(VVX), "vendor": "poly",
         "model": "VVX%20411", "scope": "account", "webhook": hook.id, "source": made.about.id, "posted": str(message),
         "job": job.id, "license": license.id, "number": number.id, "key": key.about.id,

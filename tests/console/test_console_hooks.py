@@ -135,7 +135,7 @@ async def test_an_endpoint_is_changed_disabled_and_removed(house: House) -> None
     assert "not called any more" in (await owner.post(f"{address}/disable")).said
     off = await owner.post(f"{address}/test")
     assert (off.status, "enable it first" in off.said) == (409, True)
-    assert "called again" in (await owner.post(f"{address}/enable")).said
+    assert "What has waited goes out now" in (await owner.post(f"{address}/enable")).said
     assert "the secret before signs as well" in (await owner.post(f"{address}/secret")).words
     for message in ("77", "9" * 30, "x"):
         assert (await owner.post(f"{address}/replay", {"message": message})).status in {404, 422}

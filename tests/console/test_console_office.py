@@ -159,7 +159,7 @@ async def test_accounts_stand_in_a_tree(house: House, owner: Browser) -> None:
     order = [one.text_content() for one in moved.tree.xpath("//tbody/tr/td[1]")]
     assert order == ["Other", "Acme", "Small shop"]
     around = await owner.post("/accounts/tree/move", {"account": other, "parent": acme})
-    assert (around.status, "customer of its own customer" in around.said) == (409, True)
+    assert (around.status, "below an account that is below it" in around.said) == (409, True)
     browser = await house.browser(await house.add("p@example.net", Role.PARTNER, account=other))
     seen = await browser.get("/accounts/tree")
     assert [one.text_content() for one in seen.tree.xpath("//tbody/tr/td[1]")] == ["Other", "Acme", "Small shop"]
@@ -174,7 +174,7 @@ def test_a_tree_has_each_account_once_however_deep() -> None:
     found = tree_of(chain)
     assert [one.account.id for one in found] == [str(number) for number in range(3000)]
     assert [one.depth for one in found[:3]] == [0, 1, 2]
-    assert found[1].parent == chain[0] and found[0].parent is None and found[0].customers == 1
+    assert found[1].parent == chain[0] and found[0].parent is None and found[0].children == 1
 
 
 # --- administrators and keys ----------------------------------------------------------------------

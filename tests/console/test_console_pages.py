@@ -40,7 +40,7 @@ def test_only_the_way_in_is_for_everybody() -> None:
     doors = {page.path for page in application.pages() if page.allowed is Door.EVERYBODY}
     assert doors == {"/login", "/login/link", "/login/forgot"}
     own = {page.path for page in application.pages() if page.allowed is Door.SIGNED_IN}
-    assert all(path == "/logout" or path.startswith("/me") for path in own)
+    assert all(path in ("/logout", "/confirm") or path.startswith("/me") for path in own)
 
 
 def test_the_menu_leads_to_pages_by_their_own_rights() -> None:

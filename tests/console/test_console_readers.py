@@ -34,7 +34,7 @@ async def addresses(house: House) -> list[str]:
 async def full(house: House) -> None:
     """Something in the tables that are empty otherwise."""
     means, acme = house.means, house.ids["Acme"]
-    await house.fleet.add_customer("Small shop", parent=acme)
+    await house.fleet.add_child("Small shop", parent=acme)
     hook = (await Hooks(means.store, means.drivers, means.settings).hooks())[0].about
     refused = {"verdict": "untrusted", "subject": "CN=somebody", "issuer": "CN=nobody", "address": "192.0.2.1"}
     failed = Delivery(0, hook.id, 7, "device.added", "device:1", 3, 1, means.clock(), 500, 12, "retry", "answers 500")

@@ -14,7 +14,7 @@ from console_browser import browsing, too_wide, violations
 from console_house import T46S, VVX, Browser, House, serving
 from playwright.async_api import Page, expect
 
-from provisioner.fleet.assign import Assignment
+from provisioner.fleet.rebind import Rebinding
 from provisioner.model import Scope
 
 pytestmark = pytest.mark.asyncio
@@ -58,11 +58,12 @@ async def test_a_change_of_many_phones_is_looked_at_rolled_out_and_taken_back(st
         await fits(page)
         await page.get_by_label("Percent of the phones that get it first").fill("1")
         await page.get_by_role("button", name="Save for 2 phones").click()
-        await expect(page.get_by_role("status")).to_contain_text("of 2 phones get it first")
+        await expect(page.get_by_role("status")).to_contain_text("1 of 2 phones get it first (asked: 1 %)")
         await expect(page.get_by_role("heading", name="A change of it is under way")).to_be_visible()
         await fits(page)
         await page.goto(strict.url + "/rollouts")
-        await expect(page.get_by_role("heading", name="Account acme")).to_be_visible()
+        await expect(page.get_by_role("heading", name="Account Acme", exact=True)).to_be_visible()
+        await expect(page.get_by_text("1 of 2 phones get revision")).to_be_visible()
         await page.get_by_role("button", name="Halt").click()
         await expect(page.get_by_role("status")).to_contain_text("No further phone gets revision")
         await expect(page.get_by_text("Halted by owner@example.net.")).to_be_visible()
@@ -117,9 +118,9 @@ async def test_two_browsers_that_edit_one_layer_see_both_values(house: House) ->
 
 
 async def test_a_line_goes_back_to_who_had_it(house: House) -> None:
-    lines = Assignment(house.means.store, house.means.drivers, actor="test")
-    await lines.assign(VVX, 1, extension="1001")
-    await lines.assign(T46S, 2, extension="1001", replace=True)
+    lines = Rebinding(house.means.store, house.means.drivers, actor="test")
+    await lines.rebind(VVX, 1, extension="1001")
+    await lines.rebind(T46S, 2, extension="1001", replace=True)
     async with browsing(house.url, await house.cookie(), viewport=NARROW) as context:
         page = await context.new_page()
         await page.goto(f"{house.url}/devices/{T46S}/history")

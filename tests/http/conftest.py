@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
+from provisioner.flight_notes import FlightSink
 from provisioner.gate import Storm
 from provisioner.http.listener import Listener, http_limits
 from provisioner.http.server import QuietServer
@@ -187,6 +188,7 @@ async def edge(
     *,
     eager: bool = False,
     storm: Storm | None = None,
+    flights: FlightSink | None = None,
     **settings: Any,
 ) -> AsyncIterator[Edge]:
     """Serve ``handler`` (by default an "ok") on a free port; at the end every connection must be gone."""
@@ -206,7 +208,7 @@ async def edge(
     chosen = Settings(**settings)
     sock = socket.create_server(("127.0.0.1", 0), backlog=1024)
     server = QuietServer(handler or ok, count, eager=eager, **http_limits(chosen))
-    listener = Listener(kind, sock, context, server, chosen, count, storm=storm)
+    listener = Listener(kind, sock, context, server, chosen, count, storm=storm, flights=flights)
     seen = Edge(listener, sock.getsockname()[1])
     listener.start()
     try:

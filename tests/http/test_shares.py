@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import pytest
 from aiohttp import web
 
+from provisioner.flight_notes import FlightNotes
 from provisioner.gate import Share, Storm
 from provisioner.http.budget import Rejections
 from provisioner.http.listener import Listener, http_limits
@@ -46,9 +47,9 @@ def _watch(server: Edge) -> Counter[str]:
     begun: Counter[str] = Counter()
     begin = server.listener._callers._begin
 
-    def counting(sock: socket.socket, peername: tuple[str, int]) -> None:
+    def counting(sock: socket.socket, peername: tuple[str, int], notes: FlightNotes | None) -> None:
         begun[peername[0]] += 1
-        begin(sock, peername)
+        begin(sock, peername, notes)
 
     server.listener._callers._begin = counting  # type: ignore[assignment]  # every peer here has an address
     return begun

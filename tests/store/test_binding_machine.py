@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from provisioner.errors import Conflict, Invalid, NotFound
-from provisioner.fleet.assign import Assignment
 from provisioner.fleet.fleet import Fleet
+from provisioner.fleet.rebind import Rebinding
 from provisioner.fleet.swap import Swap
 from provisioner.model import BootView, FetchRecord, Line, ListenerKind, Mac, Proof
 from provisioner.settings import Settings
@@ -75,7 +75,7 @@ class Bindings(RuleBasedStateMachine):
         url = f"sqlite+aiosqlite:///{self.place}/provisioner.db"
         self.store = Store(url, SecretBox.load(key_path(self.place)), self.place / "uploads")
         self.fleet = Fleet(self.store, DRIVERS, actor="ann", clock=self.now)
-        self.lines = Assignment(self.store, DRIVERS, actor="ann", clock=self.now)
+        self.lines = Rebinding(self.store, DRIVERS, actor="ann", clock=self.now)
         self.swaps = Swap(self.store, DRIVERS, actor="ann", clock=self.now)
         self.recorder = Recorder(self.store, Settings(data=self.place), lambda *_: None, clock=self.now)
         self.views = Views(self.store)
@@ -103,8 +103,8 @@ class Bindings(RuleBasedStateMachine):
         self.attempt(self.fleet.bind(mac, line, extension=number, replace=replace))
 
     @rule(mac=a_phone, line=a_line, number=a_number)
-    def assign(self, mac: Mac, line: int, number: str) -> None:
-        self.attempt(self.lines.assign(mac, line, extension=number, replace=True))
+    def rebind(self, mac: Mac, line: int, number: str) -> None:
+        self.attempt(self.lines.rebind(mac, line, extension=number, replace=True))
 
     @rule(pick=st.integers(0, 8))
     def unbind(self, pick: int) -> None:

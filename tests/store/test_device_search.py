@@ -10,8 +10,9 @@ import pytest_asyncio
 from sqlalchemy import insert, text
 
 from provisioner.errors import Invalid
+from provisioner.fleet.device_search import DeviceQuery
 from provisioner.fleet.fleet import Fleet
-from provisioner.fleet.search import DeviceQuery, Search
+from provisioner.fleet.search import Search
 from provisioner.model import DeviceState
 from provisioner.rights import Holding, Principal, parts_of
 from provisioner.roles import Role

@@ -152,4 +152,4 @@ async def test_accounts_are_found_by_name_or_id_and_never_made(desk, fleet):
     assert outcomes(found) == [Outcome.ADD, Outcome.REFUSED, Outcome.SAME]
     assert len(await fleet.accounts()) == 2
     lost = await desk.plan_import(sheet(row(user="A")))
-    assert (lost.rows[0].column, "--account" in lost.rows[0].why) == ("account", True)
+    assert (lost.rows[0].column, "for all of it" in lost.rows[0].why) == ("account", True)

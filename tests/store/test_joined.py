@@ -8,10 +8,11 @@ import pytest
 from sqlalchemy import insert
 
 from provisioner.errors import Conflict, KeyReused, NotFound
-from provisioner.fleet.assign import Assignment
+from provisioner.fleet.device_search import DeviceQuery
 from provisioner.fleet.fleet import Fleet
 from provisioner.fleet.jobs import Jobs, read_principal, written_principal
-from provisioner.fleet.search import DeviceQuery, Search
+from provisioner.fleet.rebind import Rebinding
+from provisioner.fleet.search import Search
 from provisioner.job_states import JobState, RowState
 from provisioner.licensing import LicenseKind, LicenseState
 from provisioner.model import Mac
@@ -134,7 +135,7 @@ async def test_pages_on_both_databases_and_only_what_is_within_reach(store):
     assert len((await everything.license_page(state=LicenseState.ASSIGNED)).items) == 2
     assert len((await everything.number_page(state=NumberState.HELD)).items) == 0
     assert [one.device.mac for one in (await everything.device_page(DeviceQuery(text="2001"))).items] == []
-    await Assignment(store, KNOWN).assign(FIRST, 1, extension="2001")
+    await Rebinding(store, KNOWN).rebind(FIRST, 1, extension="2001")
     found = await everything.device_page(DeviceQuery(text="user 2001"))
     assert [(one.device.mac, one.about.lines[0].number) for one in found.items] == [(FIRST, "2001")]
     assert len((await everything.event_page(EventFilter(mac=FIRST), limit=1)).items) == 1

@@ -56,7 +56,7 @@ class Office:
 
 @pytest.fixture
 def office(store: Store, tmp_path: Path) -> Office:
-    cheap = {"login_hash_memory": 8, "login_hash_passes": 1, "login_hash_lanes": 1}
+    cheap = {"login_hash_memory": 8, "login_hash_passes": 1, "login_hash_lanes": 1, "login_reveal": 300.0}
     return Office(store, Settings(data=tmp_path, **cheap))
 
 

@@ -13,7 +13,7 @@ from resync_fleet import PHONES, Floor
 
 from provisioner.ami import Ami
 from provisioner.errors import Conflict, ExtensionHasPhone
-from provisioner.fleet.assign import Assignment
+from provisioner.fleet.rebind import Rebinding
 from provisioner.line_errands import LINES, SETTLE
 from provisioner.model import Event, Mac
 from provisioner.resync.errands import UNTOLD, Errands
@@ -221,13 +221,13 @@ async def test_the_pbx_tells_a_phone_that_its_only_line_is_gone(floor: Floor) ->
 
 
 async def test_an_assignment_is_one_campaign_of_its_own_and_only_if_it_is_wanted(floor: Floor) -> None:
-    desk = Assignment(floor.store, floor.drivers, actor="ann", clock=floor.clock)
-    quiet = await desk.assign(ONE, 1, extension="2001", resync=False)
+    desk = Rebinding(floor.store, floor.drivers, actor="ann", clock=floor.clock)
+    quiet = await desk.rebind(ONE, 1, extension="2001", resync=False)
     assert (quiet.campaign, await floor.states()) == ("", {})
-    told = await desk.assign(TWO, 1, extension="2001", replace=True)
+    told = await desk.rebind(TWO, 1, extension="2001", replace=True)
     assert told.campaign not in {"", LINES}
     assert {one.mac for one in await floor.resync.standings(campaign=told.campaign)} == {ONE, TWO}
     released = await desk.release(TWO, 1)
     assert [one.mac for one in await floor.resync.standings(campaign=released.campaign)] == [TWO]
     await floor.fleet.add_device(NEW, vendor="poly", model="VVX 411", account="Acme")
-    assert (await desk.assign(NEW, 1, extension="2001")).campaign == "", "it has never been here"
+    assert (await desk.rebind(NEW, 1, extension="2001")).campaign == "", "it has never been here"

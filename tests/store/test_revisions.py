@@ -9,8 +9,8 @@ import pytest_asyncio
 from sqlalchemy import select
 
 from provisioner.errors import Conflict, NotFound, WideChange
-from provisioner.fleet.assign import Assignment
 from provisioner.fleet.fleet import Fleet
+from provisioner.fleet.rebind import Rebinding
 from provisioner.fleet.revisions import Revisions
 from provisioner.model import ConfigLayer, Mac, Scope
 from provisioner.rights import Holding, Principal, Role, parts_of
@@ -48,9 +48,9 @@ def desk(store: Store, fleet: Fleet, tmp_path: Path) -> Revisions:
 
 
 @pytest.fixture
-def lines(store: Store, fleet: Fleet) -> Assignment:
+def lines(store: Store, fleet: Fleet) -> Rebinding:
     del fleet
-    return Assignment(store, KNOWN, actor="ann")
+    return Rebinding(store, KNOWN, actor="ann")
 
 
 @ON_ONE
@@ -172,9 +172,9 @@ async def test_two_writes_of_one_change_are_one_revision(store: Store, fleet: Fl
 
 
 @ON_ONE
-async def test_a_bind_is_taken_back(desk: Revisions, lines: Assignment, fleet: Fleet) -> None:
-    await lines.assign(ONE, 1, extension="1001", label="Desk")
-    await lines.assign(ONE, 1, extension="1002")
+async def test_a_bind_is_taken_back(desk: Revisions, lines: Rebinding, fleet: Fleet) -> None:
+    await lines.rebind(ONE, 1, extension="1001", label="Desk")
+    await lines.rebind(ONE, 1, extension="1002")
     newest, first = await desk.line_revisions(ONE)
     assert (newest.was and newest.was.label, newest.now and newest.now.number, newest.actor) == ("Desk", "1002", "ann")
     assert (first.was, first.now and first.now.number) == (None, "1001")
@@ -189,10 +189,10 @@ async def test_a_bind_is_taken_back(desk: Revisions, lines: Assignment, fleet: F
 
 
 async def test_an_extension_that_was_moved_goes_back_where_it_was(
-    desk: Revisions, lines: Assignment, fleet: Fleet
+    desk: Revisions, lines: Rebinding, fleet: Fleet
 ) -> None:
-    await lines.assign(ONE, 1, extension="1001")
-    await lines.assign(TWO, 3, extension="1001", replace=True)
+    await lines.rebind(ONE, 1, extension="1001")
+    await lines.rebind(TWO, 3, extension="1001", replace=True)
     moved = (await desk.line_revisions(TWO))[0]
     found = await desk.revert_lines(TWO, moved.revision)
     assert {(one.mac, one.line) for one in found.lines} == {(ONE, 1), (TWO, 3)}
@@ -202,22 +202,22 @@ async def test_an_extension_that_was_moved_goes_back_where_it_was(
 
 
 @ON_ONE
-async def test_who_was_freed_is_bound_again(desk: Revisions, lines: Assignment, fleet: Fleet) -> None:
-    await lines.assign(ONE, 1, extension="1001")
+async def test_who_was_freed_is_bound_again(desk: Revisions, lines: Rebinding, fleet: Fleet) -> None:
+    await lines.rebind(ONE, 1, extension="1001")
     await lines.release(ONE, 1)
     await desk.revert_lines(ONE, (await desk.line_revisions(ONE))[0].revision)
     assert [one.number for one in await fleet.bindings(ONE, active=True)] == ["1001"]
 
 
 @ON_ONE
-async def test_what_stands_in_the_way_of_a_line_is_named(desk: Revisions, lines: Assignment, fleet: Fleet) -> None:
-    await lines.assign(ONE, 1, extension="1001")
+async def test_what_stands_in_the_way_of_a_line_is_named(desk: Revisions, lines: Rebinding, fleet: Fleet) -> None:
+    await lines.rebind(ONE, 1, extension="1001")
     bound = (await desk.line_revisions(ONE))[0]
     await lines.release(ONE, 1)
     freed = (await desk.line_revisions(ONE))[0]
     with pytest.raises(Conflict, match=f"line 1 of {ONE.colons} has nothing now, .* by revision {freed.revision}"):
         await desk.revert_lines(ONE, bound.revision)
-    await lines.assign(TWO, 2, extension="1001")
+    await lines.rebind(TWO, 2, extension="1001")
     with pytest.raises(Conflict, match=f"1001 is on line 2 of {TWO.colons}"):
         await desk.revert_lines(ONE, freed.revision)
     await lines.release(TWO, 2)
@@ -230,9 +230,9 @@ async def test_what_stands_in_the_way_of_a_line_is_named(desk: Revisions, lines:
 
 
 @ON_ONE
-async def test_a_phone_that_is_gone_stands_in_the_way(desk: Revisions, lines: Assignment, fleet: Fleet) -> None:
-    await lines.assign(ONE, 1, extension="1001")
-    await lines.assign(TWO, 1, extension="1001", replace=True)
+async def test_a_phone_that_is_gone_stands_in_the_way(desk: Revisions, lines: Rebinding, fleet: Fleet) -> None:
+    await lines.rebind(ONE, 1, extension="1001")
+    await lines.rebind(TWO, 1, extension="1001", replace=True)
     moved = (await desk.line_revisions(TWO))[0]
     await fleet.remove_device(ONE)
     with pytest.raises(Conflict, match=f"device {ONE.colons} was removed since"):
@@ -240,8 +240,8 @@ async def test_a_phone_that_is_gone_stands_in_the_way(desk: Revisions, lines: As
     assert [one.number for one in await fleet.bindings(TWO, active=True)] == ["1001"]
 
 
-async def test_history_ends_where_reach_ends(store: Store, fleet: Fleet, lines: Assignment, tmp_path: Path) -> None:
-    await lines.assign(ONE, 1, extension="1001")
+async def test_history_ends_where_reach_ends(store: Store, fleet: Fleet, lines: Rebinding, tmp_path: Path) -> None:
+    await lines.rebind(ONE, 1, extension="1001")
     await fleet.set_layer(Scope.ACCOUNT, "Acme", {"sip.expiry": 60})
     await fleet.set_layer(Scope.DEFAULTS, "", {"sip.expiry": 60})
     ids = {one.name: one.id for one in await fleet.accounts()}

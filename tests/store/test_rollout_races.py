@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from resync_fleet import PHONES
+from resync_fleet import PHONES, URLS
 from test_rollouts import ON_ONE, WIDE, Fleet
 
 from provisioner.activation.binding import is_offered
 from provisioner.errors import Conflict, StoreFailed
 from provisioner.model import Mac, Scope
-from provisioner.resync.resync import Resync
+from provisioner.resync.resync import Resync, Whom
 from provisioner.rollout_states import PARTS, Judgement, RolloutState, Rules, Tally, judge, part_of
 from provisioner.store import devices
 from provisioner.store.database import Store
@@ -111,8 +111,8 @@ async def test_a_halt_while_a_step_is_planned_is_the_last_word(fleet: Fleet, mon
     assert await fleet.tell() == set()
 
 
-async def test_phones_that_somebody_else_has_asked_say_nothing(fleet: Fleet) -> None:
-    """They are the step's all the same: without a word of one it does not go on, and in the end it halts."""
+async def test_phones_that_somebody_else_has_asked_are_asked_again(fleet: Fleet) -> None:
+    """They say nothing: without a word of one it neither goes on nor halts, and in the end it asks them itself."""
     await fleet.begin(rate=0.001)
     one = await fleet.wide(canary=50.0)
     first = await fleet.has()
@@ -121,10 +121,33 @@ async def test_phones_that_somebody_else_has_asked_say_nothing(fleet: Fleet) -> 
         fleet.clock.now += 2
     now = await fleet.now(one)
     assert (now.state, now.share, now.differ) == (RolloutState.WATCHING, one.share, len(first))
-    assert (await fleet.layers.rollout(one.id)).tally == Tally(silent=len(first))
+    assert (await fleet.layers.rollout(one.id)).tally == Tally(elsewhere=len(first))
+    await fleet.fetch(*PHONES)  # they came to the others' word, so they have the new value, and nobody watched
     fleet.clock.now += fleet.settings.rollout_patience
     await fleet.runner().turn()
-    assert (await fleet.now(one)).state is RolloutState.HALTED
+    again = await fleet.now(one)
+    assert (again.state, again.share, again.step) == (RolloutState.TELLING, one.share, 2)
+    assert await fleet.step(back=()) == first, "asked once more, though they have it"
+    assert (await fleet.layers.rollout(one.id)).tally.waiting == len(first)
+    fleet.clock.now += fleet.settings.rollout_wait + 1
+    await fleet.runner().turn()
+    assert (await fleet.now(one)).state is RolloutState.HALTED, "they have not come back, and now that is known"
+
+
+@ON_ONE
+async def test_a_campaign_of_others_halts_no_rollout(fleet: Fleet) -> None:
+    """Some of a step's phones wait in another's wave for ever; the others have come back, and it goes on."""
+    one = await fleet.wide(canary=60.0)
+    first = sorted(await fleet.has())
+    assert len(first) > 1
+    await fleet.runner().turn()
+    others = await fleet.resync.plan(Whom(mac=first[0]), 1.0, URLS)
+    await fleet.resync.begin(others)
+    told = await fleet.tell()
+    fleet.clock.now += 10
+    await fleet.fetch(*(told - {first[0]}))
+    await fleet.runner().turn()
+    assert (await fleet.now(one)).share > one.share
 
 
 @ON_ONE

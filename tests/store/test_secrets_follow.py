@@ -9,8 +9,8 @@ import pytest
 import pytest_asyncio
 
 from provisioner.errors import ExtensionHasPhone
-from provisioner.fleet.assign import Assignment
 from provisioner.fleet.fleet import Fleet
+from provisioner.fleet.rebind import Rebinding
 from provisioner.licensing import Rotation
 from provisioner.model import Mac
 from provisioner.rights import Part, Principal, Reach, Right
@@ -169,9 +169,9 @@ async def test_further_phones_of_the_extension_are_told_as_well(office: Office) 
     await office.fleet.bind(DESK, 1, extension="1001")
     await office.been_here(HALL, DESK, LAB)
     before = await office.secret("1001")
-    lines = Assignment(office.store, office.fleet._drivers, actor="ann")
-    done = await lines.assign(LAB, 1, extension="1001", replace=True)
-    assert done.rotated and await office.secret("1001") != before
+    lines = Rebinding(office.store, office.fleet._drivers, actor="ann")
+    done = await lines.rebind(LAB, 1, extension="1001", replace=True)
+    assert done.exchanged and await office.secret("1001") != before
     assert {one.mac for one in done.freed} == {HALL}
     async with office.store.reading() as connection:
         assert {one.mac for one in await standings(connection, campaign=done.campaign)} == {HALL, DESK, LAB}

@@ -166,11 +166,11 @@ async def test_a_replaced_phone_is_nobodys_before_it_has_fetched_what_empties_it
 ) -> None:
     """Its own settings go with the end of its wipe: nothing would name them any more."""
     await office.swap.swap(OLD, NEW)
-    cure = f"was replaced by {NEW.colons} and has not fetched yet .* `provisioner device wipe {OLD} --end`"
+    cure = f"was replaced by {NEW.colons} and has not fetched yet .* end its wipe"
     with pytest.raises(Conflict, match=cure):
         await office.fleet.bind(OLD, 1, extension="1003")
     with pytest.raises(Conflict, match=cure):
-        await office.swap.assign(OLD, 1, extension="1003")
+        await office.swap.rebind(OLD, 1, extension="1003")
     await office.fleet.bind(SMALL, 1, extension="1003")
     with pytest.raises(Conflict, match=cure):
         await office.swap.plan_swap(SMALL, OLD)

@@ -19,7 +19,7 @@ from provisioner.activation.letters import CodeLetters
 from provisioner.activation_verdict import Outcome
 from provisioner.codes import ActivationCode, grouped
 from provisioner.errors import Conflict, Invalid, MailOff, NoAddress, NotFound
-from provisioner.fleet.assign import Assignment
+from provisioner.fleet.rebind import Rebinding
 from provisioner.mail.post import Post
 from provisioner.mail.relay import Relay
 from provisioner.model import Mac, Scope
@@ -98,7 +98,7 @@ async def test_a_code_is_mailed_to_its_user_and_told_of_without_digits(post: Pos
 async def test_without_an_address_or_a_mail_server_nothing_is_issued(post: PostOffice, tmp_path: Path) -> None:
     office = post.office
     await office.fleet.set_email("Ann", email="")
-    with pytest.raises(NoAddress, match="provisioner user set-email"):
+    with pytest.raises(NoAddress, match="has no mail address"):
         await post.letters.issue("1001", account="Acme", mail=True)
     assert await office.codes.codes() == [], "a code that was to be mailed and cannot be is not made"
     off = CodeLetters(office.store, office.drivers, Settings(data=tmp_path), clock=office.clock)
@@ -222,7 +222,7 @@ async def test_a_removed_phone_brings_the_code_back_and_another_label_does_not(p
     [ready] = await post.sent()
     assert "is ready" in ready["Subject"]
     office.clock.now += 1
-    await Assignment(office.store, office.drivers, clock=office.clock).assign(DESK, 1, extension="1001", label="Ann's")
+    await Rebinding(office.store, office.drivers, clock=office.clock).rebind(DESK, 1, extension="1001", label="Ann's")
     assert await post.sent() == [] and (await post.states())[-1] == "mail.code dropped"
     office.clock.now += 1
     await office.fleet.remove_device(DESK)
@@ -236,11 +236,11 @@ async def test_who_has_used_the_code_hears_no_more_of_it(post: PostOffice) -> No
     assert len(await post.sent()) == 1
     assert (await office.key_in(issued.code)).outcome is Outcome.ACCEPTED
     office.clock.now += 86_400 * 30
-    desk = Assignment(office.store, office.drivers, clock=office.clock)
-    await desk.assign(DESK, 1, extension="1001", label="Ann's desk")
+    desk = Rebinding(office.store, office.drivers, clock=office.clock)
+    await desk.rebind(DESK, 1, extension="1001", label="Ann's desk")
     assert await post.sent() == [], "another label is no news"
     office.clock.now += 1
-    await desk.assign(HALL, 1, extension="1001", replace=True)
+    await desk.rebind(HALL, 1, extension="1001", replace=True)
     assert await post.sent() == [], "nor is another phone, a month later"
 
 
@@ -251,7 +251,7 @@ async def test_the_phone_that_one_has_is_no_news(post: PostOffice) -> None:
     await post.letters.issue("1001", account="Acme", replace=True, mail=True)
     assert len(await post.sent()) == 1
     office.clock.now += 1
-    await Assignment(office.store, office.drivers, clock=office.clock).assign(DESK, 1, extension="1001", label="x")
+    await Rebinding(office.store, office.drivers, clock=office.clock).rebind(DESK, 1, extension="1001", label="x")
     assert await post.sent() == []
     office.clock.now += 1
     await office.fleet.unbind(DESK, 1)

@@ -11,8 +11,8 @@ from resync_fleet import PHONES, Floor
 from sqlalchemy import select
 
 from provisioner.errors import Conflict, NotFound
-from provisioner.fleet.assign import Assignment
 from provisioner.fleet.fleet import Fleet
+from provisioner.fleet.rebind import Rebinding
 from provisioner.line_errands import LINES
 from provisioner.model import FetchRecord, ListenerKind, Mac, Proof, Scope
 from provisioner.store import schema
@@ -139,8 +139,8 @@ async def test_what_takes_a_line_away_empties_it(acme: Fleet, store: Store) -> N
     await acme.bind(HALL, 1, extension="1001")
     await acme.bind(DESK, 1, extension="1001", replace=True)
     assert (await acme.wipe(HALL)).lines == (1,)
-    lines_desk = Assignment(store, acme._drivers, actor="ann")
-    await lines_desk.assign(DESK, 1, extension="1002")
+    lines_desk = Rebinding(store, acme._drivers, actor="ann")
+    await lines_desk.rebind(DESK, 1, extension="1002")
     assert (await acme.wipe(DESK)).lines == (), "the next one is on it"
     await acme.bind(DESK, 2, extension="1003")
     freed = await acme.remove_extension("1003", account="Acme")

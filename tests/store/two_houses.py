@@ -12,11 +12,16 @@ from sqlalchemy import select
 from provisioner.activation.letters import CodeLetters
 from provisioner.audit_log import AuditLog
 from provisioner.desk import Desk
-from provisioner.fleet.assign import Assignment
+from provisioner.fleet.device_search import DeviceQuery
 from provisioner.fleet.fleet import Fleet
+from provisioner.fleet.flights import Flights
+from provisioner.fleet.profiling import Profiling
+from provisioner.fleet.rebind import Rebinding
+from provisioner.fleet.refusals import Refusals
 from provisioner.fleet.revisions import Revisions
-from provisioner.fleet.search import DeviceQuery, Search
+from provisioner.fleet.search import Search
 from provisioner.fleet.swap import Swap
+from provisioner.fleet.why import Why
 from provisioner.hooks.hooks import Hooks
 from provisioner.hooks.inbox import Inbox
 from provisioner.hooks.sources import Sources
@@ -36,6 +41,9 @@ from provisioner.store.event_pages import EventFilter
 from provisioner.store.people import new_id
 from provisioner.store.resync import Request
 from provisioner.store.rollouts import Rollout, insert_rollout
+from provisioner.switches.credentials import Auth, Community, User
+from provisioner.switches.ports import Rule
+from provisioner.switches.switches import Switches
 
 NOTICES = {"change", "touched", "revision", "audit_head"}
 """Tables of notices, which name no content."""
@@ -79,14 +87,21 @@ async def build(fleet: Fleet, settings: Settings, store: Store, name: str, numbe
     await fleet.suggest_extension(account=account.id)
     mailing = replace(settings, mail_host="mail.example.net", mail_from="tel@example.net")
     await CodeLetters(store, fleet_drivers(fleet), mailing).issue(spare.id, mac=second, mail=True)
+    desk = Switches(store, fleet_drivers(fleet), settings)
+    switch = await desk.add_switch(
+        f"{name}-switch", account=account.id, site=site.id, address="127.0.0.1", port=9,
+        read=User("nobody", Auth.SHA, f"{name}-switch-key"),
+    )  # fmt: skip
+    await desk.power_cycle(second)
     history = await Revisions(store, fleet_drivers(fleet), settings).layer_revisions(Scope.DEVICE, mac)
     given = {
-        "revision": history[0].revision, "rollout": await rolled_out(store, account.id),
+        "switch": switch.id, "revision": history[0].revision, "rollout": await rolled_out(store, account.id),
         "account": account.id, "site": site.id, "user": user.id, "extension": spare.id, "mac": mac, "license": held.id,
         "number": added[0].id, "ref": account.id, "key": mac, "email": f"{name.lower()}.owner@example.net",
     }  # fmt: skip
     of_account = {account.id, user.id, extension.id, spare.id, held.id, f"{name}-user", f"{name}-account"}
     at_site = {site.id, str(mac), str(second), added[0].id, f"{name}-site", f"{name}-label", f"{name}-value"}
+    at_site |= {switch.id, f"{name}-switch"}
     return House(name, given, of_account | at_site, at_site)
 
 
@@ -110,7 +125,7 @@ CALLED = (
     OutboxDesk,
     Resync,
     Search,
-    Assignment,
+    Rebinding,
     Swap,
     Revisions,
     Hooks,
@@ -119,6 +134,11 @@ CALLED = (
     Roster,
     ApiKeys,
     AuditLog,
+    Switches,
+    Profiling,
+    Why,
+    Flights,
+    Refusals,
 )
 """Every class of use-cases."""
 
@@ -145,16 +165,21 @@ PLAIN: Mapping[str, Any] = {
     "right": Right.SECRET_REVEAL, "password": "a fine password", "hashed": "x", "scopes": [Right.DEVICE_READ],
     "rate": 10.0, "after": 0, "limit": 10, "token": "x" * 22, "url": "https://p.example.net/",
     "rules": '[[rules]]\naction = "ignore"\n', "document": b"{}", "source": "nobody", "digest": "0" * 64,
+    "address": "127.0.0.1", "port": 9, "read": User("nobody", Auth.SHA, "a-key-of-9"), "write": Community("w"),
+    "rule": Rule.AUTO, "forget_write": False, "interface": 7, "poe": "1.7", "owner": "", "before": 0, "allowed": True,
+    "minutes": 5.0, "ask": "", "models": ["VVX 411"], "note": "a note", "addresses": ["192.0.2.1"], "everything": True,
 }  # fmt: skip
 """Values for parameters that name nothing of an account."""
 BY_METHOD: Mapping[tuple[str, str], Any] = {
     ("add_extension", "number"): "990",
+    ("switches", "after"): ("", ""),
     ("device_page", "wanted"): DeviceQuery(),
     ("event_page", "wanted"): EventFilter(),
     ("events_after", "wanted"): EventFilter(),
 }
 REFERENCES = frozenset({"account", "site", "user", "extension", "mac", "license", "number", "key", "email", "ref"})
 REFERENCES |= {"accounts", "extensions", "macs", "whom", "draft", "parent", "old", "new", "revision", "rollout"}
+REFERENCES |= {"idents", "switch"}
 """Parameters that name something of an account."""
 
 
@@ -182,6 +207,8 @@ def value_of(name: str, key: str, house: House, settings: Settings) -> Any:
     given = house.given
     special = {
         "parent": given["account"], "old": given["mac"], "new": given["mac"],
+        "switch": given["switch"],
+        "idents": [given[one] for one in ("account", "site", "user", "extension")],
         "accounts": [given["account"]], "extensions": [given["extension"]], "macs": [given["mac"]],
         "whom": Whom(mac=house.mac), "draft": drafted(house.mac), "settings": settings,
         "base_urls": {ListenerKind.DEVICE: "https://p.example.net/"},

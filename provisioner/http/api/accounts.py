@@ -28,17 +28,17 @@ from provisioner.http.api.words import (
 from provisioner.rights import Right
 from provisioner.store.rows import Site as Row
 
-accounts = Routes("accounts", "Customers: each has its own sites, users, extensions and devices.")
+accounts = Routes("accounts", "Whose phones there are: each account has its own sites, users, extensions and devices.")
 sites = Routes("sites", "Places of an account; a device stands at one of them or at none.")
 
 
 class Account(Told):
-    """A customer."""
+    """Whose sites, users, extensions and devices there are."""
 
     id: Id
     name: str
     created: Moment
-    parent: Annotated[Maybe, Field(description="The partner whose customer it is")]
+    parent: Annotated[Maybe, Field(description="The partner's account that it is below")]
 
 
 class AccountName(Given):
@@ -48,13 +48,13 @@ class AccountName(Given):
 
 
 class NewAccount(AccountName):
-    """A customer to add."""
+    """An account to add."""
 
-    parent: Annotated[MaybeRef, Field(description="The partner whose customer it shall be; empty for nobody's")] = ""
+    parent: Annotated[MaybeRef, Field(description="The partner's account below which it shall be; empty for none")] = ""
 
 
 class AccountParent(Given):
-    """Whose customer it shall be."""
+    """Below which partner's account it shall be."""
 
     parent: Annotated[MaybeRef, Field(description="Empty for nobody's")]
 
@@ -63,7 +63,7 @@ class AccountsAsked(Turning):
     """Which accounts."""
 
     name: MaybeText = ""
-    parent: Annotated[MaybeRef, Field(description="Customers of this partner")] = ""
+    parent: Annotated[MaybeRef, Field(description="Accounts right below this partner's")] = ""
 
 
 class Address(Told):
@@ -85,7 +85,7 @@ class Site(Told):
     time_zone: Annotated[str, Field(description="As its layer says; empty where it says nothing")]
     address: Annotated[Address | None, Field(description="Where an ambulance drives to; null where none is known")]
     location: Annotated[str, Field(description="Where in the building, in words that help to find it")]
-    notify: Annotated[list[str], Field(description="Mail addresses that are to hear of an emergency call")]
+    notify: Annotated[list[str], Field(description="Mail addresses that hear of missing and changed addresses")]
     networks: Annotated[list[str], Field(description="From where its phones come, as CIDR")]
     range: Annotated[Maybe, Field(description="In which its extensions are suggested; null: in its account's")]
 
@@ -154,10 +154,10 @@ async def show_account(call: AnyCall) -> Account:
 
 @accounts.post("/accounts", Right.ACCOUNT_WRITE, body=NewAccount, told=Account, status=201, made_at="/accounts/{id}")
 async def add_account(call: AnyCall) -> Account:
-    """Add a customer, of this installation or of a partner; its name is its own."""
+    """Add an account, of this installation or below a partner's; its name is its own."""
     given: NewAccount = call.body
     if given.parent:
-        return Account.model_validate(await call.desks.fleet.add_customer(given.name, parent=given.parent))
+        return Account.model_validate(await call.desks.fleet.add_child(given.name, parent=given.parent))
     return Account.model_validate(await call.desks.fleet.add_account(given.name))
 
 
@@ -178,15 +178,15 @@ async def rename_account(call: AnyCall) -> Account:
     must_match=True,
 )
 async def set_parent(call: AnyCall) -> Account:
-    """Make an account a partner's customer, or nobody's; for who reaches every account."""
+    """Put an account below a partner's, or below none; for who reaches every account."""
     return Account.model_validate(await call.desks.fleet.set_parent(call.path["account"], parent=call.body.parent))
 
 
-@accounts.get("/accounts/{account}/customers", Right.ACCOUNT_READ, Paged[Account], query=Turning)
-async def list_customers(call: AnyCall) -> Paged[Account]:
+@accounts.get("/accounts/{account}/children", Right.ACCOUNT_READ, Paged[Account], query=Turning)
+async def list_children(call: AnyCall) -> Paged[Account]:
     """All accounts below one, however deep; `parent` says how they hang together."""
-    found = await call.desks.fleet.customers(call.path["account"])
-    return turned("customers", found, call.query, lambda one: one.id, Account)
+    found = await call.desks.fleet.children(call.path["account"])
+    return turned("children", found, call.query, lambda one: one.id, Account)
 
 
 @accounts.delete("/accounts/{account}", Right.ACCOUNT_WRITE, version=show_account, must_match=True)

@@ -14,8 +14,10 @@ from provisioner.http.api.accounts import accounts, sites
 from provisioner.http.api.codes import codes
 from provisioner.http.api.desks import Means
 from provisioner.http.api.devices import devices
+from provisioner.http.api.diagnosis import diagnosis
 from provisioner.http.api.edge import ApiEdge
 from provisioner.http.api.events import events
+from provisioner.http.api.flights import flights, refusals
 from provisioner.http.api.house import house, messages
 from provisioner.http.api.imports import imports
 from provisioner.http.api.jobs import jobs
@@ -25,7 +27,9 @@ from provisioner.http.api.lines import lines
 from provisioner.http.api.numbers import numbers
 from provisioner.http.api.openapi import document
 from provisioner.http.api.people import administrators, audit, keys
+from provisioner.http.api.power import power
 from provisioner.http.api.problems import PROBLEMS, refused_status
+from provisioner.http.api.profiles import profiles
 from provisioner.http.api.rates import Rates
 from provisioner.http.api.resyncs import resyncs
 from provisioner.http.api.revisions import revisions
@@ -33,6 +37,7 @@ from provisioner.http.api.rollouts import rollouts
 from provisioner.http.api.routes import ROOT, Route, Table
 from provisioner.http.api.status import status
 from provisioner.http.api.swaps import swaps
+from provisioner.http.api.switches import switches
 from provisioner.http.api.tokens import tokens, uploads
 from provisioner.http.api.users import extensions, users
 from provisioner.http.api.webhook_sources import inbox, sources
@@ -52,7 +57,8 @@ def table() -> Table:
             devices, lines, swaps, status, codes, tokens, uploads, accounts, sites, users, extensions, licenses,
             policies,
             numbers, layers, revisions, rollouts, models, resyncs, events, jobs, imports, messages, webhooks, sources,
-            inbox, administrators, keys, audit, house,
+            inbox, administrators, keys, audit, house, diagnosis, flights, refusals, switches, power,
+            profiles,
         ]
     )  # fmt: skip
 

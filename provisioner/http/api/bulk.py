@@ -56,8 +56,8 @@ async def _add_device(desks: Desks, row: Any) -> Result:
     return {"mac": made.mac}
 
 
-async def _assign(desks: Desks, row: Any) -> Result:
-    made = await desks.lines.assign(
+async def _bind(desks: Desks, row: Any) -> Result:
+    made = await desks.lines.rebind(
         Mac(row.mac), row.line, extension=row.extension, user=row.user, label=row.label, replace=row.replace,
         resync=row.resync,
     )  # fmt: skip
@@ -141,7 +141,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     one.name: one
     for one in (
         Kind("devices", "Add devices", NewDevice, _add_device, ("mac",)),
-        Kind("lines", "Put extensions or users on lines", LineRow, _assign, ("mac", "line")),
+        Kind("lines", "Put extensions or users on lines", LineRow, _bind, ("mac", "line")),
         Kind("users", "Add users", NewUser, _add_user, ()),
         Kind("extensions", "Add extensions", NewExtension, _add_extension, ("account", "number")),
         Kind("codes", "Issue activation codes, without telling their digits", NewCode, _issue,

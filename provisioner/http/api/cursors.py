@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 from pydantic import BaseModel
 
 from provisioner.errors import Invalid
-from provisioner.fleet.search import Page
+from provisioner.fleet.device_search import Page
 from provisioner.http.api.words import Paged, Turning
 from provisioner.store.pages import Key
 

@@ -13,12 +13,16 @@ from aiohttp import web
 from provisioner.activation.codes import Codes
 from provisioner.audit_log import AuditLog
 from provisioner.capacity import Capacity
-from provisioner.fleet.assign import Assignment
 from provisioner.fleet.fleet import Fleet
+from provisioner.fleet.flights import Flights
 from provisioner.fleet.jobs import Jobs
+from provisioner.fleet.profiling import Profiling
+from provisioner.fleet.rebind import Rebinding
+from provisioner.fleet.refusals import Refusals
 from provisioner.fleet.revisions import Revisions
 from provisioner.fleet.search import Search
 from provisioner.fleet.swap import Swap
+from provisioner.fleet.why import Why
 from provisioner.hooks.hooks import Hooks
 from provisioner.hooks.inbox import Inbox
 from provisioner.hooks.sources import Sources
@@ -35,6 +39,7 @@ from provisioner.roster import Roster
 from provisioner.settings import Settings
 from provisioner.store.database import Store
 from provisioner.store.event_pages import EventFilter
+from provisioner.switches.switches import Switches
 from provisioner.vendor import VendorDriver
 
 Known = Mapping[str, VendorDriver]
@@ -109,9 +114,29 @@ class Desks:
         return Revisions(self.store, self.means.drivers, self.means.settings, **self._who)
 
     @cached_property
-    def lines(self) -> Assignment:
+    def flights(self) -> Flights:
+        """What was on connections."""
+        return Flights(self.store, self.means.drivers, **self._who)
+
+    @cached_property
+    def why(self) -> Why:
+        """Why phones do not come up."""
+        return Why(self.store, self.means.drivers, self.means.settings, **self._who)
+
+    @cached_property
+    def profiling(self) -> Profiling:
+        """What phones can do."""
+        return Profiling(self.store, self.means.drivers, self.means.settings, **self._who)
+
+    @cached_property
+    def refusals(self) -> Refusals:
+        """Certificates that opened nothing."""
+        return Refusals(self.store, self.means.drivers, self.means.settings, **self._who)
+
+    @cached_property
+    def lines(self) -> Rebinding:
         """Who is on which phone."""
-        return Assignment(self.store, self.means.drivers, **self._who)
+        return Rebinding(self.store, self.means.drivers, **self._who)
 
     @cached_property
     def swaps(self) -> Swap:
@@ -167,6 +192,11 @@ class Desks:
     def sources(self) -> Sources:
         """Systems that post."""
         return Sources(self.store, self.means.drivers, self.means.settings, **self._who)
+
+    @cached_property
+    def switches(self) -> Switches:
+        """Switches, and the power of phones."""
+        return Switches(self.store, self.means.drivers, self.means.settings, **self._who)
 
     @cached_property
     def inbox(self) -> Inbox:

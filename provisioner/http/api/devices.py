@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 from pydantic import Field
 
-from provisioner.fleet.search import DeviceQuery, Found, Page
+from provisioner.fleet.device_search import DeviceQuery, Found, Page
 from provisioner.http.api.cursors import paged, read_cursor, turned
 from provisioner.http.api.routes import AnyCall, Routes
 from provisioner.http.api.words import (
@@ -96,6 +97,7 @@ class DevicesAsked(Turning):
             "site, a model, a vendor, a firmware, a state, a label",
         ),
     ] = ""
+    seen_at: Annotated[MaybeRef, Field(description="A site: only devices that came last from its networks")] = ""
     sort: Annotated[Order | None, Field(description="What has no index is told by MAC all the same")] = None
 
 
@@ -156,6 +158,7 @@ class Sighting(Told):
     first: Moment
     last: Moment
     times: int
+    site: Annotated[Maybe, Field(description="The site whose network it came from; null for none, or several")]
 
 
 class Pin(Told):
@@ -192,6 +195,7 @@ async def list_devices(call: AnyCall) -> Paged[DeviceRow]:
     """The devices within reach. A page may be short before the last one: go on until `next` is null."""
     query: DevicesAsked = call.query
     wanted = DeviceQuery(query.account, query.site, query.vendor, query.model, query.state, query.q, query.sort)
+    wanted = replace(wanted, seen_at=query.seen_at)
     after = read_cursor("devices", query.cursor, str)
     page = await call.desks.search.device_page(wanted, after=str(after[0]) if after else "", limit=query.limit)
     return paged("devices", page, DeviceRow, _row)

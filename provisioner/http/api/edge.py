@@ -24,6 +24,7 @@ from provisioner.http.api.etags import etag_of, is_known, require_match
 from provisioner.http.api.problems import refused
 from provisioner.http.api.rates import Rates
 from provisioner.http.api.routes import ROOT, AnyCall, Call, Route, placed
+from provisioner.http.api.words import Told
 from provisioner.rights import Principal
 from provisioner.store.joined import joined
 from provisioner.store.repeats import Asked, Kept, find_repeat, keep_answer
@@ -166,7 +167,7 @@ def _told(route: Route, call: AnyCall, value: object) -> Kept:
     assert isinstance(value, BaseModel)  # the test of the table asks every handler for what its route promises
     document = written(value)
     if route.tagged:
-        headers["ETag"] = etag_of(document)
+        headers["ETag"] = etag_of(document, value.beside if isinstance(value, Told) else frozenset())
         if not route.changes and is_known(call.request, headers["ETag"]):
             return Kept(304, tuple(headers.items()), b"")
     if route.made_at:

@@ -21,9 +21,10 @@ _LIST: Final = re.compile(r'\s*(?:W/)?"[\x21\x23-\x7e]{0,128}"\s*(?:,\s*(?:W/)?"
 ANY: Final = "*"
 
 
-def etag_of(document: Mapping[str, Any]) -> str:
-    """Of the whole resource, whichever of its fields are sent."""
-    text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+def etag_of(document: Mapping[str, Any], beside: frozenset[str] = frozenset()) -> str:
+    """Of the whole resource, whichever of its fields are sent; ``beside``: fields that are none of it."""
+    resource = {name: value for name, value in document.items() if name not in beside}
+    text = json.dumps(resource, sort_keys=True, separators=(",", ":"))
     return f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 from pydantic import Field
 from sqlalchemy import make_url
 
-from provisioner.fleet.search import Page
+from provisioner.fleet.device_search import Page
 from provisioner.http.api.cursors import paged, read_cursor
 from provisioner.http.api.routes import AnyCall, Routes
 from provisioner.http.api.status import plain

@@ -8,7 +8,7 @@ it are kept in one transaction, so no row is done twice and none is left out.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -39,7 +39,6 @@ _READ: Final = 1000
 class _Looking:
     """A check that is under way."""
 
-    job: str
     principal: Principal
     course: Course
 
@@ -48,7 +47,6 @@ class _Looking:
 class _Writing:
     """Rows that are being written, in the order of their devices."""
 
-    job: str
     left: deque[tuple[Row, ...]]
     numbers: Mapping[int, int]
     """By the row's identity."""
@@ -56,23 +54,30 @@ class _Writing:
 
 
 class ImportRunner:
-    """Steps of one import at a time."""
+    """Steps of imports; of each that is under way it knows how far it is."""
 
     def __init__(self, means: Means) -> None:
         self._means = means
-        self._at: _Looking | _Writing | None = None
+        self._at: dict[str, _Looking | _Writing] = {}
+
+    def keep(self, idents: Collection[str]) -> None:
+        """Forget all other jobs: they are over, or not to go on for now."""
+        self._at = {ident: at for ident, at in self._at.items() if ident in idents}
 
     async def step(self, job: Job) -> bool:
         """Go on with it for a moment; False when no row is left in this state."""
-        at, self._at = self._at, None  # whatever goes wrong on the way, the next step begins from what is written
+        at = self._at.pop(job.id, None)  # whatever goes wrong on the way, the next step begins from what is written
         if job.state is JobState.CHECKING:
             looking = await self._going_on_looking(job, at)
             going_on = await self._look(job, looking)
-            self._at = looking if going_on else None
-            return going_on
-        writing = at if isinstance(at, _Writing) and at.job == job.id else await self._begin_writing(job)
+            return self._left(job, looking, going_on)
+        writing = at if isinstance(at, _Writing) else await self._begin_writing(job)
         going_on = await self._write(job, writing)
-        self._at = writing if going_on else None
+        return self._left(job, writing, going_on)
+
+    def _left(self, job: Job, at: _Looking | _Writing, going_on: bool) -> bool:
+        if going_on:
+            self._at[job.id] = at
         return going_on
 
     # --- looking ----------------------------------------------------------------------------------------
@@ -80,11 +85,11 @@ class ImportRunner:
     async def _going_on_looking(self, job: Job, at: _Looking | _Writing | None) -> _Looking:
         """What is known already, or from the beginning: nothing is, or its author reaches something else now."""
         principal = await self._principal(job)
-        if isinstance(at, _Looking) and (at.job, at.principal) == (job.id, principal):
+        if isinstance(at, _Looking) and at.principal == principal:
             return at
         async with self._means.store.writing() as connection:
             await jobs.begin_again(connection, job.id)
-        return _Looking(job.id, principal, self._course(self._means.store, job, principal, Said()))
+        return _Looking(principal, self._course(self._means.store, job, principal, Said()))
 
     async def _look(self, job: Job, looking: _Looking) -> bool:
         store = self._means.store
@@ -117,7 +122,7 @@ class ImportRunner:
                 row = unpacked(one.given)
                 rows.append(row)
                 numbers[id(row)] = one.number
-        return _Writing(job.id, deque(batches(rows, WRITTEN)), numbers, Said())
+        return _Writing(deque(batches(rows, WRITTEN)), numbers, Said())
 
     async def _write(self, job: Job, writing: _Writing) -> bool:
         if not writing.left:

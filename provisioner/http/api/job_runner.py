@@ -3,14 +3,15 @@
 Rows are done a few at a time, in short transactions with pauses between, so that nobody who writes beside it waits
 long; each slice is tried and taken back by itself, so two rows of different slices that only get into each other's way
 are found out when they are applied. A row and what came of it are kept together: a process that ends in between does
-no row twice and leaves none out. Jobs go in turn, and one that fails neither ends nor delays the others.
+no row twice and leaves none out. Accounts go in turn, and the jobs of each; so a small job of one waits for no large
+one of another's, nor for many of them, and one that fails neither ends nor delays the others.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -43,6 +44,8 @@ _KEPT: Final = 30 * 86_400.0
 """s that a job stays in the list when it is over."""
 _ROWS_KEPT: Final = 86_400.0
 """s that rows which were only checked can still be applied."""
+_IN_MEMORY: Final = 50_000
+"""Rows of imports at once: what a check has seen is kept, a few kB a row."""
 _TRIES: Final = 10
 """Of a step that fails, before its job is stopped."""
 _ACTOR: Final = "server"
@@ -60,8 +63,10 @@ class JobRunner:
         self._means = means
         self._watch = watch
         self._imports = ImportRunner(means)
-        self._last: tuple[float, str] = (0.0, "")
-        """The job that has just had its step."""
+        self._last: dict[str, tuple[float, str]] = {}
+        """The job of each account that had its step last."""
+        self._whose = ""
+        """The account that has just had its turn."""
         self._failures: dict[str, tuple[int, tuple[bool, int]]] = {}
 
     async def turn(self) -> bool:
@@ -72,7 +77,7 @@ class JobRunner:
         began = self._watch()
         failed: set[str] = set()
         while (job := await self._next(failed)) is not None:
-            self._last = (job.created, job.id)
+            self._begin_turn(job)
             if not await self._went_on(job):
                 failed.add(job.id)
             if self._watch() - began > _TURN:
@@ -80,9 +85,14 @@ class JobRunner:
             await asyncio.sleep(_PAUSE)
         return False
 
+    def _begin_turn(self, job: Job) -> None:
+        self._whose = whose(job)
+        self._last[self._whose] = (job.created, job.id)
+
     async def tidy(self) -> None:
         """Forget jobs and kept answers whose time is over."""
         self._failures.clear()
+        self._last.clear()
         now = self._means.clock()
         async with self._means.store.writing() as connection:
             await jobs.forget_jobs(connection, now - _KEPT)
@@ -90,12 +100,19 @@ class JobRunner:
             await repeats.forget_repeats(connection, now)
 
     async def _next(self, failed: Collection[str] = ()) -> Job | None:
-        """The one whose turn it is. Imports go one after the other: what a check has seen is kept in memory."""
+        """The one whose turn it is: of the next account with something to do, the next job."""
         async with self._means.store.reading() as connection:
             found = await jobs.jobs_under_way(connection)
-        importing = next((one.id for one in found if one.kind == IMPORT), "")
-        ready = [one for one in found if one.id not in failed and (one.kind != IMPORT or one.id == importing)]
-        return next((one for one in ready if (one.created, one.id) > self._last), ready[0] if ready else None)
+        begun = importing_now(found)
+        self._imports.keep({one.id for one in begun})
+        ready = [one for one in found if one.id not in failed and (one.kind != IMPORT or one in begun)]
+        if not ready:
+            return None
+        accounts = sorted({whose(one) for one in ready})
+        account = next((one for one in accounts if one > self._whose), accounts[0])
+        mine = [one for one in ready if whose(one) == account]
+        last = self._last.get(account, (0.0, ""))
+        return next((one for one in mine if (one.created, one.id) > last), mine[0])
 
     async def _went_on(self, job: Job) -> bool:
         """Whether its step was done; a job of which one fails again and again, or must not be done, is stopped."""
@@ -214,6 +231,27 @@ class JobRunner:
         except ValidationError as error:  # written down by a version with other rules
             return row.number, RowState.REFUSED, _told(_unfit(error))
         return row.number, RowState.DONE, result
+
+
+def whose(job: Job) -> str:
+    """In whose turn it is done: its account's; of several accounts, that of whoever began it."""
+    return job.account or f"/{job.actor}"
+
+
+def importing_now(found: Sequence[Job]) -> list[Job]:
+    """Imports that go on side by side: the oldest of each account, as far as their rows have room in memory.
+
+    A large one waits for others that are large; a small one finds room.
+    """
+    first: dict[str, Job] = {}
+    for one in found:
+        if one.kind == IMPORT:
+            first.setdefault(whose(one), one)
+    begun: list[Job] = []
+    for one in first.values():
+        if not begun or sum(other.total for other in begun) + one.total <= _IN_MEMORY:
+            begun.append(one)
+    return begun
 
 
 def _unfit(error: ValidationError) -> Invalid:

@@ -15,6 +15,8 @@ from provisioner.http.api.words import (
     LARGEST,
     Fields,
     Given,
+    Id,
+    Maybe,
     MaybeText,
     Paged,
     Text,
@@ -35,6 +37,7 @@ layers = Routes(
 models = Routes("models", "What devices may be, and what they can do.")
 
 _NO_KEY: Final = "-"
+_PLACES: Final = 100
 Confirm = Annotated[
     int | None,
     Field(ge=0, le=LARGEST, description="How many phones it concerns, where those are many (`rollout.confirm`)"),
@@ -52,6 +55,20 @@ class Layer(Told):
     key: str
     values: Annotated[dict[str, Any], Field(description="Neutral settings")]
     raw: Annotated[dict[str, str], Field(description="The vendor's own parameters")]
+
+
+class ChangedLayer(Layer):
+    """What it says now, and how that reaches its phones."""
+
+    beside = frozenset({"revision", "phones", "rollout", "reached", "how"})
+
+    revision: Annotated[int, Field(description="By which it can be taken back")]
+    phones: Annotated[int, Field(description="For how many phones the layer is")]
+    rollout: Annotated[str | None, Field(description="Where it reaches them step by step, or in waves; else null")]
+    reached: Annotated[int, Field(description="Phones that get it with the first step; of more than 10,000 reckoned")]
+    how: Annotated[
+        str, Field(description="In words, also where a `canary` could not be; empty: all with their next fetch")
+    ]
 
 
 class LayersAsked(Turning):
@@ -96,12 +113,23 @@ class ModelEffect(Told):
     different: Annotated[int, Field(description="How many of those would get other files")]
 
 
+class Place(Told):
+    """Phones of one model at one site that the layer is for."""
+
+    account: Id
+    site: Annotated[Maybe, Field(description="null: at none")]
+    model: str
+    phones: int
+    first: Annotated[list[str], Field(description="Some of them; twenty in all, of the places with the most phones")]
+
+
 class Effect(Told):
     """What a change would make of phones."""
 
     phones: Annotated[int, Field(description="For how many phones the layer is: what `confirm` says")]
     asks: Annotated[bool, Field(description="Whether that is so many that `confirm` is needed")]
     models: list[ModelEffect]
+    places: Annotated[list[Place], Field(description="Where those phones are; the places with the most, up to 100")]
     different: Annotated[list[PhoneEffect], Field(description="Of the phones that were looked at, those that differ")]
 
 
@@ -193,9 +221,9 @@ async def show_layer(call: AnyCall) -> Layer:
 
 
 @layers.patch(
-    "/layers/{scope}/{key}", Right.LAYER_WRITE, body=LayerChange, told=Layer, version=show_layer, must_match=True
+    "/layers/{scope}/{key}", Right.LAYER_WRITE, body=LayerChange, told=ChangedLayer, version=show_layer, must_match=True
 )
-async def change_layer(call: AnyCall) -> Layer:
+async def change_layer(call: AnyCall) -> ChangedLayer:
     """Set and take away settings of a layer, as one revision; all are checked before any is kept.
 
     Where many phones are concerned `confirm` has to say how many, and a few get it first: see rollouts.
@@ -206,7 +234,9 @@ async def change_layer(call: AnyCall) -> Layer:
     found = await call.desks.layers.change_layer(
         scope, key, given.values, given.raw, given.unset, confirm=given.confirm, canary=given.canary
     )
-    return _layer(found.layer)
+    rollout = found.rollout.id if found.rollout else None
+    about = {"revision": found.revision, "phones": found.phones, "rollout": rollout, "reached": found.reached}
+    return ChangedLayer.model_validate({**_layer(found.layer).model_dump(), **about, "how": found.told})
 
 
 def _require_something(given: LayerChange) -> None:
@@ -230,6 +260,7 @@ async def shown_effect(call: AnyCall, wanted: Rehearsed) -> Effect:
     """What it would make of phones within reach."""
     desk = call.desks.layers
     found = await effect_of(wanted, await desk.concerned(wanted.scope, wanted.key), call.means.renders.of)
+    spots = await desk.spots(wanted.scope, wanted.key)
     return Effect(
         phones=found.phones,
         asks=desk.asks(found.phones),
@@ -238,6 +269,7 @@ async def shown_effect(call: AnyCall, wanted: Rehearsed) -> Effect:
                         different=one.different)
             for one in found.models
         ],
+        places=[Place.model_validate(one) for one in spots[:_PLACES]],
         different=[PhoneEffect.model_validate(one) for one in found.different],
     )  # fmt: skip
 

@@ -9,7 +9,7 @@ from pydantic import Field
 from provisioner.http.api.cursors import paged, read_cursor, turned
 from provisioner.http.api.routes import AnyCall, Routes
 from provisioner.http.api.words import Fields, Given, Id, Maybe, MaybeRef, Moment, Paged, Ref, Told, Turning
-from provisioner.licensing import MOST_PHONES, LicenseKind, LicenseState, Rotation
+from provisioner.licensing import MOST_PHONES, CodeNetworks, EmergencyRule, LicenseKind, LicenseState, Rotation
 from provisioner.rights import Right
 
 licenses = Routes("licenses", "What an account has bought for its users, one row each.")
@@ -90,6 +90,10 @@ class Policy(Told):
     rotation: Annotated[
         Rotation, Field(description="Which SIP passwords change when an extension comes to another phone")
     ]
+    emergency: Annotated[
+        EmergencyRule, Field(description="What becomes of a line that has no address for emergency calls")
+    ]
+    networks: Annotated[CodeNetworks, Field(description="From where activation codes may be used")]
 
 
 class PolicyChange(Given):
@@ -100,6 +104,8 @@ class PolicyChange(Given):
     phones: Annotated[int | None, Field(ge=1, le=MOST_PHONES)] = None
     reserved: Annotated[list[Annotated[str, Field(max_length=15)]] | None, Field(max_length=200)] = None
     rotation: Rotation | None = None
+    emergency: EmergencyRule | None = None
+    networks: CodeNetworks | None = None
 
 
 @licenses.get("/licenses", Right.LICENSE_READ, Paged[License], query=LicensesAsked)
@@ -194,5 +200,7 @@ async def set_policy(call: AnyCall) -> Policy:
         phones=given.phones,
         reserved=given.reserved,
         rotation=given.rotation,
+        emergency=given.emergency,
+        networks=given.networks,
     )
     return Policy.model_validate(found)

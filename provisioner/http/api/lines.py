@@ -86,14 +86,25 @@ class Freed(Told):
     number: str
 
 
-class Assigned(Told):
+class Exchanged(Told):
+    """An extension whose SIP password was made anew, and who gets it; the password is revealed by a call of its own."""
+
+    extension: Id
+    number: str
+    account: Id
+    account_name: str
+    user: Annotated[str, Field(description="The name of who holds it")]
+    phones: Annotated[list[str], Field(description="They have it with their next fetch")]
+
+
+class Rebound(Told):
     """What has come of it."""
 
     line: Line
     freed: list[Freed]
     campaign: Annotated[str, Field(description="The resync that tells the phones; empty where nobody had to be told")]
-    rotated: Annotated[
-        bool, Field(description="The extension has another SIP password now: whoever keeps it in a PBX has to read it")
+    exchanged: Annotated[
+        Exchanged | None, Field(description="Where a SIP password was made anew: who keeps it in a PBX has to read it")
     ]
 
 
@@ -127,18 +138,18 @@ async def show_line(call: AnyCall) -> Line:
     "/devices/{mac}/lines/{line}",
     Right.DEVICE_BIND,
     body=LineWanted,
-    told=Assigned,
+    told=Rebound,
     version=show_line,
     must_match=True,
     tags=False,
 )
-async def assign_line(call: AnyCall) -> Assigned:
+async def bind_line(call: AnyCall) -> Rebound:
     """Put an extension, or the one of a user, on a line. What was there, and where the extension was, makes way;
     license, number and uniqueness are checked, a SIP password that another phone knows is exchanged where the account's
     policy says so, and every phone concerned is told to fetch again. All of it or nothing.
     """
     given: LineWanted = call.body
-    found = await call.desks.lines.assign(
+    found = await call.desks.lines.rebind(
         call.mac,
         call.number("line"),
         extension=given.extension,
@@ -147,11 +158,11 @@ async def assign_line(call: AnyCall) -> Assigned:
         replace=given.replace,
         resync=given.resync,
     )
-    return Assigned(
+    return Rebound(
         line=Line.model_validate(found.binding),
         freed=[Freed.model_validate(one) for one in found.freed],
         campaign=found.campaign,
-        rotated=found.rotated,
+        exchanged=Exchanged.model_validate(found.exchanged) if found.exchanged else None,
     )
 
 

@@ -17,6 +17,7 @@ from pydantic_core import ErrorDetails
 
 from provisioner import errors
 from provisioner.errors import Forbidden, Invalid, NotSignedIn, ProvisionerError, StoreFailed, Throttled, WideChange
+from provisioner.http.api.cures import call_of
 from provisioner.http.api.words import Told
 
 MEDIA: Final = "application/problem+json"
@@ -26,7 +27,7 @@ PROBLEMS: Final = "/api/v1/problems/"
 CURES: Final[Mapping[str, str]] = MappingProxyType(
     {
         "internal": "try again later; the server's log says what happened",
-        "store_failed": "try again later; `provisioner doctor` says what is wrong with the database",
+        "store_failed": "try again later; on the server its doctor says what is wrong with the database",
         "render_failed": "correct the setting or template that the cause names",
         "invalid": "correct the fields that are named and send it again",
         "malformed": "send one JSON document in UTF-8, each field once, no NaN and no Infinity",
@@ -38,6 +39,7 @@ CURES: Final[Mapping[str, str]] = MappingProxyType(
         "not_signed_in": "send `Authorization: Bearer KEY` with a key that is not over, or sign in",
         "login_refused": "send the right name, password and code",
         "forbidden": "ask an owner of the account for a role that carries this right",
+        "proof_needed": "give the password again at the console's /confirm, or sign in again",
         "throttled": "wait as long as the header Retry-After says",
         "crowded": "close what you do not need, or come back later",
         "stale": "read it again, look at what has changed, and send If-Match with its new ETag",
@@ -52,6 +54,7 @@ CURES: Final[Mapping[str, str]] = MappingProxyType(
         "ivr_unsupported_model": "bind the device by its MAC instead",
         "mail_off": "set mail.host, or tell the user yourself",
         "no_address": "give the user a mail address",
+        "switch_failed": "test the switch: that says which of address, community, user, auth and privacy is wrong",
     }
 )
 """What to do, by the kind of problem."""
@@ -126,7 +129,7 @@ def problem_of(error: ProvisionerError) -> Problem:
         title=title,
         status=error.status if error.kind in CURES else status,
         cause=told,
-        cure=CURES[kind],
+        cure=CURES[kind] if error.cure is None else call_of(error.cure),
         errors=faults,
         right=error.right or None if isinstance(error, Forbidden) else None,
         phones=error.phones if isinstance(error, WideChange) else None,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from provisioner.activation_offer import Moment, Offers
 from provisioner.activation_secret import ENTROPY, PURPOSE
+from provisioner.deeds import Cure, Deed
 from provisioner.errors import NotFound
 from provisioner.model import Mac
 from provisioner.neutral import ACTIVATION
@@ -35,7 +36,7 @@ class LiveRenders:
         """NotFound when nobody has added the device."""
         view = await self.views.boot_view(mac)
         if view is None:
-            raise NotFound(f"there is no device {mac.colons}; `provisioner device add` adds it")
+            raise NotFound(f"there is no device {mac.colons}", cure=Cure(Deed.ADD_DEVICE, mac))
         found = Preview.of(self.drivers[view.device.vendor], view, self.views.shared(view.device), self.base_url())
         if view.lines or not found.config.get(ACTIVATION):
             return found

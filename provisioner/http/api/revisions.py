@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from provisioner.fleet.search import Page
+from provisioner.fleet.device_search import Page
 from provisioner.http.api.cursors import paged, read_cursor
 from provisioner.http.api.devices import show_device
 from provisioner.http.api.layers import Canary, Confirm, Effect, place, show_layer, shown_effect
@@ -80,6 +80,7 @@ class Reverted(Told):
     revision: Annotated[int, Field(description="By which this can be taken back in its turn")]
     phones: Annotated[int, Field(description="For how many phones the layer is")]
     rollout: Annotated[Rollout | None, Field(description="How it reaches them, where they are told")]
+    how: Annotated[str, Field(description="The same in words; empty where all get it with their next fetch")]
 
 
 class RevertedLines(Told):
@@ -158,7 +159,7 @@ async def revert_layer(call: AnyCall) -> Reverted:
         *place(call), call.number("revision", LARGEST), confirm=given.confirm, canary=given.canary
     )
     rollout = told(found.rollout) if found.rollout else None
-    return Reverted(revision=found.revision, phones=found.phones, rollout=rollout)
+    return Reverted(revision=found.revision, phones=found.phones, rollout=rollout, how=found.told)
 
 
 @revisions.get("/devices/{mac}/line-revisions", Right.DEVICE_READ, Paged[LineRevisionRow], query=Turning)

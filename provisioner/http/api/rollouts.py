@@ -7,8 +7,8 @@ from typing import Annotated
 from pydantic import Field
 
 from provisioner.errors import NotFound
+from provisioner.fleet.device_search import Page
 from provisioner.fleet.rollouts import Progress
-from provisioner.fleet.search import Page
 from provisioner.http.api.cursors import paged, read_cursor
 from provisioner.http.api.layers import place
 from provisioner.http.api.routes import AnyCall, Routes
@@ -33,7 +33,9 @@ class Rollout(Told):
     key: str
     revision: Annotated[int, Field(description="The change of the layer")]
     state: RolloutState
-    percent: Annotated[float, Field(description="Of the phones, that get the new value")]
+    percent: Annotated[
+        float, Field(description="The share that it has come to; of few phones not what was asked: one at least begins")
+    ]
     step: int
     phones: Annotated[int, Field(description="For how many the layer was when it began")]
     actor: str
@@ -47,10 +49,12 @@ class Rollout(Told):
 class RolloutProgress(Rollout):
     """The same with its phones: those of its step that were told, or wait for it."""
 
+    reached: Annotated[int, Field(description="Phones that get the new value by now; of more than 10,000 reckoned")]
     back: Annotated[int, Field(description="Have fetched it")]
     missing: Annotated[int, Field(description="Were told and have not come back in time")]
     waiting: Annotated[int, Field(description="Their turn, or their time, is not over")]
-    silent: Annotated[int, Field(description="Not told, or asked by others: they ask by themselves, or are off")]
+    silent: Annotated[int, Field(description="Not told: they ask by themselves, or are off")]
+    elsewhere: Annotated[int, Field(description="Asked by others as well: they say nothing for or against it")]
 
 
 class RolloutsAsked(Turning):
@@ -71,8 +75,8 @@ def told(one: rows.Rollout) -> Rollout:
 
 
 def _progress(one: Progress) -> RolloutProgress:
-    counts = {name: getattr(one.tally, name) for name in ("back", "missing", "waiting", "silent")}
-    return RolloutProgress(**told(one.rollout).model_dump(), **counts)
+    counts = {name: getattr(one.tally, name) for name in ("back", "missing", "waiting", "silent", "elsewhere")}
+    return RolloutProgress(**told(one.rollout).model_dump(), reached=one.reached, **counts)
 
 
 @rollouts.get("/rollouts", Right.LAYER_READ, Paged[Rollout], query=RolloutsAsked)

@@ -20,6 +20,7 @@ from provisioner.http.api.words import (
 )
 from provisioner.model import DeviceState, ListenerKind, Proof
 from provisioner.neutral import DialRule, HostPort, LineKey
+from provisioner.presence_rules import Away
 from provisioner.preview import Masked, Preview, difference, written
 from provisioner.progress import Stage
 from provisioner.rights import Right
@@ -71,6 +72,20 @@ class Errand(Told):
     what: Annotated[str, Field(description="What is waited for, in words")]
 
 
+class SeenFrom(Told):
+    """From where a device came last."""
+
+    address: Annotated[Maybe, Field(description="From where it fetched last; null where that is not known")]
+    site: Annotated[Maybe, Field(description="Whose network of its account that is; null for nobody's, or several'")]
+
+
+class AwaySince(Told):
+    """A device that is told to be away."""
+
+    state: Away
+    since: Annotated[Moment, Field(description="When it was heard of last")]
+
+
 class Status(Told):
     """What a device is at."""
 
@@ -83,6 +98,8 @@ class Status(Told):
     pin: Pin | None
     refusal: Refusal | None
     last_fetch: MaybeMoment
+    seen: SeenFrom
+    away: Annotated[AwaySince | None, Field(description="Null while it is heard of, or has no line")]
     configuration: Version
     resync: Errand | None
     fetches: list[Fetched]
@@ -194,6 +211,7 @@ async def show_status(call: AnyCall) -> Status:
     found = await call.desks.search.standing(call.mac)
     progress = await call.desks.fleet.progress(call.mac, call.means.settings)
     standings = await call.desks.resync.standings(mac=call.mac, limit=1)
+    seen = await call.desks.fleet.seen_at(call.mac)
     last = max(found.fetches, key=lambda one: one.at, default=None)
     refusal = found.refusal
     return Status(
@@ -213,6 +231,8 @@ async def show_status(call: AnyCall) -> Status:
             at=moment(refusal.at),
         ),
         last_fetch=moment(last.at) if last else None,
+        seen=SeenFrom(address=seen.address, site=seen.site),
+        away=AwaySince(state=seen.away.state, since=moment(seen.away.seen)) if seen.away else None,
         configuration=Version(
             served=found.served, wanted=found.wanted, current=found.served is not None and found.served >= found.wanted
         ),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
+from provisioner import places
+from provisioner.http.api.accounts import Address, NewAddress
+from provisioner.http.api.accounts import Line as TextLine
 from provisioner.http.api.cursors import paged, read_cursor, turned
 from provisioner.http.api.lines import Line
 from provisioner.http.api.routes import AnyCall, Routes
@@ -27,6 +30,7 @@ from provisioner.http.api.words import (
 )
 from provisioner.places import UserKind
 from provisioner.rights import Right
+from provisioner.store.rows import User as Row
 
 users = Routes("users", "Persons, and places such as a lobby, that hold extensions.")
 extensions = Routes("extensions", "Numbers that the PBX dials, with their SIP credentials.")
@@ -40,6 +44,10 @@ class User(Told):
     name: str
     email: Annotated[str, Field(description="Empty for none")]
     kind: UserKind
+    address: Annotated[
+        Address | None, Field(description="Where help is sent to from their phones; null: where the phone's site is")
+    ]
+    location: Annotated[str, Field(description="Where in the building")]
 
 
 class NewUser(Given):
@@ -57,6 +65,10 @@ class UserChange(Given):
     name: Text | None = None
     email: Annotated[MaybeText | None, Field(description="Empty for none")] = None
     kind: UserKind | None = Field(default=None, strict=False)
+    address: Annotated[
+        NewAddress | None, Field(description="The whole of it; empty lines: where the phone's site is")
+    ] = None
+    location: Annotated[TextLine | None, Field(description="Where in the building")] = None
 
 
 class UsersAsked(Turning):
@@ -172,13 +184,18 @@ async def list_users(call: AnyCall) -> Paged[User]:
     page = await call.desks.search.user_page(
         account=query.account, name=query.name, email=query.email, kind=query.kind, after=after, limit=query.limit
     )
-    return paged("users", page, User)
+    return paged("users", page, User, _said)
+
+
+def _said(one: Row) -> dict[str, Any]:
+    values = {name: getattr(one, name) for name in ("id", "account", "name", "email", "kind", "location")}
+    return {**values, "address": one.address if one.address.known else None}
 
 
 @users.get("/users/{user}", Right.PEOPLE_READ, User)
 async def show_user(call: AnyCall) -> User:
     """One user, by id, or by a name or mail address that only one has."""
-    return User.model_validate(await call.desks.search.user(call.path["user"]))
+    return User(**_said(await call.desks.search.user(call.path["user"])))
 
 
 @users.post("/users", Right.PEOPLE_WRITE, body=NewUser, told=User, status=201, made_at="/users/{id}")
@@ -186,19 +203,23 @@ async def add_user(call: AnyCall) -> User:
     """Add a person or a place."""
     given: NewUser = call.body
     found = await call.desks.fleet.add_user(given.name, account=given.account, email=given.email, kind=given.kind)
-    return User.model_validate(found)
+    return User(**_said(found))
 
 
 @users.patch("/users/{user}", Right.PEOPLE_WRITE, body=UserChange, told=User, version=show_user, must_match=True)
 async def change_user(call: AnyCall) -> User:
-    """Give a user another name or mail address, or make a place of them; all of it or nothing."""
+    """Give a user another name, mail address or address for emergencies, or make a place of them; all or nothing."""
     given: UserChange = call.body
     found = await call.desks.search.user(call.path["user"])
     if given.email is not None:
         found = await call.desks.fleet.set_email(found.id, email=given.email)
-    if given.name is not None or given.kind is not None or given.email is None:
-        found = await call.desks.fleet.change_user(found.id, name=given.name, kind=given.kind)
-    return User.model_validate(found)
+    address = None if given.address is None else places.Address(**given.address.model_dump())
+    asked = (given.name, given.kind, address, given.location)
+    if given.email is None or any(one is not None for one in asked):
+        found = await call.desks.fleet.change_user(
+            found.id, name=given.name, kind=given.kind, address=address, location=given.location
+        )
+    return User(**_said(found))
 
 
 @users.delete("/users/{user}", Right.PEOPLE_WRITE, version=show_user, must_match=True, query=RemovalAsked)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from provisioner.errors import Invalid
-from provisioner.fleet.search import Page
+from provisioner.fleet.device_search import Page
 from provisioner.hooks.mapping import Action
 from provisioner.hooks.signing import Scheme
 from provisioner.http.api.cursors import paged, read_cursor, turned

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from provisioner.fleet.search import Page
+from provisioner.fleet.device_search import Page
 from provisioner.hook_events import OUTWARD, TYPES
 from provisioner.hooks.hooks import HookState
 from provisioner.http.api.cursors import paged, read_cursor, turned
@@ -49,6 +49,8 @@ class Webhook(Told):
     failures: Annotated[int, Field(description="In a row")]
     last_at: MaybeMoment
     last_status: Annotated[int, Field(description="Of the last answer; 0 where there was none")]
+    author: Annotated[str, Field(description="Who answers for it: who added or enabled it last; empty: not known")]
+    orphaned: Annotated[str, Field(description="Why nobody's right stands behind it any more; empty while one does")]
 
 
 class WebhookState(Webhook):
@@ -56,6 +58,7 @@ class WebhookState(Webhook):
 
     waiting: int
     dead: Annotated[int, Field(description="Messages that were given up")]
+    last_error: Annotated[str, Field(description="Why its last message was not delivered; empty where it was")]
 
 
 class MadeWebhook(Told):
@@ -134,12 +137,13 @@ def _about(one: Any) -> dict[str, Any]:
         "id": one.id, "account": one.account, "name": one.name, "url": one.url, "events": one.events.split(),
         "enabled": one.enabled, "disabled_why": one.disabled_why, "old_secret_until": one.before_until or None,
         "created": one.created, "failing_since": one.failing_since, "failures": one.failures, "last_at": one.last_at,
-        "last_status": one.last_status,
+        "last_status": one.last_status, "author": one.author, "orphaned": one.orphaned,
     }  # fmt: skip
 
 
 def _state(one: HookState) -> WebhookState:
-    return WebhookState.model_validate(_about(one.about) | {"waiting": one.waiting, "dead": one.dead})
+    counts = {"waiting": one.waiting, "dead": one.dead, "last_error": one.last_error}
+    return WebhookState.model_validate(_about(one.about) | counts)
 
 
 def _hook(call: AnyCall) -> str:
@@ -193,7 +197,7 @@ async def remove_webhook(call: AnyCall) -> None:
 
 @webhooks.post("/webhooks/{webhook}/enable", Right.HOOK_WRITE, told=WebhookState, version=show_webhook, tags=False)
 async def enable_webhook(call: AnyCall) -> WebhookState:
-    """Call an endpoint again; what has waited goes out."""
+    """Call an endpoint again; what has waited goes out. Who does so answers for it from now on."""
     return _state(await call.desks.hooks.enable_hook(_hook(call)))
 
 

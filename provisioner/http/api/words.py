@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Generic, TypeVar
+from typing import Annotated, Any, ClassVar, Final, Generic, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
@@ -32,6 +32,9 @@ class Asked(BaseModel):
 
 class Told(BaseModel):
     """What the server answers."""
+
+    beside: ClassVar[frozenset[str]] = frozenset()
+    """Fields that tell of the call alone: no part of what an ETag is of."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, from_attributes=True, hide_input_in_errors=True)
 

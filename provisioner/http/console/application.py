@@ -15,8 +15,10 @@ from provisioner.http.console.device import device
 from provisioner.http.console.device_acts import acts
 from provisioner.http.console.device_bulk import bulk
 from provisioner.http.console.device_export import export
+from provisioner.http.console.device_port import port
 from provisioner.http.console.device_proof import proof
 from provisioner.http.console.devices import devices
+from provisioner.http.console.diagnosis import diagnosis
 from provisioner.http.console.edge import HEADERS, ConsoleEdge
 from provisioner.http.console.imports import imports
 from provisioner.http.console.inbound import inbound
@@ -35,7 +37,9 @@ from provisioner.http.console.partners import partners
 from provisioner.http.console.people import people
 from provisioner.http.console.places import places
 from provisioner.http.console.policies import policies
+from provisioner.http.console.profiles import profiles
 from provisioner.http.console.records import records
+from provisioner.http.console.refusals import refusals
 from provisioner.http.console.revisions import revisions
 from provisioner.http.console.sessions import sessions
 from provisioner.http.console.sites import sites
@@ -61,7 +65,9 @@ def pages() -> tuple[Page, ...]:
             swap,
             bulk,
             export,
+            port,
             proof,
+            diagnosis,
             wizard,
             people,
             places,
@@ -83,6 +89,8 @@ def pages() -> tuple[Page, ...]:
             administrators,
             keys,
             certificates,
+            refusals,
+            profiles,
         ]
     )
 

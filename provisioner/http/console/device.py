@@ -10,6 +10,7 @@ from typing import Final
 from provisioner.errors import Forbidden, NotFound, RenderFailed
 from provisioner.http.api.stream import as_fetch
 from provisioner.http.console.choices import names_of
+from provisioner.http.console.diagnosis import panel
 from provisioner.http.console.key_layout import layout
 from provisioner.http.console.layers import address
 from provisioner.http.console.pages import ROWS, Answer, Call, Listed, Pages, View
@@ -36,6 +37,7 @@ async def show_device(call: Call) -> Answer:
     found, bound = await fleet.device(call.mac), await fleet.bindings(call.mac, active=True)
     values["wipe"] = await fleet.wipe(call.mac)
     values["tokens"] = [one for one in await fleet.tokens(call.mac) if not one.revoked and one.expires > call.now]
+    values |= {"why": await panel(call), "mac": call.mac}
     values["keys"] = layout(model_of(call, found), bound, await _set_keys(call))
     return View("device.html.j2", values)
 
@@ -79,6 +81,7 @@ async def live(call: Call) -> dict[str, object]:
     last = fetches[0] if fetches else None
     return {
         "standing": standing,
+        "seen": await call.desks.fleet.seen_at(call.mac),
         "progress": progress,
         "errand": errands[0] if errands else None,
         "fetches": fetches,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from provisioner.errors import Invalid
 from provisioner.http.console.device import about, show_device
+from provisioner.http.console.look import sentence
 from provisioner.http.console.pages import Answer, Call, Pages, See, View
 from provisioner.model import ListenerKind
 from provisioner.rights import Right
@@ -34,7 +35,7 @@ async def bind(call: Call) -> Answer:
     if not wanted:
         raise Invalid("extension", "say a number, or the name or mail address of a user")
     is_number = wanted[0] in "0123456789*#+"
-    made = await call.desks.lines.assign(
+    made = await call.desks.lines.rebind(
         call.mac,
         _line(call),
         extension=wanted if is_number else "",
@@ -43,7 +44,7 @@ async def bind(call: Call) -> Answer:
         replace=form.flag("replace"),
     )
     freed = f" {len(made.freed)} made way." if made.freed else ""
-    rotated = " It has another SIP password now: the PBX has to read it." if made.rotated else ""
+    rotated = f" {sentence(made.exchanged.told)}" if made.exchanged else ""
     said = f"{made.binding.number} is on line {made.binding.line} now.{freed}{rotated} {_told(made.campaign)}"
     return _back(call, said)
 

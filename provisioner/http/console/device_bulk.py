@@ -13,7 +13,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from provisioner.errors import Invalid
-from provisioner.fleet.search import Found
+from provisioner.fleet.device_search import Found
 from provisioner.http.api.bulk import KINDS
 from provisioner.http.api.desks import Desks
 from provisioner.http.console.choices import sites

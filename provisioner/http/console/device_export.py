@@ -14,7 +14,7 @@ from typing import Final
 
 from aiohttp import web
 
-from provisioner.fleet.search import Found
+from provisioner.fleet.device_search import Found
 from provisioner.http.console.choices import names_of
 from provisioner.http.console.device_filter import asked_of, query_of
 from provisioner.http.console.pages import Answer, Call, Pages

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from provisioner.fleet.search import DeviceQuery
+from provisioner.fleet.device_search import DeviceQuery
 from provisioner.http.console.pages import Call
 from provisioner.model import DeviceState
 from provisioner.store.device_pages import Order
 
-FILTERS: Final = ("q", "account", "site", "vendor", "model", "state", "sort")
+FILTERS: Final = ("q", "account", "site", "vendor", "model", "state", "sort", "seen_at")
 _LONGEST: Final = 80
 
 
@@ -33,4 +33,5 @@ def query_of(asked: Mapping[str, str]) -> DeviceQuery:
     """The same as the use-case takes it; words that mean nothing are as if they were not there."""
     state = DeviceState(asked["state"]) if asked["state"] in set(DeviceState) else None
     sort = Order(asked["sort"]) if asked["sort"] in set(Order) else None
-    return DeviceQuery(asked["account"], asked["site"], asked["vendor"], asked["model"], state, asked["q"], sort)
+    place = (asked["account"], asked["site"], asked["vendor"], asked["model"])
+    return DeviceQuery(*place, state, asked["q"], sort, asked.get("seen_at", ""))

@@ -79,6 +79,8 @@ async def new_device(call: Call) -> Answer:
     seen = await call.at(Right.SERVER_READ).fleet.seen() if call.may(Right.SERVER_READ) else []
     given = next((one for one in seen if one.mac == mac), None)
     model = f"{given.vendor}/{given.model}" if given and given.model else ""
+    if given and given.site and not account:
+        account = (await call.desks.search.site(given.site)).account
     values = {
         "accounts": await accounts(call),
         "account": account,
@@ -87,6 +89,7 @@ async def new_device(call: Call) -> Answer:
         "mac": mac,
         "model": call.form.text("model") or model,
         "seen": seen[:ROWS],
+        "site": call.form.text("site") or (given.site if given else ""),
     }
     return View("device_new.html.j2", values)
 

@@ -17,10 +17,18 @@ from typing import Final
 from aiohttp import web
 from yarl import URL
 
-from provisioner.errors import Forbidden, LoginRefused, NotSignedIn, ProvisionerError, StoreFailed, Throttled
+from provisioner.errors import (
+    Forbidden,
+    LoginRefused,
+    NotSignedIn,
+    ProofNeeded,
+    ProvisionerError,
+    StoreFailed,
+    Throttled,
+)
 from provisioner.http.api.gatekeeper import session_cookie
-from provisioner.http.api.problems import CURES
 from provisioner.http.api.rates import Rates
+from provisioner.http.console.cures import KINDS, way_of
 from provisioner.http.console.forms import read_form
 from provisioner.http.console.look import Look
 from provisioner.http.console.pages import Answer, Call, Door, Page, See, Surroundings, View
@@ -62,6 +70,8 @@ class ConsoleEdge:
             return self._sent(*await self._answered(page, call))
         except NotSignedIn:
             return self._to_login(request)
+        except ProofNeeded:
+            return self._to_confirm(request)
         except ProvisionerError as error:
             return self._refused(call, error)
         except (web.HTTPException, ConnectionError):
@@ -155,11 +165,22 @@ class ConsoleEdge:
         here = request.path_qs if request.method == "GET" and request.path not in {"/", "/login"} else ""
         return self._elsewhere(See(str(URL("/login").with_query({"next": here}) if here else URL("/login"))))
 
+    def _to_confirm(self, request: web.Request) -> web.StreamResponse:
+        """Ask for the password, and go on with the page; of a form with the page that it stands on."""
+        here = request.path_qs if request.method == "GET" else _path_of(request.headers.get("Referer", ""))
+        there = str(URL("/confirm").with_query({"next": here or "/"}))
+        if request.headers.get("HX-Request") == "true":
+            return web.Response(status=403, headers={**HEADERS, "HX-Redirect": there})
+        said = "" if request.method == "GET" else "Nothing was done yet: send the form again after this."
+        return self._elsewhere(See(there, said))
+
     def _refused(self, call: Call, error: ProvisionerError) -> web.StreamResponse:
         if error.status >= 500:
             log.error("%s %s: %s", call.request.method, call.request.path, error.cause)
         told = error.cause if error.status < 500 or isinstance(error, StoreFailed) else "the server has a fault"
-        values = {"cause": told, "cure": CURES.get(error.kind, ""), "title": _title(error.status)}
+        way = way_of(error, call)
+        cure = "" if way else KINDS.get(error.kind, "")
+        values = {"cause": told, "cure": cure, "way": way, "title": _title(error.status)}
         response = self._page(call, View("refused.html.j2", values, error.status))
         if isinstance(error, Throttled):
             response.headers["Retry-After"] = str(error.retry_after)
@@ -184,6 +205,14 @@ def _title(status: int) -> str:
         429: "Too many at once",
     }
     return titles.get(status, "Not possible" if status < 500 else "Something is wrong here")
+
+
+def _path_of(address: str) -> str:
+    """Path and query of a page's address; whether it is one of ours is asked where somebody is sent there."""
+    try:
+        return URL(address).raw_path_qs
+    except ValueError:
+        return ""
 
 
 def _authority(origin: str) -> str:

@@ -16,13 +16,13 @@ from provisioner.fleet.rollouts import Changed
 from provisioner.http.api.etags import etag_of
 from provisioner.http.api.status import plain
 from provisioner.http.console.choices import accounts, model_choices, names_of, sites
+from provisioner.http.console.look import sentence
 from provisioner.http.console.pages import Answer, Call, Pages, See, View
 from provisioner.model import ConfigLayer, Mac, Scope
 from provisioner.neutral import SETTINGS, parse_value, setting_of
 from provisioner.preview import Masked, written
 from provisioner.rehearsal import LayerChange
 from provisioner.rights import Right
-from provisioner.rollout_states import PARTS
 from provisioner.secret_names import is_secret
 
 layers = Pages()
@@ -311,9 +311,6 @@ def canary_of(call: Call) -> float | None:
 
 def saved(found: Changed) -> str:
     """What has come of it, in a sentence or two."""
-    one = found.rollout
-    if one is None:
+    if not found.told:
         return "Saved. Phones get it with their next fetch."
-    if one.share >= PARTS:
-        return f"Saved as revision {found.revision}. All {found.phones:,} phones are told, in waves."
-    return f"Saved as revision {found.revision}. {one.percent:g} % of {found.phones:,} phones get it first."
+    return f"Saved as revision {found.revision}. {sentence(found.told)}"

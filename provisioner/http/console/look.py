@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from provisioner import __version__
 from provisioner.errors import Invalid
+from provisioner.http.console.cures import way_of
 from provisioner.http.console.menu import Entry, entries
 from provisioner.http.console.pages import Call, View
 from provisioner.model import Mac
@@ -37,7 +38,7 @@ class Look:
         )
         self._environment.filters |= {
             "clock": clock, "second": second, "day": day, "size": size, "colons": colons, "word": word, "short": short,
-            "number": number, "span": span, "sentence": sentence,
+            "number": number, "span": span, "sentence": sentence, "capital": capital,
         }  # fmt: skip
         self._environment.globals |= {"version": __version__, "asset": asset, "R": Right}
 
@@ -56,6 +57,7 @@ class Look:
             "who": call.principal.actor if call.principal else "",
             "csrf": call.around.people.csrf(call.token) if call.principal else "",
             "may": call.may,
+            "way_of": lambda error: way_of(error, call),
         }
         return self._environment.get_template(view.template).render({**values, **view.values})
 
@@ -152,7 +154,12 @@ def short(text: str, longest: int = 60) -> str:
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
+def capital(text: str) -> str:
+    """With a capital at its beginning; the rest stays as it is, for there may be a name in it."""
+    return text[:1].upper() + text[1:]
+
+
 def sentence(text: str) -> str:
     """With a capital at its beginning and a stop at its end."""
-    told = text[:1].upper() + text[1:]
+    told = capital(text)
     return told if told.endswith((".", "!", "?")) else f"{told}."

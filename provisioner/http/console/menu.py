@@ -38,6 +38,7 @@ _ENTRIES = (
     Entry("/audit", "Audit log", Right.AUDIT_READ, "Records"),
     Entry("/administrators", "Administrators", Right.ROLE_READ, "Server"),
     Entry("/certificates", "Certificates", Right.SERVER_READ, "Server"),
+    Entry("/profile", "What phones can do", Right.PROFILE, "Server"),
     Entry("/server", "Server settings", Right.SERVER_READ, "Server"),
 )
 """Entries of a group stand together."""

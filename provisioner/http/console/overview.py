@@ -12,9 +12,9 @@ from typing import Final, NamedTuple
 from provisioner import trust
 from provisioner.codes import CodeState
 from provisioner.errors import Unusable
-from provisioner.fleet.device_search import WIPING
-from provisioner.fleet.search import DeviceQuery
+from provisioner.fleet.device_search import WIPING, DeviceQuery
 from provisioner.http import storm_page
+from provisioner.http.console.diagnosis import troubles
 from provisioner.http.console.pages import Answer, Call, Pages, View
 from provisioner.model import DeviceState
 from provisioner.outbox_states import MessageState
@@ -48,7 +48,8 @@ class Duty(NamedTuple):
 @overview.get("/", Right.DEVICE_READ)
 async def show_overview(call: Call) -> Answer:
     """Everything at a glance."""
-    return View("overview.html.j2", {**await _live(call), "alarms": await _alarms(call)})
+    about = {"alarms": await _alarms(call), "troubles": await troubles(call)}
+    return View("overview.html.j2", {**await _live(call), **about})
 
 
 @overview.get("/live/overview", Right.DEVICE_READ)

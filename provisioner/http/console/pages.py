@@ -15,7 +15,7 @@ from aiohttp import web
 
 from provisioner.administrators import Administrators
 from provisioner.errors import Invalid, NotSignedIn, ProvisionerError
-from provisioner.fleet.search import Page as Rows
+from provisioner.fleet.device_search import Page as Rows
 from provisioner.http.api.cursors import read_cursor, written_cursor
 from provisioner.http.api.desks import Desks, Means
 from provisioner.http.console.forms import Form

@@ -1,4 +1,4 @@
-"""The tree of accounts: partners, their customers, and theirs."""
+"""The tree of accounts: partners', those below them, and below those."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class Branch(NamedTuple):
     account: Account
     depth: int
     parent: Account | None
-    """None: nobody's customer, or of one that cannot be seen."""
-    customers: int
+    """None: below none, or below one that cannot be seen."""
+    children: int
 
 
 @partners.get("/accounts/tree", Right.ACCOUNT_READ)
 async def show_tree(call: Call) -> Answer:
-    """Whose customer each account is, as far as both can be seen."""
+    """Below which account each is, as far as both can be seen."""
     found, more = await _accounts(call)
     pairs = sorted(((one.id, one.name) for one in found), key=lambda pair: pair[1].lower())
     reach = call.at(Right.ACCOUNT_WRITE).principal.reach if call.may(Right.ACCOUNT_WRITE) else None
@@ -65,23 +65,23 @@ def tree_of(accounts: list[Account]) -> list[Branch]:
     found, todo = list[Branch](), [(one, 0) for one in below[""]]
     while todo:
         account, depth = todo.pop()
-        customers = below[account.id]
-        found.append(Branch(account, depth, known.get(account.parent), len(customers)))
-        todo += [(one, depth + 1) for one in customers]
+        children = below[account.id]
+        found.append(Branch(account, depth, known.get(account.parent), len(children)))
+        todo += [(one, depth + 1) for one in children]
     return found
 
 
 @partners.post("/accounts/tree", Right.ACCOUNT_WRITE, again=show_tree)
-async def add_customer(call: Call) -> Answer:
+async def add_child(call: Call) -> Answer:
     """A new account below a partner's, or nobody's."""
     fleet, form = call.desks.fleet, call.form
     name, parent = form.text("name"), form.text("parent")
-    made = await fleet.add_customer(name, parent=parent) if parent else await fleet.add_account(name)
+    made = await fleet.add_child(name, parent=parent) if parent else await fleet.add_account(name)
     return See(_HERE, f"{made.name} is added.")
 
 
 @partners.post("/accounts/tree/move", Right.ACCOUNT_WRITE, again=show_tree)
 async def set_parent(call: Call) -> Answer:
-    """Another partner's customer from now on, or nobody's."""
+    """Below another partner's account from now on, or below none."""
     made = await call.desks.fleet.set_parent(call.form.text("account"), parent=call.form.text("parent"))
     return See(_HERE, f"{made.name} stands elsewhere now.")

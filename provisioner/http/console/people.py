@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from provisioner.fleet.search import DeviceQuery
+from provisioner.fleet.device_search import DeviceQuery
 from provisioner.http.console.choices import accounts, names_of
 from provisioner.http.console.pages import ROWS, Answer, Call, Listed, Pages, See, View
+from provisioner.http.console.sites import address_given, address_lines
 from provisioner.places import UserKind
 from provisioner.rights import Right
 from provisioner.store.rows import User
@@ -39,7 +40,7 @@ async def show_user(call: Call) -> Answer:
     extensions = list((await call.desks.search.extension_page(user=user.id, limit=100)).items)
     phones = {one.id: await _phones(call, one.number, one.id) for one in extensions}
     values = {"user": user, "extensions": extensions, "phones": phones, "names": await names_of(call, [user.account]),
-              "licenses": await _licenses(call, user)}  # fmt: skip
+              "licenses": await _licenses(call, user), "lines_of": address_lines(user.address)}  # fmt: skip
     return View("user.html.j2", values)
 
 
@@ -64,6 +65,14 @@ async def change_user(call: Call) -> Answer:
     kind = UserKind.PLACE if call.form.flag("place") else UserKind.PERSON
     found = await call.desks.fleet.change_user(call.place("user"), name=call.form.text("name"), kind=kind)
     return See(f"/users/{found.id}", "Saved.")
+
+
+@people.post("/users/{user}/address", Right.PEOPLE_WRITE, again=show_user)
+async def set_address(call: Call) -> Answer:
+    """Where help is sent to from their phones; empty: where the site is."""
+    location = call.form.text("location")
+    found = await call.desks.fleet.change_user(call.place("user"), address=address_given(call), location=location)
+    return See(f"/users/{found.id}", "The address is saved.")
 
 
 @people.post("/users/{user}/email", Right.PEOPLE_WRITE, again=show_user)

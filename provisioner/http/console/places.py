@@ -14,7 +14,7 @@ places = Pages()
 
 @places.get("/accounts", Right.ACCOUNT_READ)
 async def list_accounts(call: Call) -> Answer:
-    """Customers with their sites, a page at a time."""
+    """Accounts with their sites, a page at a time."""
     search = call.desks.search
     page = await search.account_page(after=call.after("accounts", str), limit=ROWS, name=call.asked("q", 80))
     sites: dict[str, list[Site]] = defaultdict(list)
@@ -26,7 +26,7 @@ async def list_accounts(call: Call) -> Answer:
 
 @places.post("/accounts", Right.ACCOUNT_WRITE, again=list_accounts)
 async def add_account(call: Call) -> Answer:
-    """A new customer."""
+    """A new account."""
     made = await call.desks.fleet.add_account(call.form.text("name"))
     return See(f"/accounts/{made.id}", f"{made.name} is added.")
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from provisioner.http.console.pages import ROWS, Answer, Call, Listed, Pages, See, View
 from provisioner.http.console.versions import require_version, version_of
-from provisioner.licensing import MOST_PHONES, RESERVED, AccountPolicy, Rotation
+from provisioner.licensing import MOST_PHONES, RESERVED, AccountPolicy, CodeNetworks, EmergencyRule, Rotation
 from provisioner.rights import Right
 
 policies = Pages()
@@ -15,6 +15,14 @@ ROTATIONS: Final = {
     Rotation.MADE.value: "is exchanged where it was made here",
     Rotation.ALL.value: "is always exchanged: the PBX hears of each new one and reads it",
     Rotation.NEVER.value: "stays",
+}
+EMERGENCIES: Final = {
+    EmergencyRule.WARN.value: "is bound, and it is told",
+    EmergencyRule.BLOCK.value: "is refused",
+}
+NETWORKS: Final = {
+    CodeNetworks.ANYWHERE.value: "anywhere",
+    CodeNetworks.SITE.value: "only where the phone comes from a network of its site",
 }
 
 
@@ -49,13 +57,16 @@ async def show_policy(call: Call) -> Answer:
         "needs_number": call.form.flag("needs_number") if sent else policy.needs_number,
         "most": MOST_PHONES,
         "rotations": ROTATIONS,
+        "emergencies": EMERGENCIES,
+        "networks": NETWORKS,
     }
     return View("policy.html.j2", values)
 
 
 def _said(policy: AccountPolicy) -> dict[str, object]:
     return {"license": policy.needs_license, "number": policy.needs_number, "phones": policy.phones,
-            "reserved": policy.reserved, "rotation": policy.rotation}  # fmt: skip
+            "reserved": policy.reserved, "rotation": policy.rotation, "emergency": policy.emergency,
+            "networks": policy.networks}  # fmt: skip
 
 
 @policies.post("/policies/{account}", Right.POLICY_WRITE, again=show_policy)
@@ -71,5 +82,7 @@ async def set_policy(call: Call) -> Answer:
         phones=form.number("phones", 1, MOST_PHONES),
         reserved=form.text("reserved").replace(",", " ").split(),
         rotation=Rotation(form.text("rotation")) if form.text("rotation") in set(Rotation) else None,
+        emergency=EmergencyRule(form.text("emergency")) if form.text("emergency") in EMERGENCIES else None,
+        networks=CodeNetworks(form.text("networks")) if form.text("networks") in NETWORKS else None,
     )
     return See(f"/policies/{account.id}", "Saved. Phones that are bound already go on as they are.")

@@ -156,7 +156,8 @@ async def promote_rollout(call: Call) -> Answer:
     """The next step now, or all phones."""
     everybody = call.form.flag("everybody")
     found = await call.desks.layers.promote_rollout(call.place("rollout"), everybody=everybody)
-    return See("/rollouts", f"{found.percent:g} % of the phones get revision {found.revision} now.")
+    reached = (await call.desks.layers.rollout(found.id)).reached
+    return See("/rollouts", f"{reached:,} of {found.phones:,} phones get revision {found.revision} now.")
 
 
 @revisions.post("/rollouts/{rollout}/halt", Right.LAYER_WRITE, again=_rollouts)

@@ -49,6 +49,22 @@ async def logout(call: Call) -> Answer:
     return See("/login", "You are signed out.", {session_cookie(call.around.secure): ""})
 
 
+@sessions.get("/confirm", Door.SIGNED_IN)
+async def confirm_page(call: Call) -> Answer:
+    """The password again, before something that would outlive an open session."""
+    onward = _next(call.form.raw("next") or call.asked("next", 500))
+    minutes = round(call.means.settings.login_lasting / 60)
+    return View("confirm.html.j2", {"onward": onward, "minutes": minutes})
+
+
+@sessions.post("/confirm", Door.SIGNED_IN, again=confirm_page, whole=False)
+async def confirm(call: Call) -> Answer:
+    """Back to where it was asked for, in the same session."""
+    form = call.form
+    token = await call.around.people.confirm(call.token, password=form.raw("password"), code=form.text("code"))
+    return See(_next(form.raw("next")), cookies={session_cookie(call.around.secure): token})
+
+
 @sessions.get("/login/link", Door.EVERYBODY)
 async def link_page(call: Call) -> Answer:
     """A new password, by a link that was mailed or printed."""

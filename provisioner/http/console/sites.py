@@ -1,4 +1,4 @@
-"""One site: where it is, where in the building, from where its phones come, and whom an emergency call concerns."""
+"""One site: where it is, where in the building, from where its phones come, and who hears of addresses."""
 
 from __future__ import annotations
 
@@ -24,10 +24,19 @@ _LINES: Final = {
 async def show_site(call: Call) -> Answer:
     """What it says of itself; for who may change it, as a form."""
     found = await call.desks.search.site(call.place("site"))
-    lines = [(f"address.{one.name}", _LINES[one.name], getattr(found.address, one.name)) for one in fields(Address)]
-    values = {"site": found, "lines_of": lines, "names": await names_of(call, [found.account]),
+    values = {"site": found, "lines_of": address_lines(found.address), "names": await names_of(call, [found.account]),
               "version": version_of(_said(found))}  # fmt: skip
     return View("site.html.j2", values)
+
+
+def address_lines(address: Address) -> list[tuple[str, str, str]]:
+    """Field, label and text of each line of an address, for a form."""
+    return [(f"address.{one.name}", _LINES[one.name], getattr(address, one.name)) for one in fields(Address)]
+
+
+def address_given(call: Call) -> Address:
+    """The address that such a form brings."""
+    return Address(**{one.name: call.form.text(f"address.{one.name}") for one in fields(Address)})
 
 
 def _said(site: Site) -> dict[str, object]:
@@ -48,7 +57,7 @@ async def change_site(call: Call) -> Answer:
         site.id,
         name=form.text("name"),
         time_zone=None if zone == site.time_zone else zone,
-        address=Address(**{one.name: form.text(f"address.{one.name}") for one in fields(Address)}),
+        address=address_given(call),
         location=form.text("location"),
         notify=form.text("notify").replace(",", " ").split(),
         networks=form.text("networks").replace(",", " ").split(),

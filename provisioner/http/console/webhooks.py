@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from provisioner.fleet.search import Page as Rows
+from provisioner.fleet.device_search import Page as Rows
 from provisioner.hook_events import TYPES
 from provisioner.hooks.hooks import MadeHook
 from provisioner.http.api.words import LARGEST
@@ -139,9 +139,9 @@ async def change_webhook(call: Call) -> Answer:
 
 @webhooks.post("/webhooks/{webhook}/enable", Right.HOOK_WRITE, again=show_webhook)
 async def enable_webhook(call: Call) -> Answer:
-    """Call it again."""
+    """Call it again, and answer for it."""
     found = await call.desks.hooks.enable_hook(call.place("webhook"))
-    return See(_at(found.about), "It is called again. What has waited goes out now.")
+    return See(_at(found.about), "It is called, and you answer for it. What has waited goes out now.")
 
 
 @webhooks.post("/webhooks/{webhook}/disable", Right.HOOK_WRITE, again=show_webhook)

@@ -233,7 +233,7 @@ async def _bound(call: Call, values: dict[str, str], model: Model, user: User, e
     free = next((number for number in range(1, model.lines + 1) if number not in taken), None)
     if free is None:
         raise Invalid("mac", f"all {model.lines} lines of this phone are taken")
-    made = await lines.assign(mac, free, extension=extension.id, label=values["label"])
+    made = await lines.rebind(mac, free, extension=extension.id, label=values["label"])
     return See(f"/devices/{mac}", f"{user.name} has {extension.number} on line {made.binding.line} of this phone.")
 
 
