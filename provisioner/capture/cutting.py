@@ -10,6 +10,7 @@ from typing import Final
 
 from provisioner.capture import dhcp
 from provisioner.capture.datagrams import is_dhcp
+from provisioner.capture.eap import Port
 from provisioner.capture.files import ETHERNET, Frame, of_paths
 from provisioner.capture.links import ARP, CDP, EAPOL, LLDP, Link, link_of
 from provisioner.capture.packets import TCP, UDP, datagram_of, packet_of
@@ -18,8 +19,8 @@ from provisioner.capture.survey import Selection, Survey, flow_of
 from provisioner.capture.writing import PcapngWriter
 
 COMMENT: Final = (
-    "One device's frames. Credentials, voice, keys and the bodies of files in clear are blanked; "
-    "checksums are not renewed."
+    "One device's frames. Credentials, tokens, voice, keys, the bodies of files in clear and all that is not read "
+    "are blanked; checksums are not renewed."
 )
 
 
@@ -36,11 +37,12 @@ def cut(paths: Sequence[Path], mac: bytes, into: Path) -> dict[str, object]:
 
 def _written(survey: Survey, chosen: Selection, into: Path) -> int:
     part, kept, redactor = into.with_name(into.name + ".part"), 0, Redactor()
+    port = Port(chosen.mac)
     handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
     with os.fdopen(handle, "wb") as stream:
         writer = PcapngWriter(stream, COMMENT)
         for frame in survey.file.frames():
-            if _concerns(frame, chosen, survey):
+            if _concerns(frame, chosen, survey, port):
                 writer.frame(round(frame.at * 1e9), frame.link, redactor.clean(frame), frame.length)
                 kept += 1
         if survey.file.dropped:
@@ -49,14 +51,16 @@ def _written(survey: Survey, chosen: Selection, into: Path) -> int:
     return kept
 
 
-def _concerns(frame: Frame, chosen: Selection, survey: Survey) -> bool:
+def _concerns(frame: Frame, chosen: Selection, survey: Survey, port: Port) -> bool:
     """Its own frames, and announcements of its switch; of other devices only what names its address."""
     link = link_of(frame.link, frame.data)
     if link is None:
         return False
+    if link.kind == EAPOL:
+        return port.concerns(frame.data[link.start :], link)
     if chosen.mac in (link.src, link.dst):
         return True
-    if link.kind in (LLDP, CDP, EAPOL):
+    if link.kind in (LLDP, CDP):
         return survey.sees_mac and bool(link.dst[0] & 1)
     if link.kind == ARP:
         said = frame.data[link.start :]

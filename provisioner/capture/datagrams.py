@@ -116,7 +116,15 @@ class Datagrams:
         if kind == _ERROR:
             code, words = struct.unpack_from("!H", one.data, 2)[0], one.data[4:].split(b"\0")[0]
             said = f"{code} {words.decode('utf-8', 'replace')}".strip()
-            yield fact("tftp", frame.at, frame.ref, type="error", file=file, error=said, server=one.packet.source)
+            yield fact(
+                "tftp",
+                frame.at,
+                frame.ref,
+                type="error",
+                file=file,
+                error=words_without_secrets(said),
+                server=one.packet.source,
+            )
         elif kind in (_DATA, _OACK) and not begun:
             self._transfers[one.packet.dst, one.dport] = (file, True)
             yield fact("tftp", frame.at, frame.ref, type="data", file=file, server=one.packet.source)

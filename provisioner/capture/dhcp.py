@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from provisioner.capture.files import Frame
-from provisioner.capture.lines import ABSENT, Fact, fact, text, url_without_secrets
+from provisioner.capture.lines import ABSENT, Fact, fact, text, url_without_secrets, words_without_secrets
 from provisioner.capture.packets import address
 
 PORTS: Final = frozenset({67, 68})
@@ -20,6 +20,7 @@ _TYPES: Final = {1: "discover", 2: "offer", 3: "request", 4: "decline", 5: "ack"
 _BOOT: Final = (43, 66, 67, 120, 125, 128, 132, 150, 159, 160, 161)
 """Options that tell a phone where it boots, or in which VLAN."""
 _OVERLOAD, _VLAN, _TEXTS = 52, 132, frozenset({66, 67, 128, 132, 150, 159, 160, 161})
+_TOKEN: Final = re.compile(rb"(?i)[\x21-\x7e]{0,200}(?::/|/t/)[\x21-\x7e]+|[a-z0-9_-]{22,}")
 _PRINTED: Final = re.compile(rb"[\x20-\x7e\x80-\xff]{2,}")
 
 
@@ -88,15 +89,15 @@ def facts_of(message: Message, frame: Frame, vlan: int) -> Iterator[Fact]:
         lease=_number(told.get(51, b"")),
         router=_addresses(told.get(3, b"")) or (ABSENT if message.type in ("offer", "ack") else None),
         dns=_addresses(told.get(6, b"")),
-        domain=told.get(15),
+        domain=_words(told.get(15)),
         ntp=_addresses(told.get(42, b"")),
-        vendor_class=told.get(60),
+        vendor_class=_words(told.get(60)),
         asked=",".join(map(str, told.get(55, b""))),
         next_server=_address(message.next_server),
         relay=_address(message.relay),
-        message=told.get(56),
+        message=_words(told.get(56)),
         overload="yes" if message.overload else None,
-        sname=message.sname,
+        sname=_words(message.sname),
         file=_url(message.file),
         **boots,
     )
@@ -114,7 +115,7 @@ def option_text(number: int, data: bytes) -> str:
         return _addresses(data)
     if number in (43, 125):
         return _within(number, data)
-    return data.hex()
+    return _hex(data)
 
 
 def _within(number: int, data: bytes) -> str:
@@ -126,14 +127,14 @@ def _within(number: int, data: bytes) -> str:
         value = body[at + 2 : at + 2 + size]
         if len(value) < size:
             break
-        parts.append(f"{code}={_url(value) if _PRINTED.fullmatch(value.rstrip(bytes(1))) else value.hex()}")
+        parts.append(f"{code}={_url(value) if _PRINTED.fullmatch(value.rstrip(bytes(1))) else _hex(value)}")
         at += 2 + size
     whole = at >= len(body) or not body[at:].strip(b"\0\xff")
     if parts and whole:
         enterprise = f"enterprise {struct.unpack_from('!I', data)[0]}: " if body is not data else ""
         return enterprise + " ".join(parts)
     bare = data.rstrip(b"\0")
-    return _url(bare) if bare and _PRINTED.fullmatch(bare) else data.hex()
+    return _url(bare) if bare and _PRINTED.fullmatch(bare) else _hex(data)
 
 
 def _gather(area: bytes, found: dict[int, bytes]) -> None:
@@ -155,6 +156,15 @@ def _vlan(data: bytes) -> int:
     binary = int.from_bytes(data, "big") if len(data) in (2, 4) else 0
     number = int(said[0]) if said else binary
     return number if 0 < number < 4095 else 0
+
+
+def _words(data: bytes | None) -> str:
+    return words_without_secrets(text(data or b""))
+
+
+def _hex(data: bytes) -> str:
+    """Bytes that nobody can read as text; what could be a token among them is not told in hex, either."""
+    return _TOKEN.sub(lambda found: b"x" * len(found[0]), data).hex()
 
 
 def _url(data: bytes) -> str:

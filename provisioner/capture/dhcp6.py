@@ -9,7 +9,7 @@ from typing import Final
 
 from provisioner.capture.dhcp import option_text
 from provisioner.capture.files import Frame
-from provisioner.capture.lines import Fact, fact, text, url_without_secrets
+from provisioner.capture.lines import Fact, fact, text, url_without_secrets, words_without_secrets
 from provisioner.capture.packets import address
 
 PORTS: Final = frozenset({546, 547})
@@ -53,7 +53,7 @@ def facts_of(data: bytes, frame: Frame, vlan: int, sender: str) -> Iterator[Fact
         client=told.get(_CLIENT_ID, b"").hex(),
         address=address(identity.get(_IA_ADDRESS, b"")[:16]),
         asked=",".join(map(str, _numbers(told.get(_ASKED, b"")))),
-        vendor_class=told.get(_CLASS, b"")[6:],
+        vendor_class=words_without_secrets(text(told.get(_CLASS, b"")[6:])),
         dns=",".join(address(told[_DNS][at : at + 16]) for at in range(0, len(told.get(_DNS, b"")) - 15, 16)),
         option_17=_vendor(told.get(_VENDOR, b"")),
         option_59=url_without_secrets(text(told.get(_BOOT_FILE, b""))),

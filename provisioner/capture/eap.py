@@ -10,6 +10,7 @@ from typing import Final
 
 from provisioner.capture.files import Frame
 from provisioner.capture.lines import Fact, fact
+from provisioner.capture.links import Link
 from provisioner.capture.tls import PHONE, SERVER, TlsTalk
 
 NAME: Final = "802.1X"
@@ -29,6 +30,26 @@ _METHODS: Final = {
 _TLS_INSIDE: Final = frozenset({13, 21, 25, 43})
 _LENGTH, _MORE, _START = 0x80, 0x40, 0x20
 _LONGEST: Final = 1 << 17
+_GROUP: Final = b"\x01\x80\xc2"
+
+
+@dataclass(slots=True)
+class Port:
+    """Which frames are the phone's: most go to a group, and of several devices each is answered in turn."""
+
+    mac: bytes
+    _last: bytes = b""
+    """Who asked to come in, or answered, last."""
+
+    def concerns(self, data: bytes, link: Link) -> bool:
+        """Its own, those to it, and to the group what answers it, or asks before anybody has spoken."""
+        kind, code = data[1:2], data[4:5]
+        if kind == b"\x01" or (kind == b"\0" and code == b"\2"):
+            self._last = link.src
+        if self.mac in (link.src, link.dst):
+            return True
+        asks = kind == b"\0" and code in (b"\1", b"\3", b"\4")  # these only an authenticator sends: RFC 3748 section 4
+        return asks and link.dst[:3] == _GROUP and self._last in (b"", self.mac)
 
 
 @dataclass(slots=True)

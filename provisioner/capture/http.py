@@ -9,7 +9,15 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from provisioner.capture.files import Frame
-from provisioner.capture.lines import Fact, fact, path_without_secrets, url_without_secrets
+from provisioner.capture.lines import (
+    Fact,
+    fact,
+    path_without_secrets,
+    scheme_of,
+    told_apart,
+    url_without_secrets,
+    words_without_secrets,
+)
 
 PHONE: Final = "phone"
 METHODS: Final = (b"GET ", b"PUT ", b"POST", b"HEAD", b"OPTI", b"DELE", b"PATC", b"CONN", b"PROP")
@@ -100,9 +108,9 @@ class HttpTalk:
             method=found[1],
             path=path,
             file=path.rpartition("/")[2].partition("?")[0],
-            user_agent=headers.get("user-agent"),
-            host=headers.get("host"),
-            authorization=headers.get("authorization", "").partition(" ")[0],
+            user_agent=words_without_secrets(headers.get("user-agent", "")),
+            host=words_without_secrets(headers.get("host", "")),
+            authorization=scheme_of(headers.get("authorization", "")),
         )
 
     def _begun(self, half: _Half, status: int, headers: dict[str, str], frame: Frame) -> Iterator[Fact]:
@@ -117,11 +125,11 @@ class HttpTalk:
         half.got, half.frame = 0, frame
         half.answer = {
             "status": status,
-            "etag": headers.get("etag"),
-            "type": headers.get("content-type"),
-            "retry_after": headers.get("retry-after"),
+            "etag": told_apart(headers.get("etag", "")),
+            "type": words_without_secrets(headers.get("content-type", "")),
+            "retry_after": words_without_secrets(headers.get("retry-after", "")),
             "location": url_without_secrets(headers.get("location", "")),
-            "asks_for": headers.get("www-authenticate", "").partition(" ")[0],
+            "asks_for": scheme_of(headers.get("www-authenticate", "")),
         }
         if not half.left and not half.chunked:
             yield from self._answered(half, complete=True)

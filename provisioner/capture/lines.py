@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import sys
@@ -13,8 +14,13 @@ LONGEST: Final = 400
 """Characters of one value. A User-Agent or a DHCP option is shorter; a hostile one is cut."""
 _UNPRINTED: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 """Control characters and the marks that turn the direction of writing: a terminal would obey them."""
-_TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{22,}")
-"""Whatever may be a token: 128 bits are 22 characters of base64url."""
+_TOKEN: Final = re.compile(
+    r"(Polycom[A-Za-z]{1,20}-[A-Za-z]{1,6}_[A-Za-z0-9]{1,6}-UA(?![A-Za-z0-9_-]))|[A-Za-z0-9_-]{22,}"
+)
+"""Whatever may be a token: 128 bits are 22 characters of base64url. Polycom's names for its phones are none."""
+_TICKET: Final = re.compile(r"(?i)(/t/)[^/\s\"<>?]+")
+"""A device's token stands behind this in its URLs, whatever its length."""
+SCHEMES: Final = {one.lower(): one for one in ("Basic", "Digest", "Bearer", "NTLM", "Negotiate")}
 _PASSWORD: Final = re.compile(
     r"(?i)\b(pass(?:word|wd)?|pwd|secret|pin|authorization|token|key)(\s*[=:]\s*|\s+is\s+)\S+"
 )
@@ -62,7 +68,7 @@ def path_without_secrets(path: str) -> str:
     bare, question, _ = path.partition("?")
     _, at, host = bare.partition("@")
     shown = f"...@{host}" if at and "//" in bare else bare
-    return _TOKEN.sub("...", shown) + ("?..." if question else "")
+    return _without_tokens(shown) + ("?..." if question else "")
 
 
 def url_without_secrets(url: str) -> str:
@@ -72,12 +78,27 @@ def url_without_secrets(url: str) -> str:
         return path_without_secrets(url)
     place, slash, path = rest.partition("/")
     who, at, host = place.rpartition("@")
-    return f"{scheme}://{'...@' if at and who else ''}{host}{slash}{path_without_secrets(path)}"
+    return f"{scheme}://{'...@' if at and who else ''}{host}{path_without_secrets(slash + path)}"
 
 
 def words_without_secrets(words: str) -> str:
     """Free text of a phone, a syslog line: what follows the word password is left out."""
-    return _TOKEN.sub("...", _PASSWORD.sub(r"\1\2...", words))
+    return _without_tokens(_PASSWORD.sub(r"\1\2...", words))
+
+
+def scheme_of(value: str) -> str:
+    """How somebody proves who he is, by its name if that is one of five: a bare secret would stand where it does."""
+    word = value.split(maxsplit=1)[0] if value.strip() else ""
+    return SCHEMES.get(word.lower(), "other") if word else ""
+
+
+def _without_tokens(words: str) -> str:
+    return _TOKEN.sub(lambda found: found[1] or "...", _TICKET.sub(r"\1...", words))
+
+
+def told_apart(value: str) -> str:
+    """An ETag: what may be a token in it as a digest, for two that are alike must stay so, and two that are not."""
+    return _TOKEN.sub(lambda found: hashlib.sha256(found[0].encode()).hexdigest()[:12], value)
 
 
 def as_line(one: Fact) -> dict[str, object]:

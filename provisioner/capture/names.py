@@ -36,7 +36,7 @@ def facts_of(data: bytes, frame: Frame, server: str) -> Iterator[Fact]:
     _ident, flags, questions, answers, _, _ = struct.unpack_from("!HHHHHH", data)
     at, asked = 12, []
     for _ in range(min(questions, 4)):
-        name, at = _name(data, at)
+        name, at = name_at(data, at)
         kind = struct.unpack_from("!HH", data, at)[0]
         at += 4
         asked.append((name, _RECORDS.get(kind, str(kind))))
@@ -58,7 +58,7 @@ def facts_of(data: bytes, frame: Frame, server: str) -> Iterator[Fact]:
 
 def _answers(data: bytes, at: int, count: int) -> Iterator[str]:
     for _ in range(count):
-        _, at = _name(data, at)
+        _, at = name_at(data, at)
         kind, _, _, size = struct.unpack_from("!HHIH", data, at)
         at += 10
         if said := _value(kind, data, at, size):
@@ -70,10 +70,10 @@ def _value(kind: int, data: bytes, at: int, size: int) -> str:
     if kind in (1, 28):
         return address(data[at : at + size])
     if kind == 5:
-        return f"CNAME {_name(data, at)[0]}"
+        return f"CNAME {name_at(data, at)[0]}"
     if kind == 33:
         priority, weight, port = struct.unpack_from("!HHH", data, at)
-        return f"{_name(data, at + 6)[0]}:{port} ({priority} {weight})"
+        return f"{name_at(data, at + 6)[0]}:{port} ({priority} {weight})"
     return _naptr(data, at) if kind == 35 else ""
 
 
@@ -84,10 +84,10 @@ def _naptr(data: bytes, at: int) -> str:
     for _ in range(3):
         words.append(data[at + 1 : at + 1 + data[at]].decode("latin-1"))
         at += 1 + data[at]
-    return f"{words[1]} {_name(data, at)[0]} ({order} {preference} {words[0]})"
+    return f"{words[1]} {name_at(data, at)[0]} ({order} {preference} {words[0]})"
 
 
-def _name(data: bytes, at: int) -> tuple[str, int]:
+def name_at(data: bytes, at: int) -> tuple[str, int]:
     """A name and where the bytes behind it begin."""
     labels: list[str] = []
     end, length = 0, 0

@@ -125,6 +125,17 @@ def _ipv6(frame: Frame, link: Link, at: int) -> Packet | None:
     return Packet(frame, link, src, dst, protocol, hops, start, end, 0)
 
 
+def is_part(packet: Packet) -> bool:
+    """Whether more fragments follow this beginning."""
+    data, at = packet.frame.data, packet.link.start
+    if packet.link.kind == IPV4:
+        return bool(data[at + 6] & 0x20)
+    protocol, at = data[at + 6], at + 40
+    while protocol in _EXTENSIONS and at < packet.start:
+        protocol, at = data[at], at + (data[at + 1] + 1) * 8
+    return protocol == _FRAGMENT and at < packet.start and bool(data[at + 3] & 1)
+
+
 def datagram_of(packet: Packet) -> Datagram | None:
     """UDP; None when the header is not all there."""
     data, at = packet.frame.data, packet.start

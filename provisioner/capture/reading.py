@@ -10,7 +10,7 @@ from typing import Final
 from provisioner.capture import dhcp, dhcp6, discovery, icmp
 from provisioner.capture.connection import Connection
 from provisioner.capture.datagrams import Datagrams, is_dhcp
-from provisioner.capture.eap import EapTalk
+from provisioner.capture.eap import EapTalk, Port
 from provisioner.capture.fence import fenced
 from provisioner.capture.files import ETHERNET, Frame
 from provisioner.capture.lines import Fact, fact
@@ -54,6 +54,7 @@ class Reading:
     _ended: dict[str, int] = field(default_factory=dict)
     _datagrams: Datagrams = field(default_factory=Datagrams)
     _eap: EapTalk = field(default_factory=EapTalk)
+    _port: Port = field(init=False)
     _addresses: set[bytes] = field(default_factory=set)
     """The phone's as this file has them; empty behind address translation, where another has its address."""
     _neighbours: Neighbours = field(init=False)
@@ -63,7 +64,7 @@ class Reading:
 
     def __post_init__(self) -> None:
         """The phone's own addresses are watched for others that claim them."""
-        self._neighbours = Neighbours(self.chosen.mac)
+        self._neighbours, self._port = Neighbours(self.chosen.mac), Port(self.chosen.mac)
         translated = any(flow in self.chosen.aliases for flow in self.survey.flows)
         self._addresses = set() if translated and not self.survey.sees_mac else self.chosen.addresses
 
@@ -141,7 +142,7 @@ class Reading:
         return bool(not self.survey.sees_mac and self.survey.flows) or link.dst[:3] not in _MULTICAST
 
     def _eapol(self, frame: Frame, link: Link) -> Iterator[Fact]:
-        if self.chosen.mac in (link.src, link.dst) or link.dst[:3] == b"\x01\x80\xc2":
+        if self._port.concerns(frame.data[link.start :], link):
             by = PHONE if link.src == self.chosen.mac else SERVER
             yield from fenced("802.1X", lambda: self._eap.take(frame.data[link.start :], frame, by), frame)
 

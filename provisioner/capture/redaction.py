@@ -1,108 +1,130 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Secrets out of frames that leave this machine: what is in clear and not known as harmless is blanked."""
+"""Secrets out of frames that leave this machine: above the link only what a rule here names and reads is kept."""
 
 from __future__ import annotations
 
-import re
 import struct
 from dataclasses import dataclass, field
 from typing import Final
 
-from provisioner.capture import dhcp, names, sip
+from provisioner.capture import clearing, dhcp, dhcp6, names, sip
+from provisioner.capture.blanking import crossed, message, words
 from provisioner.capture.files import Frame
 from provisioner.capture.http import METHODS
-from provisioner.capture.links import link_of
-from provisioner.capture.packets import TCP, UDP, Datagram, Packet, Segment, datagram_of, packet_of, segment_of
+from provisioner.capture.links import ARP, CDP, EAPOL, IPV4, IPV6, LLDP, Link, link_of
+from provisioner.capture.packets import (
+    ICMP,
+    ICMPV6,
+    SYN,
+    TCP,
+    UDP,
+    Datagram,
+    Packet,
+    Segment,
+    datagram_of,
+    is_part,
+    packet_of,
+    segment_of,
+)
 from provisioner.capture.survey import flow_of, turned
 
-_X: Final = b"x"
-_HEADERS: Final = re.compile(
-    rb"(?im)^((?:proxy-)?authorization:[ \t]*\S+[ \t]|(?:set-)?cookie:|x-[\w-]*(?:key|token)[\w-]*:|"
-    rb"authentication-info:)(.*)$"
-)
-_USER_INFO: Final = re.compile(rb"(://)([^\s/@\"'<>]{1,200})(@)")
-_TOKEN: Final = re.compile(rb"()([A-Za-z0-9_-]{22,})()")
-_QUERY: Final = re.compile(rb"(?m)(\?)(\S{1,2000})( HTTP/1\.)")
-_SAID: Final = re.compile(
-    rb"(?i)((?:pass(?:word|wd)?|secret|pwd|pin|token)[\w.\"']{0,20}\s{0,3}(?:[=:>]|\bis\b)\s{0,3}[\"']?)([^\s\"'<&]{1,200})()"
-)
-_KEY: Final = re.compile(rb"(?i)(signal\s{0,3}=\s{0,3})([0-9*#A-D]+)()")
-"""SIP INFO: a digit, perhaps of an activation code."""
-_TLS: Final = (20, 21, 22, 23)
+_ARP_SIZE: Final = 28
 _RTP: Final = 12
-_PLAIN_PORTS: Final = dhcp.PORTS | {names.PORT, 123, 546, 547, 500}
-"""Nothing secret goes to these but in URLs with a password."""
-_TFTP_DATA: Final = 3
+_NTP, _NTP_SIZE, _SYSLOG, _TFTP = 123, 48, 514, 69
+_TFTP_DATA, _TFTP_ACK, _TFTP_ERROR, _TFTP_OPTIONS = 3, 4, 5, 6
 _MOST_FLOWS: Final = 4096
 
 
 @dataclass(slots=True)
 class Redactor:
-    """Remembers which TCP connections are encrypted; of others only heads of HTTP and SIP stay readable."""
+    """Remembers which directions of TCP are encrypted, who asked for files by TFTP, and whose EAP is TLS."""
 
     _sealed: dict[bytes, bool] = field(default_factory=dict)
+    _transfers: set[tuple[bytes, int]] = field(default_factory=set)
+    _eap: set[bytes] = field(default_factory=set)
 
     def clean(self, frame: Frame) -> bytes:
-        """The frame's bytes, as many as before."""
-        link = link_of(frame.link, frame.data)
-        packet = packet_of(frame, link) if link else None
-        if packet is None:
-            return frame.data
-        if packet.protocol == TCP and (segment := segment_of(packet)) is not None and segment.data:
-            return self._placed(frame, segment.data, self._tcp(packet, segment), packet)
-        if packet.protocol == UDP and (datagram := datagram_of(packet)) is not None and datagram.data:
-            return self._placed(frame, datagram.data, _udp(datagram), packet)
-        return frame.data
+        """The frame's bytes, as many as before; what stands behind the packet is padding and becomes zeros."""
+        data, link = frame.data, link_of(frame.link, frame.data)
+        if link is None:
+            return crossed(data)
+        start, kept = self._above(frame, link)
+        return (data[:start] + kept).ljust(len(data), b"\0")[: len(data)]
 
-    @staticmethod
-    def _placed(frame: Frame, old: bytes, new: bytes, packet: Packet) -> bytes:
-        end = min(packet.end, len(frame.data))
-        return frame.data[: end - len(old)] + new + frame.data[end:]
+    def _above(self, frame: Frame, link: Link) -> tuple[int, bytes]:
+        """From where on the frame is made anew, and with what."""
+        data = frame.data[link.start :]
+        if link.kind in (IPV4, IPV6):
+            return self._internet(frame, link)
+        if link.kind == ARP:
+            kept = data[:_ARP_SIZE] if data[4:6] == b"\x06\x04" else crossed(data)
+        elif link.kind in (LLDP, CDP):
+            kept = words(data)
+        elif link.kind == EAPOL:
+            kept = clearing.eapol(data, link.src, self._eap)
+        else:
+            kept = crossed(data)
+        return link.start, kept
+
+    def _internet(self, frame: Frame, link: Link) -> tuple[int, bytes]:
+        packet = packet_of(frame, link)
+        if packet is None:
+            start = clearing.payload_at(frame.data, link)
+            return start, crossed(frame.data[start:])
+        if packet.protocol == TCP and (segment := segment_of(packet)) is not None:
+            start = packet.start + (frame.data[packet.start + 12] >> 4) * 4
+            return start, crossed(segment.data) if is_part(packet) else self._tcp(packet, segment)
+        if packet.protocol == UDP and (datagram := datagram_of(packet)) is not None:
+            return packet.start + 8, crossed(datagram.data) if is_part(packet) else self._udp(datagram)
+        if packet.protocol in (ICMP, ICMPV6) and not is_part(packet):
+            return packet.start, clearing.control(packet)
+        return packet.start, crossed(packet.payload)
 
     def _tcp(self, packet: Packet, segment: Segment) -> bytes:
+        """Of what is in clear only heads of HTTP and SIP; TLS, where that direction has begun with it."""
         data, flow = segment.data, flow_of(packet)
+        if segment.flags & SYN:
+            self._sealed.pop(flow, None)
+            self._sealed.pop(turned(flow), None)
         if data[:4] in METHODS or data.startswith(b"HTTP/1.") or sip.is_sip(data):
             self._remember(flow, sealed=False)
-            return _head(data)
-        if data[0] in _TLS and data[1:2] == b"\x03":
+            return message(data)
+        if clearing.begins_tls(data) and flow not in self._sealed:
             self._remember(flow, sealed=True)
-        return data if self._sealed.get(flow) else _X * len(data)
+        return clearing.records(data) if self._sealed.get(flow) else crossed(data)
 
     def _remember(self, flow: bytes, *, sealed: bool) -> None:
-        if len(self._sealed) < _MOST_FLOWS and flow not in self._sealed:
-            self._sealed[flow] = self._sealed[turned(flow)] = sealed
+        if len(self._sealed) < _MOST_FLOWS or flow in self._sealed:
+            self._sealed[flow] = sealed
 
+    def _udp(self, one: Datagram) -> bytes:
+        data, ports = one.data, {one.sport, one.dport}
+        whole = len(data) + 8 >= struct.unpack_from("!H", one.packet.frame.data, one.packet.start + 4)[0]
+        if ports & dhcp.PORTS:
+            return clearing.dhcp4(data)
+        if ports & dhcp6.PORTS:
+            return clearing.dhcp6(data)
+        if names.PORT in ports:
+            return clearing.dns(data)
+        if sip.is_sip(data):
+            return message(data, keep_body=True, whole=whole)
+        if _SYSLOG in ports:
+            return words(data, whole=whole)
+        if _NTP in ports:
+            return data[:_NTP_SIZE] + crossed(data[_NTP_SIZE:])
+        return self._moving(one, whole=whole)
 
-def _udp(one: Datagram) -> bytes:
-    data, ports = one.data, {one.sport, one.dport}
-    if sip.is_sip(data):
-        return _head(data, keep_body=True)
-    if ports & _PLAIN_PORTS:
-        return _blanked(_USER_INFO, data)
-    if data[0] >> 6 == 2 and len(data) >= _RTP:  # RTP: the sound of somebody's voice, or keys
-        return data[:_RTP] + bytes(len(data) - _RTP)
-    if len(data) >= 4 and struct.unpack_from("!H", data)[0] == _TFTP_DATA and 514 not in ports:
-        return data[:4] + _X * (len(data) - 4)
-    return _words(data)
-
-
-def _head(data: bytes, *, keep_body: bool = False) -> bytes:
-    """A head without credentials; a configuration's body holds passwords under names that nobody can list."""
-    head, blank, body = data.partition(b"\r\n\r\n")
-    first, line, rest = head.partition(b"\r\n")
-    first = _blanked(_TOKEN, _blanked(_QUERY, first)) if not sip.is_sip(data) else first
-    head = _words(_HEADERS.sub(_crossed, first + line + rest))
-    return head + blank + (_words(body) if keep_body else _X * len(body))
-
-
-def _words(data: bytes) -> bytes:
-    return _blanked(_KEY, _blanked(_SAID, _blanked(_USER_INFO, data)))
-
-
-def _blanked(pattern: re.Pattern[bytes], data: bytes) -> bytes:
-    return pattern.sub(lambda found: found[1] + _X * len(found[2]) + found[3], data)
-
-
-def _crossed(found: re.Match[bytes]) -> bytes:
-    value = found[2].rstrip(b"\r")
-    return found[1] + _X * len(value) + found[2][len(value) :]
+    def _moving(self, one: Datagram, *, whole: bool) -> bytes:
+        """TFTP and RTP, which move from port to port."""
+        data, kind = one.data, int.from_bytes(one.data[:2], "big")
+        if one.dport == _TFTP:
+            if len(self._transfers) < _MOST_FLOWS:
+                self._transfers.add((one.packet.src, one.sport))
+            return words(data, whole=whole) if kind in (1, 2) else crossed(data)
+        if {(one.packet.src, one.sport), (one.packet.dst, one.dport)} & self._transfers:
+            if kind in (_TFTP_DATA, _TFTP_ACK):
+                return data[:4] + crossed(data[4:])
+            return words(data, whole=whole) if kind in (_TFTP_ERROR, _TFTP_OPTIONS) else crossed(data)
+        if data and data[0] >> 6 == 2 and len(data) >= _RTP:  # RTP: the sound of somebody's voice, or keys
+            return data[:_RTP] + bytes(len(data) - _RTP)
+        return crossed(data)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from provisioner.capture.files import Frame
-from provisioner.capture.lines import Fact, fact, url_without_secrets
+from provisioner.capture.lines import Fact, fact, scheme_of, url_without_secrets, words_without_secrets
 
 _METHODS: Final = (
     "REGISTER",
@@ -30,6 +30,7 @@ _METHODS: Final = (
 _FIRST: Final = re.compile(r"(?:({}) (\S{{1,500}}) SIP/2\.0|SIP/2\.0 (\d{{3}})\b.*)".format("|".join(_METHODS)))
 _URL: Final = re.compile(r"\b(?:https?|tftp|ftps?)://[^\s<>\"']{3,300}")
 _USER: Final = re.compile(r"sips?:([^@;>\s]{1,100})@")
+_PASSWORD: Final = re.compile(r"(sips?:)[^@;>\s]{1,200}@")
 _COMPACT: Final = {
     "f": "from",
     "t": "to",
@@ -96,10 +97,10 @@ def _registration(message: Message, frame: Frame) -> Fact:
         frame.ref,
         type="answer" if message.status else "request",
         status=message.status or None,
-        registrar=message.uri.partition(";")[0],
-        user=user[1] if user else "",
-        authorization=message.headers.get("authorization", "").partition(" ")[0],
-        reason=message.headers.get("reason") or message.headers.get("warning"),
+        registrar=words_without_secrets(_PASSWORD.sub(r"\1...@", message.uri.partition(";")[0])),
+        user=words_without_secrets(user[1].partition(":")[0]) if user else "",
+        authorization=scheme_of(message.headers.get("authorization", "")),
+        reason=words_without_secrets(message.headers.get("reason") or message.headers.get("warning") or ""),
     )
 
 
@@ -114,7 +115,7 @@ def _notification(message: Message, frame: Frame, source: str, *, by_phone: bool
             "pnp", frame.at, frame.ref, type="notify", from_=source, url=url_without_secrets(found[0]) if found else ""
         )
     elif not message.status and not by_phone:
-        yield fact("notify", frame.at, frame.ref, event=event, result="sent")
+        yield fact("notify", frame.at, frame.ref, event=words_without_secrets(event), result="sent")
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from provisioner.errors import Deferred
 from provisioner.flight_notes import Asked, FlightNotes
+from provisioner.http.schemes import scheme_word
 from provisioner.http.transport import SocketTransport
 from provisioner.http.wire import Wire
 from provisioner.visit import Visit
@@ -66,5 +67,5 @@ def _heads(request: web.BaseRequest, notes: FlightNotes) -> None:
     if not notes.asked:
         notes.agent = headers.get("User-Agent", "")[:_LONGEST]
         notes.host = headers.get("Host", "")[:_LONGEST]
-    if authorization := headers.get("Authorization", ""):
-        notes.authorization = authorization.partition(" ")[0][:20]
+    if scheme := scheme_word(headers.get("Authorization", "")):
+        notes.authorization = scheme
