@@ -282,15 +282,25 @@ def chain_to(cas: Sequence[bytes], der: bytes, *, self_signed: bool = False) -> 
     return tuple(crypto.dump_certificate(crypto.FILETYPE_ASN1, one) for one in chain)
 
 
+_ABOVE: Final = 8
+"""Certificates that a device sends besides its own, which are looked at: chains of makers have three."""
+
+
 def issuers_of(der: bytes, others: Sequence[bytes]) -> tuple[bytes, ...]:
     """Of some certificates those above this one, each by its signature: a stranger may send anybody's along."""
     found: list[bytes] = []
-    left = [one for one in others if one != der]
+    left = [one for one in others[:_ABOVE] if one != der]
     while (above := next((one for one in left if _signed(der, one)), None)) is not None:
         found.append(above)
         left.remove(above)
         der = above
     return tuple(found)
+
+
+def signer_of(chain: Sequence[bytes]) -> str:
+    """The SHA-256 of the CA whose key has signed the first of them; empty where it did not come along."""
+    above = (one for one in chain[1 : _ABOVE + 1] if one != chain[0] and _signed(chain[0], one))
+    return next((fingerprint(one) for one in above), "")
 
 
 def _signed(der: bytes, ca: bytes) -> bool:

@@ -76,10 +76,14 @@ async def refused_show(desk: Refusals, ident: str) -> object:
 @refused.command("trust")
 @_IDENT
 @click.option("--vendor", default="", metavar="VENDOR", help=f"Whose CA it is, one of {', '.join(trust.VENDORS)}.")
+@click.option(
+    "--fingerprint", "fingerprints", multiple=True, metavar="SHA256",
+    help="Of the CA, as the maker has told it by another way; again for each CA that came. Without any they are shown.",
+)  # fmt: skip
 @with_refusals
-async def refused_trust(desk: Refusals, ident: str, vendor: str) -> object:
+async def refused_trust(desk: Refusals, ident: str, vendor: str, fingerprints: tuple[str, ...]) -> object:
     """Let the CAs that came with it vouch for devices of VENDOR; compare their fingerprints with the maker's before."""
-    added = await desk.trust_issuer(ident, vendor=vendor)
+    added = await desk.trust_issuer(ident, fingerprints=fingerprints, vendor=vendor)
     lines = [f"trusted for {ca.vendor}: {ca.subject} ({ca.fingerprint[:16]})" for ca in added]
     notes = [f"note: {note}" for ca in added for note in ca.notes]
     names = ("vendor", "subject", "fingerprint", "notes")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Collection
+from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from provisioner import trust
-from provisioner.certificates import issuers_of
+from provisioner.certificates import fingerprint, issuers_of
 from provisioner.desk import SettingsDesk, text_of
-from provisioner.errors import Conflict, Invalid, NotFound
+from provisioner.errors import Conflict, Forbidden, Invalid, NotFound
 from provisioner.rights import Right
 from provisioner.store import refusals as rows
 from provisioner.store.refusals import Refusal, Silence
@@ -18,6 +20,7 @@ from provisioner.trust import Ca
 
 _NOTE = 200
 """Characters."""
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
 class Refusals(SettingsDesk):
@@ -35,18 +38,23 @@ class Refusals(SettingsDesk):
         async with self._store.reading() as connection:
             return await _one(connection, ident)
 
-    async def trust_issuer(self, ident: str, *, vendor: str = "") -> tuple[Ca, ...]:
+    async def trust_issuer(self, ident: str, *, fingerprints: Collection[str] = (), vendor: str = "") -> tuple[Ca, ...]:
         """Let the CAs that came with it vouch for a vendor's devices; the notes of what is returned tell their limits.
 
+        ``fingerprints`` are the SHA-256 of all of them, as the maker has told them: anybody can send a CA of any name.
         In force on a running server within a moment. Without a vendor it is the one whose models came with it.
         """
         self._require_all(Right.TRUST_WRITE)
+        if self._principal.is_key:
+            raise Forbidden("a key trusts no CA: sign in", right=Right.TRUST_WRITE.value)
+        async with self._store.reading() as connection:
+            one = await _one(connection, ident)
+        chosen = _confirmed(one, fingerprints)
+        whose = vendor or self._vendor_of(one)
+        # Written to disk before the audit event is: of both this one can be seen in any case. And outside of the
+        # transaction: another process may hold the list, a disk may be slow, and phones wait behind the store's turn.
+        added = await asyncio.to_thread(trust.add_presented, self._settings.data, whose, chosen)
         async with self._change() as change:
-            one = await _one(change.connection, ident)
-            _require_issuer(one)
-            chosen = vendor or self._vendor_of(one)
-            # Written to disk before the audit event is: of both this one can be seen in any case.
-            added = await asyncio.to_thread(trust.add_presented, self._settings.data, chosen, one.chain)
             for ca in added:
                 change.audit(
                     "issuer_trusted", severity="warning", vendor=ca.vendor, subject=ca.subject,
@@ -84,14 +92,43 @@ class Refusals(SettingsDesk):
         return found.pop()
 
 
-def _require_issuer(one: Refusal) -> None:
+def _confirmed(one: Refusal, fingerprints: Collection[str]) -> tuple[bytes, ...]:
+    """The device's own certificate and the CAs above it; these must be the named ones, and all of them."""
+    named = {_digits(each) for each in fingerprints}
+    cas = _issuers(one)
+    stored = [fingerprint(der) for der in cas]
+    if not named:
+        raise Invalid(
+            "fingerprint",
+            f"name the SHA-256 of each CA that is to be trusted. Here came {' and '.join(stored)}: compare with what "
+            "the maker says by another way, such as its site or the phone, for anybody can send a CA of that name",
+        )
+    if strange := sorted(named - set(stored)):
+        raise Conflict(
+            f"the CA {strange[0]} is not, or no longer, what came with it: look at the group again and compare anew"
+        )
+    if unnamed := [each for each in stored if each not in named]:
+        raise Conflict(f"the CA {unnamed[0]} came with it, too: compare it with the maker's word and name it as well")
+    return (one.chain[0], *cas)
+
+
+def _digits(text: str) -> str:
+    """A fingerprint with colons and case as you like."""
+    digits = re.sub(r"[:\s]", "", text).lower()
+    if not _SHA256.fullmatch(digits):
+        raise Invalid("fingerprint", "must be a whole SHA-256, which is 64 hex digits")
+    return digits
+
+
+def _issuers(one: Refusal) -> tuple[bytes, ...]:
     if not one.chain:
         raise Conflict("none of its certificates was kept")
-    if not issuers_of(one.chain[0], one.chain[1:]):
-        raise Conflict(
-            f"only the device's own certificate came with it: get the certificate of its issuer, {one.issuer}, from "
-            "the maker, and have that trusted on the server's machine"
-        )
+    if found := issuers_of(one.chain[0], one.chain[1:]):
+        return found
+    raise Conflict(
+        f"only the device's own certificate came with it: get the certificate of its issuer, {one.issuer}, from "
+        "the maker, and have that trusted on the server's machine"
+    )
 
 
 async def _one(connection: AsyncConnection, ident: str) -> Refusal:

@@ -1,14 +1,17 @@
-"""The mailbox of refused certificates: grouped by issuer and verdict, counted, the longest chain of each kept.
+"""The mailbox of refused certificates: grouped by verdict, issuer and the CA that signed; the longest chain stays.
 
-A group is silent once somebody has said of every model in it that it is expected; another model makes it speak again.
-It is bounded: where there are too many, those go that came least often and of which nobody has said anything.
+Rule: a name is anybody's, a key is not. Whoever makes a CA of the same name makes a group of his own, and what is
+stored of a CA is replaced only by what the same one signed. A group is silent once somebody has said of every model in
+it that it is expected; another model makes it speak again. It is bounded: of those of which nobody has said anything,
+the one that was away longest goes first, and last those with the Mac of a device that has been added.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final
@@ -17,7 +20,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from provisioner.certificates import Unreadable, to_der, to_pem
+from provisioner.certificates import Unreadable, signer_of, to_der, to_pem
 from provisioner.store import schema
 from provisioner.store.database import Store
 from provisioner.store.engine import is_sqlite, writing
@@ -26,7 +29,19 @@ _NAMES: Final = 16
 """Macs, models and addresses kept of a group each, the newest."""
 _LARGEST: Final = 256 * 1024
 """Bytes that a chain may be unpacked to."""
+_ROUND: Final = 50
+"""Groups whose Macs are looked up at once."""
 _R: Final = schema.refusal.c
+
+
+def group_key(verdict: str, issuer: str, chain: Sequence[bytes]) -> str:
+    """The id of the group that a refused chain belongs to."""
+    return hashlib.sha256(f"{verdict}\n{issuer}\n{signer_of(chain)}".encode()).hexdigest()[:16]
+
+
+def better_chain(new: tuple[bytes, ...], old: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """The longer of two, where the same CA has signed both, or none came with either; otherwise the one there was."""
+    return new if len(new) > len(old) and signer_of(new) == signer_of(old) else old
 
 
 @dataclass(slots=True)
@@ -50,8 +65,7 @@ class Group:
         self.times += newer.times
         self.last_at = max(self.last_at, newer.last_at)
         self.first_at = min(self.first_at, newer.first_at)
-        if len(newer.chain) > len(self.chain):
-            self.chain = newer.chain
+        self.chain = better_chain(newer.chain, self.chain)
         for mine, theirs in ((self.macs, newer.macs), (self.addresses, newer.addresses), (self.models, newer.models)):
             mine |= theirs
 
@@ -101,7 +115,7 @@ async def write_refusals(store: Store, groups: Sequence[Group], *, most: int) ->
         rows = [_merged(one, stored.get(one.id)) for one in sorted(groups, key=lambda one: one.id)]
         changed = {name: insert.excluded[name] for name in rows[0] if name not in ("id", "silenced")}
         await connection.execute(insert.on_conflict_do_update(index_elements=["id"], set_=changed), rows)
-        await _trim(connection, most)
+        await _trim(connection, most, {one.id for one in groups})
 
 
 async def _stored(connection: AsyncConnection, idents: Sequence[str]) -> dict[str, Refusal]:
@@ -110,7 +124,7 @@ async def _stored(connection: AsyncConnection, idents: Sequence[str]) -> dict[st
 
 
 def _merged(new: Group, old: Refusal | None) -> dict[str, Any]:
-    chain = new.chain if old is None or len(new.chain) > len(old.chain) else old.chain
+    chain = new.chain if old is None else better_chain(new.chain, old.chain)
     return {
         "id": new.id,
         "verdict": new.verdict,
@@ -132,11 +146,32 @@ def _newest(new: Mapping[str, float], old: Mapping[str, float]) -> str:
     return json.dumps(dict(islice(sorted(both.items(), key=lambda one: -one[1]), _NAMES)))
 
 
-async def _trim(connection: AsyncConnection, most: int) -> None:
+async def _trim(connection: AsyncConnection, most: int, new: Collection[str]) -> None:
+    """How often one came says nothing: whoever makes up issuers can come twice with each."""
     excess = (await connection.execute(select(func.count()).select_from(schema.refusal))).scalar_one() - most
-    if excess > 0:
-        least = select(_R.id).order_by(_R.silenced != "{}", _R.times, _R.last_at, _R.id).limit(excess)
-        await connection.execute(delete(schema.refusal).where(_R.id.in_(least)))
+    if excess <= 0:
+        return
+    in_order = select(_R.id, _R.macs).order_by(_R.silenced != "{}", _R.id.in_(new), _R.last_at, _R.id)
+    spoken_of = _R.silenced != "{}"
+    unsaid = list(await connection.execute(in_order.where(~spoken_of)))
+    gone = await _first_of_strangers(connection, unsaid, excess)
+    said = await connection.execute(in_order.where(spoken_of)) if len(unsaid) < excess else ()
+    rest = [one.id for one in (*unsaid, *said) if one.id not in gone]
+    gone += rest[: excess - len(gone)]
+    await connection.execute(delete(schema.refusal).where(_R.id.in_(gone)))
+
+
+async def _first_of_strangers(connection: AsyncConnection, rows: Sequence[Any], most: int) -> list[str]:
+    """So many of them with which no known device's Mac came."""
+    found: list[str] = []
+    for start in range(0, len(rows), _ROUND):
+        if len(found) >= most:
+            break
+        macs = {one.id: json.loads(one.macs).keys() for one in rows[start : start + _ROUND]}
+        asked = schema.device.c.mac.in_(sorted(set().union(*macs.values())))
+        known = set((await connection.execute(select(schema.device.c.mac).where(asked))).scalars())
+        found += [ident for ident, some in macs.items() if not known & some]
+    return found[:most]
 
 
 async def list_refusals(connection: AsyncConnection, *, everything: bool = False) -> list[Refusal]:

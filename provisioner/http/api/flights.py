@@ -104,7 +104,7 @@ class Quiet(Told):
 
 
 class RefusedGroup(Told):
-    """Refused certificates of one issuer with one verdict."""
+    """Refused certificates of one issuer, signed by one CA where it came along, with one verdict."""
 
     id: Id
     verdict: str
@@ -118,7 +118,7 @@ class RefusedGroup(Told):
     addresses: list[str]
     models: list[str]
     silenced: list[Quiet]
-    chain: Annotated[list[Shown], Field(description="The longest that came, the device's own first")]
+    chain: Annotated[list[Shown], Field(description="The longest that the same CA has signed, the device's own first")]
 
 
 class RefusedGroups(Told):
@@ -134,9 +134,13 @@ class RefusalsAsked(Fields):
 
 
 class TrustWish(Given):
-    """Whose CA it is."""
+    """Whose CA it is, and which."""
 
     vendor: MaybeText = ""
+    fingerprints: Annotated[
+        list[Text],
+        Field(min_length=1, max_length=16, description="SHA-256 of each CA of the chain, as its maker has told it"),
+    ]
 
 
 class Trusted(Told):
@@ -238,8 +242,11 @@ async def show_refusal(call: AnyCall) -> RefusedGroup:
     "/refusals/{refusal}/trust", Right.TRUST_WRITE, body=TrustWish, told=TrustedList, version=show_refusal, tags=False
 )
 async def trust_refusal(call: AnyCall) -> TrustedList:
-    """Let the CAs that came with it vouch for a vendor's devices."""
-    added = await call.desks.refusals.trust_issuer(call.path["refusal"], vendor=call.body.vendor)
+    """Let the CAs that came with it vouch for a vendor's devices; not with an API key."""
+    given: TrustWish = call.body
+    added = await call.desks.refusals.trust_issuer(
+        call.path["refusal"], fingerprints=given.fingerprints, vendor=given.vendor
+    )
     names = ("vendor", "role", "subject", "fingerprint")
     return TrustedList(
         items=[Trusted(**{name: getattr(ca, name) for name in names}, notes=list(ca.notes)) for ca in added]

@@ -26,7 +26,8 @@ async def show_refused(call: Call) -> Answer:
     values = {
         "one": one,
         "chain": [_facts(der) for der in one.chain],
-        "issuers": len(issuers_of(one.chain[0], one.chain[1:])) if one.chain else 0,
+        "issuers": [_facts(der) for der in issuers_of(one.chain[0], one.chain[1:])] if one.chain else [],
+        "compared": call.form.many("fingerprint"),
         "vendors": [(name, name) for name in trust.VENDORS],
         "vendor": call.form.typed("vendor", _vendor(call, one)),
         "models": sorted(one.models, key=lambda name: (name in one.silenced, name)),
@@ -52,9 +53,9 @@ def _vendor(call: Call, one: Refusal) -> str:
 
 @refusals.post("/certificates/refused/{refusal}/trust", Right.TRUST_WRITE, again=show_refused)
 async def trust_refused(call: Call) -> Answer:
-    """The CAs that came with it may vouch for a vendor's devices."""
-    ident = call.place("refusal")
-    added = await call.desks.refusals.trust_issuer(ident, vendor=call.form.text("vendor"))
+    """The CAs that came with it may vouch for a vendor's devices: those that were on the page, each of them ticked."""
+    ident, compared = call.place("refusal"), call.form.many("fingerprint")
+    added = await call.desks.refusals.trust_issuer(ident, fingerprints=compared, vendor=call.form.text("vendor"))
     notes = " ".join(dict.fromkeys(note for ca in added for note in ca.notes))
     names = ", ".join(ca.subject for ca in added)
     return See(f"/certificates/refused/{ident}", f"Trusted for {added[0].vendor}: {names}. {notes}".strip())
