@@ -1,7 +1,7 @@
 """How far a power cycle is: one table of what may follow what. Pure.
 
 Power may be off in ``cutting``, ``off`` and ``restoring`` alone; none of them is an end, and the only way out of them
-is to have read from the switch that the port may deliver again.
+is to have read from the switch that the port may deliver again, or that somebody says so who has looked.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ class CycleStep(StrEnum):
     """Read back: the port may deliver again, after its link was down."""
     GIVE_UP = "give up"
     """Read back as well; the link had not gone down."""
+    SEEN = "seen"
+    """Somebody has switched it on by hand, and says so: the switch itself cannot be asked."""
 
 
 TRANSITIONS: Final[Mapping[tuple[CycleState, CycleStep], CycleState]] = MappingProxyType(
@@ -60,6 +62,9 @@ TRANSITIONS: Final[Mapping[tuple[CycleState, CycleStep], CycleState]] = MappingP
         (CycleState.RESTORING, CycleStep.RESTORE): CycleState.RESTORING,
         (CycleState.RESTORING, CycleStep.FINISH): CycleState.DONE,
         (CycleState.RESTORING, CycleStep.GIVE_UP): CycleState.FAILED,
+        (CycleState.CUTTING, CycleStep.SEEN): CycleState.FAILED,
+        (CycleState.OFF, CycleStep.SEEN): CycleState.FAILED,
+        (CycleState.RESTORING, CycleStep.SEEN): CycleState.FAILED,
     }
 )
 """Whatever is not listed does not happen."""

@@ -15,6 +15,9 @@ class SwitchSettings(ProfileSettings):
     switch_timeout: float = knob(1.0, "s", "for one answer of a switch; a busy one takes half of that", 0.1, 30)
     switch_retries: int = knob(1, "times", "a question is asked again: UDP loses some", 0, 10)
     switch_parallel: int = knob(100, "switches", "asked at once: 200 of which half are dead take six seconds", 1, 1000)
+    switch_networks: tuple[str, ...] = knob(
+        (), "CIDR networks", "in which administrators of single accounts may add switches; empty: only the house may"
+    )
     switch_cycles: int = knob(
         6, "power cycles/h", "of one switch: more is a fault of something else, and its power supply has its own limit",
         1, 1000,

@@ -68,9 +68,12 @@ def with_switches(function: Callable[Concatenate[Hands, P], Awaitable[object]]) 
             try:
                 async with Store.of(configured) as store:
                     hands = Hands(store, configured)
-                    for one in await hands.cycler.resume():
-                        click.echo(f"power of {one.port} was brought back: {one.result or one.state.value}", err=True)
-                    return await function(hands, *args, **kwargs)
+                    try:
+                        for one in await hands.cycler.resume():
+                            click.echo(_resumed(one), err=True)
+                        return await function(hands, *args, **kwargs)
+                    finally:
+                        await hands.cycler.close()
             finally:
                 await close_shared()
 
@@ -80,6 +83,12 @@ def with_switches(function: Callable[Concatenate[Hands, P], Awaitable[object]]) 
             raise click.exceptions.Exit(_TERMINATED) from None
 
     return command
+
+
+def _resumed(one: PowerCycle) -> str:
+    if one.ended is None:
+        return f"Warning: power of {one.port} is not back yet (power cycle {one.id}): it is tried again"
+    return f"power of {one.port} was brought back: {one.result or one.state.value}"
 
 
 def credential_options(function: Callable[P, object]) -> Callable[P, object]:
@@ -329,9 +338,17 @@ def _cycled(one: PowerCycle) -> Shown:
 @click.option("--mac", type=MAC, help="Only of this phone.")
 @click.option("--switch", "name", default="", metavar="NAME", help="Only of this switch.")
 @click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True, help="How many.")
+@click.option("--restored", is_flag=True, help="Somebody has switched the port of ID on at the switch: try no more.")
 @with_switches
-async def switch_power_cycles(hands: Hands, ident: int | None, mac: Mac | None, name: str, limit: int) -> object:
+async def switch_power_cycles(
+    hands: Hands, ident: int | None, mac: Mac | None, name: str, limit: int, restored: bool
+) -> object:
     """Whose power was taken, by whom, and what came of it, the newest first; or the one with the number ID."""
+    if restored:
+        if ident is None:
+            raise Invalid("id", "of the power cycle must be given")
+        done = await hands.desk.restored_by_hand(ident)
+        return Shown(done, f"power cycle {done.id}: {done.result}")
     if ident:
         return _cycled(await hands.desk.cycle(ident))
     found = await hands.desk.cycles(mac=mac, switch=name, limit=limit)

@@ -11,15 +11,16 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Table, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from provisioner.errors import Conflict
 from provisioner.model import Mac, Scope
-from provisioner.store import layer_history, rollouts, schema
+from provisioner.store import layer_history, power_cycles, rollouts, schema
 from provisioner.store.hook_queue import UNBOUND
 
 _D: Final = schema.device.c
 _FREE: Final = {UNBOUND: True}
 """Whose device it was is asked before; what it leaves is dropped whole, however far whoever moves it can see."""
 _CLOSED: Final[dict[str, Any]] = {"allow_token": False, "allow_digest": False, "digest_secret": None}
-_STAYS: Final = frozenset({"device", "pin", "leaf", "event", "activation_code"})
+_STAYS: Final = frozenset({"device", "pin", "leaf", "event", "activation_code", "power_cycle"})
 """Tables of devices whose rows are the device itself, or say themselves whose they are; of all others they go, so that
 a table which is added later is none that is forgotten here."""
 
@@ -32,8 +33,11 @@ async def was_served(connection: AsyncConnection, mac: Mac) -> bool:
 
 async def forget_former(connection: AsyncConnection, mac: Mac) -> None:
     """Settings of its own, what it has sent and fetched, who was on its lines, what it has done and where it was, and
-    how else it gets in; nobody is on its lines any more when this is asked for.
+    how else it gets in; nobody is on its lines any more when this is asked for. Conflict while its port may be off:
+    the row of its power cycle is all that is known of how power comes back.
     """
+    if (busy := await power_cycles.open_of(connection, mac=mac)) is not None:
+        raise Conflict(f"power cycle {busy.id} of {mac.colons} has not ended: wait for it")
     for table in schema.metadata.sorted_tables:
         if "mac" in table.c and table.name not in _STAYS:
             await _drop(connection, table, table.c.mac == mac)

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Row, Update, delete, func, insert, or_, select, update
+from sqlalchemy import Float, Row, Text, Update, delete, func, insert, literal, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from provisioner.cycle_states import ENDS, MAY_BE_OFF, CycleState, CycleStep, sources, target
@@ -113,7 +113,8 @@ async def open_of(connection: AsyncConnection, *, mac: str = "", switch: str = "
 async def waiting(connection: AsyncConnection, now: float, limit: int = 100) -> list[int]:
     """Wishes that nobody has taken, and those whose owner has died before anything was switched off."""
     states = [one.value for one in sources(CycleStep.TAKE)]
-    query = select(_C.id).where(_C.state.in_(states), _C.lease < now).order_by(_C.id).limit(limit)
+    query = select(_C.id).where(_C.state.in_(states), _C.lease < now)
+    query = query.order_by(_C.cause == "resync", _C.id).limit(limit)  # whoever asked in person first
     return list((await connection.execute(query)).scalars())
 
 
@@ -185,16 +186,26 @@ async def disallow(connection: AsyncConnection, site: str) -> None:
     await connection.execute(delete(schema.power_policy).where(_P.site == site))
 
 
+AT_ONCE: Final = 20
+"""Wishes that the server itself has open, of all sites. Where more phones are stuck at once, they are not what is
+wrong: the server or the network is, and taking their power would only take their calls."""
+
+
 async def wish_for(connection: AsyncConnection, macs: Collection[Mac], seconds: float, actor: str, at: float) -> int:
     """Phones that nobody could reach, at sites where that is allowed, have their power cut for a while; how many."""
-    wanted, asked = sorted(macs), 0
-    for start in range(0, len(wanted), _FEW):
-        some = wanted[start : start + _FEW]
-        busy = select(_C.mac).where(_C.ended.is_(None), _C.mac.in_(some))
-        rows = select(_D.mac, _D.account).where(
-            _D.mac.in_(some), _D.site.in_(select(_P.site)), _D.mac.not_in(busy), _D.revoked.is_(False)
-        )
-        for row in (await connection.execute(rows)).all():
-            await ask(connection, Wish(Mac(row.mac), row.account, seconds, actor, at, "resync"))
-            asked += 1
-    return asked
+    if not macs or len(macs) > AT_ONCE:
+        return 0
+    own = select(func.count()).select_from(schema.power_cycle).where(_C.ended.is_(None), _C.cause == "resync")
+    room = AT_ONCE - int((await connection.execute(own)).scalar_one())
+    busy = select(_C.mac).where(_C.ended.is_(None), _C.mac.in_(sorted(macs)))
+    values = {
+        "mac": _D.mac, "account": _D.account, "seconds": literal(seconds, Float), "actor": literal(actor, Text),
+        "cause": literal("resync", Text), "asked_at": literal(at, Float),
+        "state": literal(CycleState.ASKED.value, Text), "owner": literal("", Text), "lease": literal(0.0, Float),
+    }  # fmt: skip
+    some = select(*values.values()).where(
+        _D.mac.in_(sorted(macs)), _D.site.in_(select(_P.site)), _D.mac.not_in(busy), _D.revoked.is_(False)
+    )
+    chosen = some.order_by(_D.mac).limit(max(0, room))
+    query = insert(schema.power_cycle).from_select([*values], chosen).returning(_C.id)
+    return len((await connection.execute(query)).all())

@@ -17,6 +17,7 @@ from provisioner.store import outbox, schema
 from provisioner.store.database import Change, Store
 from provisioner.store.outbox import Message
 from provisioner.store.resync import hold
+from provisioner.store.settled import settled
 
 _E: Final = schema.event.c
 _T: Final = schema.trap_tail.c
@@ -53,11 +54,12 @@ async def untold(connection: AsyncConnection) -> bool:
 async def next_alarms(connection: AsyncConnection) -> list[Alarm]:
     """The next of them, and the tail moved behind; the first call only says that it begins from here."""
     await hold(connection)
-    newest = (await connection.execute(select(func.max(_E.id)))).scalar_one() or 0
     tail = (await connection.execute(select(_T.event).with_for_update())).scalar_one_or_none()
     if tail is None:
+        newest = (await connection.execute(select(func.max(_E.id)))).scalar_one() or 0
         await connection.execute(insert(schema.trap_tail).values(id=_ROW, event=newest))
         return []
+    newest = await settled(connection, tail)
     query = select(*_COLUMNS).where(_E.id > tail, _E.id <= newest, _E.severity == "alarm").order_by(_E.id).limit(_BATCH)
     found = [_alarm(row) for row in await connection.execute(query)]
     reached = found[-1].id if len(found) == _BATCH else newest

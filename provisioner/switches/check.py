@@ -147,7 +147,7 @@ async def _tables(agent: Agent) -> Finding:
 
 async def _changing(speaker: Speaker, where: Where, write: Credential, pace: Pace, reader: Agent) -> Finding:
     """Write what is there: power of a port, or who is in charge where there is no such port."""
-    rows = (await reader.walk(oids.POE_ADMIN, 1)).rows
+    rows = [row for row in (await reader.walk(oids.POE_ADMIN, 1)).rows if row[1] == 1]  # never what is off
     contact = (await reader.get(oids.SYS_CONTACT)).get(oids.SYS_CONTACT)
     oid, value = rows[0] if rows else (oids.SYS_CONTACT, contact)
     if not isinstance(value, (int, bytes)):

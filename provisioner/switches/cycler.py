@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import socket
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 from provisioner.cycle_states import MAY_BE_OFF, CycleState, CycleStep
@@ -30,6 +28,7 @@ from provisioner.switches.agent import AgentFailed
 from provisioner.switches.doors import StoreDoors
 from provisioner.switches.objections import Circumstances, objections
 from provisioner.switches.oids import Oid, dotted, number_in, parsed
+from provisioner.switches.owners import is_dead, myself
 from provisioner.switches.search import search
 from provisioner.switches.values import DELIVERING, Port
 
@@ -50,7 +49,10 @@ _HOUR: Final = 3600.0
 _OFF: Final = 2  # TruthValue false: pethPsePortAdminEnable, RFC 3621
 _CISCO_OFF: Final = 4  # cpeExtPsePortEnable disable
 _AT_ONCE: Final = 20
+_PATIENCE: Final = 15.0
+"""s that a command waits for power that comes back, before it does what it is for."""
 _INTERRUPTED: Final = "it was interrupted"
+_LOST: Final = "somebody else has it meanwhile"
 
 
 class _Later(Conflict):
@@ -67,34 +69,13 @@ class Power:
     off: int
     was: int
     port: str
+    doors: StoreDoors = field(repr=False)
+    """They hold what opens the switch: power comes back also when the database is away."""
 
     @property
     def words(self) -> str:
         """For people."""
         return f"{self.switch.name} {self.port}"
-
-
-def myself() -> str:
-    """Who this process is: host, number, and when it began, as numbers come again."""
-    return f"{socket.gethostname()}/{os.getpid()}/{_began(os.getpid())}"
-
-
-def is_dead(owner: str) -> bool:
-    """Whether it is known to be over: it was a process of this machine, and it is not there any more."""
-    host, _, rest = owner.rpartition("/")[0].rpartition("/")
-    began = owner.rpartition("/")[2]
-    if host != socket.gethostname() or not rest.isdecimal() or not began:
-        return False
-    return _began(int(rest)) != began
-
-
-def _began(number: int) -> str:
-    """When a process began, in ticks since the machine did (proc(5), field 22); empty: it is not there."""
-    try:
-        text = Path(f"/proc/{number}/stat").read_text("ascii", errors="replace")
-    except OSError:
-        return ""
-    return text.rpartition(")")[2].split()[19]
 
 
 class Cycler:
@@ -114,6 +95,8 @@ class Cycler:
         self._sleep = sleep
         self.owner = myself()
         self._running: dict[int, asyncio.Task[object]] = {}
+        self._begun: set[int] = set()
+        self._restoring: set[asyncio.Task[None]] = set()
         self._told: dict[int, float] = {}
 
     # --- turns --------------------------------------------------------------------------------------------
@@ -123,25 +106,39 @@ class Cycler:
         await self.release()
         async with self._store.reading() as connection:
             now = self._clock()
-            due = [one.id for one in await cycles.maybe_off(connection) if one.lease < now]
-            due += await cycles.waiting(connection, now)
-        for ident in due:
-            if ident not in self._running and len(self._running) < _AT_ONCE:
-                task = asyncio.create_task(self._contained(ident), name="power cycle")
-                self._running[ident] = task
-                task.add_done_callback(partial(self._over, ident))
+            off = [one.id for one in await cycles.maybe_off(connection) if one.lease < now]
+            wished = await cycles.waiting(connection, now)
+        for ident in off:  # however many
+            self._start(ident)
+        for ident in wished:
+            if len(self._begun) < _AT_ONCE:
+                self._start(ident, self._begun)
         return len(self._running)
+
+    def _start(self, ident: int, among: set[int] | None = None) -> None:
+        if ident in self._running:
+            return
+        self._running[ident] = task = asyncio.create_task(self._contained(ident), name="power cycle")
+        if among is not None:
+            among.add(ident)
+        task.add_done_callback(partial(self._over, ident))
 
     def _over(self, ident: int, _task: object) -> None:
         self._running.pop(ident, None)
+        self._begun.discard(ident)
 
     async def resume(self) -> list[PowerCycle]:
-        """Only bring power back, and wait for it: what every command does first."""
+        """Only bring power back, and wait a moment for it: what every command does first; how far each is then."""
         await self.release()
         now = self._clock()
         async with self._store.reading() as connection:
             due = [one.id for one in await cycles.maybe_off(connection) if one.lease < now]
-        found = [await self.run(ident) for ident in due]
+        for ident in due:
+            self._start(ident)
+        if self._running:
+            await asyncio.wait(list(self._running.values()), timeout=_PATIENCE)
+        async with self._store.reading() as connection:
+            found = [await cycles.find(connection, ident) for ident in due]
         return [one for one in found if one is not None]
 
     async def release(self) -> None:
@@ -157,6 +154,7 @@ class Cycler:
         for task in list(self._running.values()):
             task.cancel()
         await asyncio.gather(*self._running.values(), return_exceptions=True)
+        await asyncio.gather(*self._restoring, return_exceptions=True)
 
     async def tidy(self) -> None:
         """Forget what ended months ago."""
@@ -178,7 +176,7 @@ class Cycler:
         if row is None:
             return None
         if row.state in MAY_BE_OFF:
-            await self._restore(row, await self._power_of(row), self._left(row))
+            await self._back_on(row, await self._power_of(row), self._left(row))
         else:
             await self._begin(row)
         async with self._store.reading() as connection:
@@ -207,7 +205,14 @@ class Cycler:
         except ProvisionerError as error:
             why = error.cause
         finally:
-            await asyncio.shield(self._restore(row, power, why))
+            await self._back_on(row, power, why)
+
+    async def _back_on(self, row: PowerCycle, power: Power, why: str) -> None:
+        """Whoever is told to leave meanwhile leaves it to ``close`` to wait for it."""
+        task = asyncio.create_task(self._restore(row, power, why), name="power back")
+        self._restoring.add(task)
+        task.add_done_callback(self._restoring.discard)
+        await asyncio.shield(task)
 
     async def _put_off(self, row: PowerCycle, error: _Later) -> None:
         """One port of a switch after the other; whoever has waited for an hour is told so."""
@@ -230,10 +235,10 @@ class Cycler:
             raise Conflict(found.words)
         async with self._store.reading() as connection:
             lately = await cycles.lately(connection, found.switch.id, self._clock() - _HOUR)
-        around = Circumstances(found.switch.writable, lately, self._settings.switch_cycles)
+        around = Circumstances(found.switch.writable, lately, self._settings.switch_cycles, len(found.failed))
         if reasons := objections(found.port, around):
             raise Conflict("; ".join(reasons))
-        return _power(found.switch, found.port)
+        return _power(found.switch, found.port, doors)
 
     async def _cut(self, row: PowerCycle, power: Power) -> None:
         """Say that it will be off, before it is; Conflict where another port of the switch is."""
@@ -248,7 +253,7 @@ class Cycler:
             if other is not None and other.id != row.id:
                 raise _Later(f"another port of {power.switch.name} is off: power cycle {other.id}")
             if not await cycles.move(change.connection, row.id, CycleStep.CUT, self.owner, values):
-                raise Conflict("somebody else has it meanwhile")
+                raise Conflict(_LOST)
             change.audit(
                 "power_cut", mac=row.mac, severity="warning", account=row.account, switch=power.switch.id,
                 port=power.words, poe=str(values["poe"]), cycle=str(row.id), seconds=f"{row.seconds:g}",
@@ -256,9 +261,10 @@ class Cycler:
 
     async def _off(self, row: PowerCycle, power: Power) -> str:
         """Switch off, see the link go down, wait; why it did not do what it should, empty where it did."""
-        doors = StoreDoors(self._store, self._settings)
-        reader, writer = await doors.reader(power.switch), await doors.writer(power.switch)
-        await writer.set(power.oid, power.off)
+        reader, writer = await power.doors.reader(power.switch), await power.doors.writer(power.switch, once=True)
+        if not await self._is_mine(row):
+            return _LOST
+        await writer.set(power.oid, power.off)  # once: what is sent again might come after power is back
         if number_in((await reader.get(power.oid)).get(power.oid)) != power.off:
             return f"{power.switch.name} took the change and did not make it"
         if not await self._until(power, self._settings.switch_dark, is_up=False):
@@ -268,57 +274,84 @@ class Cycler:
             )
         lease = self._clock() + row.seconds + _GRACE
         async with self._store.writing() as connection:
-            await cycles.move(connection, row.id, CycleStep.DARK, self.owner, {"lease": lease})
+            mine = await cycles.move(connection, row.id, CycleStep.DARK, self.owner, {"lease": lease})
+        if not mine:
+            return _LOST
         await self._sleep(row.seconds)
         return ""
+
+    async def _is_mine(self, row: PowerCycle) -> bool:
+        """Whether nobody else may think by now that it was left."""
+        async with self._store.reading() as connection:
+            now = await cycles.find(connection, row.id)
+        return now is not None and now.owner == self.owner and now.state in MAY_BE_OFF and now.lease > self._clock()
 
     async def _until(self, power: Power, seconds: float, *, is_up: bool) -> bool:
         """Whether the link becomes so in that time; a switch that does not answer for a moment is asked again."""
         wanted = (*oids.IF_OPER, power.interface)
-        until = self._clock() + seconds
+        until = time.monotonic() + seconds
         while True:
             try:
-                reader = await StoreDoors(self._store, self._settings).reader(power.switch)
+                reader = await power.doors.reader(power.switch)
                 status = number_in((await reader.get(wanted)).get(wanted))
             except AgentFailed:
                 status = 0
             if status and (status == 1) is is_up:
                 return True
-            if self._clock() >= until:
+            if time.monotonic() >= until:
                 return False
             await self._sleep(_LOOK)
 
     # --- back -----------------------------------------------------------------------------------------------
 
     async def _restore(self, row: PowerCycle, power: Power, why: str) -> None:
-        """Again and again until it was read back; what this process cannot do stays for the next one."""
+        """Again and again until it was read back; what this process cannot do stays for the next one.
+
+        Power first, whatever the row says and whether or not it can be asked: what is on twice is on.
+        """
         last = ""
         for number in range(_TRIES):
-            lease = self._clock() + _GRACE
-            async with self._store.writing() as connection:
-                values = {"lease": lease, "result": why}
-                if not await cycles.move(connection, row.id, CycleStep.RESTORE, self.owner, values):
-                    return  # somebody else brings it back
             try:
                 if await self._is_on(power):
-                    await self._done(row, power, why)
-                    return
+                    break
                 last = "the switch took the change and did not make it"
             except ProvisionerError as error:
                 last = error.cause
+            with suppress(ProvisionerError):
+                await self._hold(row, why)
             if number + 1 < _TRIES:
                 await self._sleep(_PAUSE)
-        await self._not_restored(row, power, last)
+        else:
+            await self._not_restored(row, power, last)
+        await self._written(row, power, why)
+
+    async def _hold(self, row: PowerCycle, why: str) -> bool:
+        """Say that this process brings it back; False where somebody else does."""
+        values = {"lease": self._clock() + _GRACE, "result": why}
+        async with self._store.writing() as connection:
+            return await cycles.move(connection, row.id, CycleStep.RESTORE, self.owner, values)
+
+    async def _written(self, row: PowerCycle, power: Power, why: str) -> None:
+        """It is on; whoever finds the row where it cannot be written reads it back once more."""
+        for number in range(_TRIES):
+            try:
+                if await self._hold(row, why):
+                    await self._done(row, power, why)
+                return
+            except ProvisionerError:
+                if number + 1 == _TRIES:
+                    raise
+            await self._sleep(_PAUSE)
 
     async def _is_on(self, power: Power) -> bool:
         """What counts is what is read: a switch that lets nobody change it has not been switched off either."""
-        doors = StoreDoors(self._store, self._settings)
         failed: ProvisionerError | None = None
         try:
-            await (await doors.writer(power.switch)).set(power.oid, power.was)
+            await (await power.doors.writer(power.switch)).set(power.oid, power.was)
         except ProvisionerError as error:
             failed = error
-        if number_in((await (await doors.reader(power.switch)).get(power.oid)).get(power.oid)) == power.was:
+        told = await (await power.doors.reader(power.switch)).get(power.oid)
+        if power.oid in told and number_in(told[power.oid]) == power.was:
             return True
         if failed is not None:
             raise failed
@@ -333,10 +366,10 @@ class Cycler:
     async def _back(self, power: Power) -> str:
         """What a person wants to know: whether the phone has power again."""
         detection = (*oids.POE_DETECTION, *power.oid[-2:])
-        until = self._clock() + _BACK
-        while self._clock() < until:
+        until = time.monotonic() + _BACK
+        while time.monotonic() < until:
             try:
-                reader = await StoreDoors(self._store, self._settings).reader(power.switch)
+                reader = await power.doors.reader(power.switch)
                 if (await reader.get(detection)).get(detection) == DELIVERING:
                     return "the port is on again and delivers power"
             except AgentFailed:
@@ -377,14 +410,17 @@ class Cycler:
         if not found:
             raise Conflict(f"the switch of power cycle {row.id} is not known any more: look at {row.port} by hand")
         oid = parsed(row.object)
-        return Power(found[0], oid, row.interface, _off_value(oid), row.was, row.port)
+        doors = StoreDoors(self._store, self._settings)
+        await doors.fetch(found)
+        return Power(found[0], oid, row.interface, _off_value(oid), row.was, row.port, doors)
 
 
-def _power(switch: Switch, port: Port) -> Power:
+def _power(switch: Switch, port: Port, doors: StoreDoors) -> Power:
     poe = port.poe
     assert poe is not None, "one of the objections"
     root = oids.CISCO_POE_ENABLE if poe.cisco else oids.POE_ADMIN
-    return Power(switch, (*root, *poe.index), port.if_index, _off_value((*root, *poe.index)), poe.admin, port.name)
+    oid = (*root, *poe.index)
+    return Power(switch, oid, port.if_index, _off_value(oid), poe.admin, port.name, doors)
 
 
 def _off_value(oid: Oid) -> int:

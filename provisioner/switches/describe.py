@@ -247,7 +247,7 @@ async def _members(agent: Agent, bridge_port: int) -> tuple[frozenset[int], froz
 
 async def _vlans_of(agent: Agent, root: Oid, bridge_port: int) -> frozenset[int]:
     rows = column((await agent.walk(root, 256)).rows, root)
-    return frozenset(index[-1] for index, bits in rows.items() if bridge_port in oids.ports_in(bits))
+    return frozenset(index[-1] for index, bits in rows.items() if oids.has_port(bits, bridge_port))
 
 
 async def poe_of(agent: Agent, if_index: int, rule: Rule, confirmed: Mapping[int, Oid]) -> Poe | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from provisioner.errors import Conflict
 from provisioner.settings import Settings
@@ -41,12 +42,14 @@ class StoreDoors:
         read, _ = await self.credentials(switch)
         return await (await shared()).agent(where_of(switch), read, self.pace)
 
-    async def writer(self, switch: Switch) -> SnmpAgent:
-        """As its second one does; Conflict where it has none."""
+    async def writer(self, switch: Switch, *, once: bool = False) -> SnmpAgent:
+        """As its second one does; Conflict where it has none. ``once``: a change is sent a single time."""
         _, write = await self.credentials(switch)
         if write is None:
             raise Conflict(f"switch {switch.name} has no second credential, so nothing can be changed there")
-        return await (await shared()).agent(where_of(switch), write, self.pace)
+        return await (await shared()).agent(
+            where_of(switch), write, replace(self.pace, retries=0) if once else self.pace
+        )
 
 
 def where_of(switch: Switch) -> Where:

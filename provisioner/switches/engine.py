@@ -15,6 +15,7 @@ from importlib.metadata import version
 from typing import Any, Final
 
 from provisioner.errors import Unusable
+from provisioner.networks import is_nobodys
 from provisioner.switches.agent import AgentFailed, Part, Table
 from provisioner.switches.credentials import Auth, Community, Credential, Privacy
 from provisioner.switches.discovery import engine_in, request
@@ -278,6 +279,11 @@ async def resolved(where: Where) -> tuple[int, tuple[Any, ...]]:
         found = await asyncio.get_running_loop().getaddrinfo(where.host, where.port, type=socket.SOCK_DGRAM)
     except OSError as error:
         raise AgentFailed(Part.ADDRESS, f"{where.host} is no address, and no name that is known: {error}") from error
+    found = [one for one in found if not is_nobodys(str(one[4][0]))]
+    if not found:  # clouds tell a machine its credentials at a link-local address
+        raise AgentFailed(
+            Part.ADDRESS, f"{where.host} is a group, or of this machine's own link: no switch is asked there"
+        )
     found.sort(key=lambda one: one[0] != socket.AF_INET)
     family, _, _, _, address = found[0]
     return family, address

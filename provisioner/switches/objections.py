@@ -16,12 +16,17 @@ class Circumstances:
     lately: int = 0
     """Ports of this switch that were switched off in the last hour."""
     most: int = 6
+    silent: int = 0
+    """Switches that did not answer: the phone may be at one of them."""
 
 
 def objections(port: Port, around: Circumstances) -> list[str]:
     """Why the port must not be switched off; empty: it may."""
-    where = f"{port.switch} {port.name}"
-    found = []
+    return [*_of_power(port, around), *_of_place(port), *_of_circumstances(port, around)]
+
+
+def _of_power(port: Port, around: Circumstances) -> list[str]:
+    where, found = f"{port.switch} {port.name}", []
     if not around.writable:
         found.append(f"{port.switch} has no second credential: give it one that may change something")
     if port.poe is None:
@@ -30,12 +35,28 @@ def objections(port: Port, around: Circumstances) -> list[str]:
         found.append(
             f"{where} delivers no power ({port.poe.words}): the phone has another supply, so it would not notice"
         )
+    elif not port.poe.is_on:
+        found.append(f"{where} was not read as switched on, so nobody knows what would switch it on again")
+    return found
+
+
+def _of_place(port: Port) -> list[str]:
+    where, found = f"{port.switch} {port.name}", []
     if why := port.uplink:
         found.append(f"{where} may be an uplink: {why}")
+    if not port.bridge_port:
+        found.append(f"how many Macs are on {where} is not known: {port.switch} has no bridge port for it")
     if port.link != "up":
         found.append(f"the link of {where} is not up, so nobody could see whether it is the right port")
+    return found
+
+
+def _of_circumstances(port: Port, around: Circumstances) -> list[str]:
+    found = []
     if around.lately >= around.most:
         found.append(f"{around.lately} ports of {port.switch} were switched off within an hour (switch.cycles)")
+    if around.silent:
+        found.append(f"{around.silent} switches did not answer, and the phone may be at one of them")
     return found
 
 

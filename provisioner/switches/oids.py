@@ -139,6 +139,12 @@ def ports_in(bits: object) -> frozenset[int]:
     )
 
 
+def has_port(bits: object, port: int) -> bool:
+    """Whether one port is in a PortList, however long a switch makes it."""
+    octet, bit = divmod(port - 1, 8)
+    return port > 0 and isinstance(bits, bytes) and octet < len(bits) and bool(bits[octet] & (0x80 >> bit))
+
+
 def parts(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     """As many as one question takes, again and again."""
     for start in range(0, len(values), size):

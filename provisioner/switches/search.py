@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Final, Protocol
 
 from provisioner.errors import StoreFailed
 from provisioner.model import Mac
 from provisioner.store.switches import Switch
-from provisioner.switches.agent import Agent, AgentFailed
+from provisioner.switches.agent import Agent, AgentFailed, Part
 from provisioner.switches.describe import describe
 from provisioner.switches.locate import Greeting, Place, by_neighbour, greet, locate
 from provisioner.switches.ports import Rule, read_map
 from provisioner.switches.values import Port, likeliest
+
+_ONE: Final = 20.0
+"""s for one switch, however many questions that are; one that answers slowly is none that is waited for."""
+_ALL: Final = 90.0
+"""s for all of them."""
 
 
 class Doors(Protocol):
@@ -61,16 +66,25 @@ class Found:
 
 
 async def search(mac: Mac, switches: Sequence[Switch], doors: Doors, parallel: int) -> Found:
-    """Ask all, look closer at those that have seen it."""
+    """Ask all, look closer at those that have seen it; AgentFailed where that takes too long in all."""
+    try:
+        async with asyncio.timeout(_ALL):
+            return await _search(mac, switches, doors, parallel)
+    except TimeoutError as error:
+        raise AgentFailed(Part.SILENT, f"{len(switches)} switches were not asked within {_ALL:g} s") from error
+
+
+async def _search(mac: Mac, switches: Sequence[Switch], doors: Doors, parallel: int) -> Found:
     gate = asyncio.Semaphore(parallel)
     failed: list[tuple[str, str]] = []
 
     async def look(one: Switch) -> Look | None:
         async with gate:
             try:
-                agent = await doors.reader(one)
-                greeting = await greet(agent, mac)
-                return Look(one, agent, greeting, await locate(agent, mac, greeting))
+                async with _patience():
+                    agent = await doors.reader(one)
+                    greeting = await greet(agent, mac)
+                    return Look(one, agent, greeting, await locate(agent, mac, greeting))
             except (AgentFailed, StoreFailed) as error:
                 failed.append((one.name, error.cause))
                 return None
@@ -78,7 +92,8 @@ async def search(mac: Mac, switches: Sequence[Switch], doors: Doors, parallel: i
     async def look_again(one: Look) -> Look:
         async with gate:
             with suppress(AgentFailed):  # it has answered so far
-                return replace(one, place=await by_neighbour(one.agent, mac))
+                async with _patience():
+                    return replace(one, place=await by_neighbour(one.agent, mac))
             return one
 
     looks = [one for one in await asyncio.gather(*(look(one) for one in switches)) if one is not None]
@@ -87,7 +102,8 @@ async def search(mac: Mac, switches: Sequence[Switch], doors: Doors, parallel: i
 
     async def closer(hit: Look) -> tuple[Switch, Port] | None:
         try:
-            port = await _described(mac, hit)
+            async with _patience():
+                port = await _described(mac, hit)
         except AgentFailed as error:
             failed.append((hit.switch.name, error.cause))
             return None
@@ -98,6 +114,15 @@ async def search(mac: Mac, switches: Sequence[Switch], doors: Doors, parallel: i
     chosen = next((switch for switch, port in ports if port is best), None)
     rest = tuple(port for _, port in ports if port is not best)
     return Found(mac, best, chosen, rest, len(switches), tuple(sorted(failed)))
+
+
+@asynccontextmanager
+async def _patience() -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(_ONE):
+            yield
+    except TimeoutError as error:
+        raise AgentFailed(Part.SILENT, f"it has not told all within {_ONE:g} s") from error
 
 
 async def _described(mac: Mac, hit: Look) -> Port | None:

@@ -8,9 +8,11 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from provisioner.cycle_states import CYCLE_WORDS, CycleState, CycleStep
 from provisioner.desk import SettingsDesk, account_id, account_of, device_of, site_of, text_of
 from provisioner.errors import Conflict, Invalid, NotFound
 from provisioner.model import Mac
+from provisioner.networks import listed
 from provisioner.store import people
 from provisioner.store import power_cycles as cycles
 from provisioner.store import switches as rows
@@ -36,6 +38,10 @@ USUAL: Final = cycles.MINUTE
 _BEGIN: Final = 30.0
 """s in which whoever has asked begins by itself."""
 _MOST: Final = 4096
+_NEEDED: Final = frozenset({"address", "port", "read", "write"})
+"""Without these power does not come back."""
+_LATE: Final = 60.0
+"""s after its end at which nobody is bringing power back any more, it seems."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +89,7 @@ class Switches(SettingsDesk):
         async with self._change() as change:
             owner = await account_of(change.connection, account)
             place = (await site_of(change.connection, site, owner.id)).id if site else ""
+            self._require_listed(host)
             name = await _free_name(change, text_of("name", name), owner.id)
             made = Switch(
                 people.new_id(), owner.id, place, name, host, number, rule.value, "{}", write is not None, change.at
@@ -114,7 +121,10 @@ class Switches(SettingsDesk):
         rule: Rule | None = None,
         forget_write: bool = False,
     ) -> Switch:
-        """What is given is different from now on; ``forget_write``: nothing may be changed there any more."""
+        """What is given is different from now on; ``forget_write``: nothing may be changed there any more.
+
+        Conflict while one of its ports is off, unless it is the name or the rule: power comes back by all the others.
+        """
         if forget_write and write is not None:
             raise Invalid("write", "cannot be given and forgotten at once")
         async with self._change() as change:
@@ -123,9 +133,13 @@ class Switches(SettingsDesk):
             if name is not None:
                 values["name"] = await _free_name(change, text_of("name", name), found.account, but=found.id)
             if address is not None or port is not None:
-                values["address"], values["port"] = address_of(address or found.address, port or found.port)
+                host, number = address_of(address or found.address, port or found.port)
+                self._require_listed(host)
+                values |= {"address": host, "port": number}
             values |= {} if rule is None else {"rule": rule.value}
             values |= self._keys(found.id, read, write, forget=forget_write)
+            if values.keys() & _NEEDED:
+                await _refuse_busy(change, found)
             if not values:
                 raise Invalid("switch", "say at least one of name, address, port, rule, or a credential")
             await rows.write_switch(change.connection, found.id, values)
@@ -136,10 +150,7 @@ class Switches(SettingsDesk):
         """Forget it, with what opens it; Conflict while one of its ports is off."""
         async with self._change() as change:
             found = await _one(change.connection, switch)
-            if (busy := await cycles.open_of(change.connection, switch=found.id)) is not None:
-                raise Conflict(
-                    f"port {busy.port} of {found.name} is off at this moment: wait for power cycle {busy.id}"
-                )
+            await _refuse_busy(change, found)
             await rows.delete_switch(change.connection, found.id)
             _note(change, found, "switch_removed")
         return found
@@ -169,7 +180,12 @@ class Switches(SettingsDesk):
         read, write = await doors.credentials(found)
         engine, where = await shared(), where_of(found)
         engine.forget(where)
+        async with self._store.reading() as connection:
+            busy = await cycles.open_of(connection, switch=found.id)
+        write = None if busy else write  # what is there now is off, and is not to be written once more
         told = await examine(engine, where, await reached(where, doors.pace), read, write, doors.pace)
+        if busy:
+            told.append(Finding("changing", True, "", f"not tried: power cycle {busy.id} has not ended"))
         return Tested(found.name, tuple(told))
 
     async def interface_named(self, switch: str, name: str) -> int:
@@ -223,6 +239,24 @@ class Switches(SettingsDesk):
             raise NotFound(f"there is no power cycle {ident}")
         return found
 
+    async def restored_by_hand(self, ident: int) -> PowerCycle:
+        """Somebody has switched the port on at the switch, which cannot be asked: nobody tries any more.
+
+        Conflict where nothing was switched off, and while whoever has switched it off is still to switch it on.
+        """
+        async with self._change() as change:
+            found = await cycles.find(change.connection, ident)
+            if found is None:
+                raise NotFound(f"there is no power cycle {ident}")
+            late = found.off_at is not None and change.at > found.off_at + found.seconds + _LATE
+            values = {"ended": change.at, "lease": 0.0, "result": "somebody has switched the port on by hand"}
+            tried = late or found.state is CycleState.RESTORING
+            if not tried or not await cycles.move(change.connection, ident, CycleStep.SEEN, "", values):
+                raise Conflict(f"power cycle {ident} waits for nobody: {CYCLE_WORDS[found.state]}")
+            told = {"account": found.account, "cycle": str(ident), "port": found.port, "switch": found.switch}
+            change.audit("power_restored_by_hand", mac=found.mac, severity="warning", **told)
+        return await self.cycle(ident)
+
     async def cycles(
         self, *, mac: Mac | None = None, switch: str = "", before: int = 0, limit: int = 100
     ) -> list[PowerCycle]:
@@ -250,6 +284,12 @@ class Switches(SettingsDesk):
             return await cycles.allowed(connection, (await site_of(connection, site)).id)
 
     # --- parts ----------------------------------------------------------------------------------------------
+
+    def _require_listed(self, host: str) -> None:
+        """Whoever administers one account does not make this server ask its neighbours, and a name changes its mind."""
+        if self._principal.reach.accounts is None or listed(host, self._settings.switch_networks):
+            return
+        raise Invalid("address", "must be an IP address in a network that the operator has listed in switch.networks")
 
     def _sealed(self, ident: str, read: Credential, write: Credential | None) -> tuple[bytes, bytes | None]:
         box = self._store.box
@@ -300,6 +340,11 @@ async def _one(connection: AsyncConnection, ref: str) -> Switch:
         listed = ", ".join(one.id for one in found)
         raise Conflict(f"{ref!r} may mean {len(found)} switches: give the id, one of {listed}")
     return found[0]
+
+
+async def _refuse_busy(change: Change, one: Switch) -> None:
+    if (busy := await cycles.open_of(change.connection, switch=one.id)) is not None:
+        raise Conflict(f"port {busy.port} of {one.name} is off at this moment: wait for power cycle {busy.id}")
 
 
 def _note(change: Change, one: Switch, kind: str, **details: str) -> None:

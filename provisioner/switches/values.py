@@ -14,6 +14,8 @@ MANY: int = 3
 DETECTION: Mapping[int, str] = {1: "off", 2: "searching", 3: "delivering", 4: "fault", 5: "test", 6: "other fault"}
 """pethPsePortDetectionStatus, RFC 3621 section 4."""
 DELIVERING = 3
+_CISCO_ON = 3
+"""cpeExtPsePortEnable: auto, static and limit are on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,11 @@ class Poe:
     mapped: str
     """How it is known that this is the port's: hp, cisco, or confirmed (an administrator has said so)."""
     cisco: bool = False
+
+    @property
+    def is_on(self) -> bool:
+        """Whether its switch was read, and says a word that is known to be on: what it is to say again later."""
+        return 1 <= self.admin <= (_CISCO_ON if self.cisco else 1)
 
     @property
     def words(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -126,6 +127,15 @@ async def test_a_switch_of_another_account_or_site_does_not_exist(desk: Switches
     with pytest.raises((NotFound, Forbidden)):
         await theirs.add_switch("mine", account="Acme", address="192.0.2.3", read=READ)
     here = limited(desk, Role.SITE_ADMIN, accounts["Acme"], sites["Acme HQ"])
+    for address in ("192.0.2.77", "hq.example.net", "127.0.0.1"):
+        with pytest.raises(Invalid, match=r"switch\.networks"):
+            await here.add_switch("far", account="Acme", site="Acme HQ", address=address, read=READ)
+        with pytest.raises(Invalid, match=r"switch\.networks"):
+            await here.change_switch("sw1", address=address)
+    with pytest.raises(Invalid, match=r"switch\.networks"):
+        await here.change_switch("sw1", port=1161)
+    here._settings = replace(here._settings, switch_networks=("192.0.2.0/24",))
+    assert (await here.change_switch("sw1", address="192.0.2.77", port=1161)).address == "192.0.2.77"
     assert [one.name for one in await here.switches()] == ["sw1"]
     assert len(await here.cycles()) == 1
     await desk.add_switch("core", account="Acme", address="192.0.2.4", read=READ)
@@ -224,6 +234,22 @@ async def test_a_resync_takes_power_only_where_it_was_allowed(desk: Switches, st
 
 
 @pytest.mark.asyncio
+async def test_of_many_that_are_stuck_at_once_none_loses_its_power(desk: Switches, store: Store) -> None:
+    """They are not what is wrong; and of few no more than so many at a time."""
+    await desk.allow_power("Acme HQ", allowed=True)
+    others = [Mac(f"0004f2cc{number:04x}") for number in range(cycles.AT_ONCE)]
+    async with store.writing() as connection:
+        assert await cycles.wish_for(connection, [MAC, *others], 60.0, "server", 5.0) == 0
+        for mac in others:
+            await cycles.ask(connection, cycles.Wish(mac, "a", 60.0, "server", 5.0, "resync"))
+        assert await cycles.wish_for(connection, [MAC], 60.0, "server", 5.0) == 0, "so many are waiting already"
+        await connection.execute(
+            update(schema.power_cycle).where(schema.power_cycle.c.mac == others[0]).values(ended=6.0)
+        )
+        assert await cycles.wish_for(connection, [MAC], 60.0, "server", 5.0) == 1
+
+
+@pytest.mark.asyncio
 async def test_a_phone_that_is_stuck_after_a_resync_has_its_power_taken(
     desk: Switches, store: Store, settings: Settings
 ) -> None:
@@ -235,3 +261,16 @@ async def test_a_phone_that_is_stuck_after_a_resync_has_its_power_taken(
     await Errands(store, {}, settings, clock=lambda: 1e6).settle()
     (one,) = await desk.cycles(mac=MAC)
     assert (one.cause, one.seconds, one.state) == ("resync", 60.0, CycleState.ASKED)
+
+
+@pytest.mark.asyncio
+async def test_power_cycles_stay_with_the_account_in_which_they_were(desk: Switches, fleet: Fleet) -> None:
+    accounts = {one.name: one.id for one in await fleet.accounts()}
+    asked = await desk.power_cycle(MAC)
+    with pytest.raises(Conflict, match=f"power cycle {asked.id} of .* has not ended"):
+        await fleet.move_device(MAC, account="Brum")
+    async with desk._store.writing() as connection:
+        await cycles.move(connection, asked.id, CycleStep.REFUSE, "", {"ended": 5.0})
+    await fleet.move_device(MAC, account="Brum")
+    assert [one.id for one in await limited(desk, Role.OWNER, accounts["Acme"]).cycles(mac=MAC)] == [asked.id]
+    assert await limited(desk, Role.OWNER, accounts["Brum"]).cycles(mac=MAC) == []

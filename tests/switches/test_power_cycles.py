@@ -17,18 +17,22 @@ from typing import Any
 import pytest
 from cabinet import PHONE, Cabinet
 from snmp_lab import READ, WRITE, RealSwitch, real
+from sqlalchemy import delete
 
 from provisioner.cycle_states import CycleState
-from provisioner.errors import Conflict
+from provisioner.errors import Conflict, StoreFailed
+from provisioner.fleet.fleet import Fleet
 from provisioner.model import Mac
 from provisioner.store import power_cycles as rows
+from provisioner.store import schema
 from provisioner.store.journal import list_events
 from provisioner.store.power_cycles import PowerCycle
 from provisioner.store.switches import Switch
 from provisioner.switches import cycler as cycling
 from provisioner.switches import oids
 from provisioner.switches.credentials import Community
-from provisioner.switches.cycler import Cycler, is_dead, myself
+from provisioner.switches.cycler import Cycler
+from provisioner.switches.owners import is_dead, myself
 from provisioner.switches.switches import Switches
 
 MAC = Mac(PHONE)
@@ -169,6 +173,17 @@ async def test_one_port_of_a_switch_after_the_other(desk: Switches, switch: Real
     assert f"power cycle {other}" in waits.result
     with pytest.raises(Conflict, match="is off at this moment"):
         await desk.remove_switch("sw1")
+    needed: list[dict[str, Any]] = [
+        {"address": "192.0.2.9"}, {"port": 1161}, {"read": Community("other")}, {"write": Community("third")},
+        {"forget_write": True},
+    ]  # fmt: skip
+    for one in needed:
+        with pytest.raises(Conflict, match="is off at this moment"):
+            await desk.change_switch("sw1", **one)
+    assert (await desk.change_switch("sw1", name="sw one")).name == "sw one"
+    tested = await desk.test_switch("sw one")
+    assert tested.findings[-1].words == f"not tried: power cycle {other} has not ended"
+    assert "log" not in switch.said
 
 
 @pytest.mark.asyncio
@@ -199,6 +214,85 @@ async def test_whoever_is_told_to_leave_brings_power_back_first(desk: Switches, 
     await server.close()
     done = await desk.cycle(asked.id)
     assert (done.state, done.result, switch.value(ADMIN)) == (CycleState.FAILED, "it was interrupted", "1")
+
+
+@pytest.mark.asyncio
+async def test_power_comes_back_whatever_became_of_the_row_and_of_the_database(
+    desk: Switches, switch: RealSwitch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await known(desk, switch)
+    cycler = cycler_of(desk)
+    asked = await desk.power_cycle(MAC, seconds=60.0, owner=cycler.owner)
+    task = asyncio.create_task(cycler.run(asked.id))
+    await asyncio.to_thread(off_within, switch)
+    fleet = Fleet(desk._store, desk._drivers, actor="ann")
+    await fleet.add_account("Other")
+    with pytest.raises(Conflict, match=f"power cycle {asked.id} of .* has not ended"):
+        await fleet.move_device(MAC, account="Other")
+    async with desk._store.writing() as connection:
+        await connection.execute(delete(schema.power_cycle))
+
+    def away() -> Any:
+        raise StoreFailed("the disk is full")
+
+    task.cancel()
+    monkeypatch.setattr(desk._store, "writing", away)
+    monkeypatch.setattr(desk._store, "changing", lambda *_: away())
+    with pytest.raises((StoreFailed, asyncio.CancelledError)):
+        await task
+    await cycler.close()
+    assert switch.value(ADMIN) == "1"
+
+
+@pytest.mark.asyncio
+async def test_nothing_is_switched_off_by_an_owner_whose_time_is_over(desk: Switches, switch: RealSwitch) -> None:
+    await known(desk, switch)
+    ticks = iter([time.time()] * 3)
+    late = Cycler(desk._store, desk._settings, clock=lambda: next(ticks, time.time() + 1e6))
+    asked = await desk.power_cycle(MAC, seconds=60.0, owner=late.owner)
+    done = await late.run(asked.id)
+    assert done is not None
+    assert (done.state, done.result) == (CycleState.FAILED, "somebody else has it meanwhile")
+    assert ["7", "2"] not in switch.said["log"]
+
+
+@pytest.mark.asyncio
+async def test_what_was_restored_by_hand_is_not_tried_again_and_what_is_away_holds_up_nobody(
+    desk: Switches, switch: RealSwitch
+) -> None:
+    made = await known(desk, switch)
+    lost = []
+    async with desk._store.writing() as connection:
+        for there in ("gone", made.id):
+            one = await rows.ask(connection, rows.Wish(MAC, made.account, 60.0, "ann", 1.0))
+            await rows.take(connection, one, "somebody", 2.0, 1.0)
+            values = {"switch": there, "off_at": 3.0, "lease": 4.0, "interface": 10107, "object": oids.dotted(ADMIN)}
+            await rows.move(connection, one, rows.CycleStep.CUT, "somebody", values)
+            lost.append(one)
+    found = await cycler_of(desk).resume()
+    assert [(one.id, one.ended is not None) for one in found] == [(lost[0], False), (lost[1], True)]
+    done = await desk.restored_by_hand(lost[0])
+    assert (done.state, done.ended is not None) == (CycleState.FAILED, True)
+    assert ("power_restored_by_hand", "warning") in await kinds(desk)
+    assert await cycler_of(desk).resume() == []
+    for one in (lost[0], (await desk.power_cycle(MAC)).id):
+        with pytest.raises(Conflict, match="waits for nobody"):
+            await desk.restored_by_hand(one)
+
+
+@pytest.mark.asyncio
+async def test_however_many_wait_power_comes_back(desk: Switches, monkeypatch: pytest.MonkeyPatch) -> None:
+    account = (await Fleet(desk._store, desk._drivers, actor="ann").accounts())[0].id
+    monkeypatch.setattr(cycling, "_AT_ONCE", 1)
+    async with desk._store.writing() as connection:
+        for number in range(3):
+            one = await rows.ask(connection, rows.Wish(Mac(f"0004f200000{number}"), account, 60.0, "ann", 1.0))
+            if number == 2:
+                await rows.take(connection, one, "somebody", 2.0, 1.0)
+                await rows.move(connection, one, rows.CycleStep.CUT, "somebody", {"switch": "gone", "lease": 4.0})
+    server = cycler_of(desk)
+    assert await server.turn() == 2, "one wish, and the port that may be off"
+    await server.close()
 
 
 def begun(data: Path) -> subprocess.Popen[bytes]:
@@ -261,10 +355,13 @@ async def test_killed_while_the_port_is_off_the_server_brings_it_back(
 def test_a_process_is_known_to_be_dead_only_when_it_is() -> None:
     mine = myself()
     assert not is_dead(mine)
-    host, number, began = mine.split("/")
-    assert is_dead(f"{host}/{number}/{int(began) + 1}"), "its number belongs to another one now"
-    assert is_dead(f"{host}/4194304/1")
-    assert not is_dead(f"elsewhere/{number}/1"), "nobody here can know"
+    host, boot, space, number, began = mine.split("/")
+    here = f"{host}/{boot}/{space}"
+    assert is_dead(f"{here}/{number}/{int(began) + 1}"), "its number belongs to another one now"
+    assert is_dead(f"{here}/4194304/1")
+    assert not is_dead(f"elsewhere/{boot}/{space}/{number}/1"), "nobody here can know"
+    assert not is_dead(f"{host}/other/{space}/4194304/1"), "another machine of the same name"
+    assert not is_dead(f"{host}/{boot}/pid:[1]/4194304/1"), "another container of the same name"
     assert not is_dead("")
     assert not is_dead("server")
     json.dumps(mine)

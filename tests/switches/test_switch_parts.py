@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from provisioner.errors import Invalid, Unusable
 from provisioner.model import Mac
 from provisioner.switches import oids, tables, vlans
+from provisioner.switches.agent import AgentFailed
 from provisioner.switches.credentials import Auth, Community, Privacy, community, of_sealed, sealed_form, user
 from provisioner.switches.discovery import engine_in, request
-from provisioner.switches.engine import check_floor
+from provisioner.switches.engine import Where, check_floor, resolved
 from provisioner.switches.locate import placed
 from provisioner.switches.objections import Circumstances, objections, warnings
 from provisioner.switches.oids import Oid
@@ -159,6 +160,14 @@ def test_what_is_no_poe_port_is_refused(text: str) -> None:
     assert poe_index("1.7") == (1, 7)
 
 
+@pytest.mark.asyncio
+@pytest.mark.parametrize("host", ["169.254.169.254", "0.0.0.0", "224.0.0.1", "255.255.255.255", "::", "fe80::1"])
+async def test_nobody_is_asked_at_an_address_of_nobody(host: str) -> None:
+    with pytest.raises(AgentFailed, match="no switch is asked there"):
+        await resolved(Where(host))
+    assert (await resolved(Where("127.0.0.1")))[1][0] == "127.0.0.1"
+
+
 # --- power ------------------------------------------------------------------------------------------------------
 
 
@@ -173,6 +182,11 @@ def test_a_phone_at_its_desk_may_be_switched_off() -> None:
         (AT_DESK, Circumstances(writable=False), "second credential"),
         (replace(AT_DESK, poe=None), MAY, "not known which PoE port"),
         (replace(AT_DESK, poe=Poe((1, 7), 1, 2, "hp")), MAY, "delivers no power (searching)"),
+        (replace(AT_DESK, poe=Poe((1, 7), 0, 3, "hp")), MAY, "not read as switched on"),
+        (replace(AT_DESK, poe=Poe((1, 7), 2, 3, "hp")), MAY, "not read as switched on"),
+        (replace(AT_DESK, poe=Poe((1, 7), 4, 3, "cisco", cisco=True)), MAY, "not read as switched on"),
+        (replace(AT_DESK, bridge_port=0), MAY, "how many Macs"),
+        (AT_DESK, Circumstances(writable=True, silent=1), "1 switches did not answer"),
         (replace(AT_DESK, macs=4), MAY, "4 Macs"),
         (replace(AT_DESK, macs=None), MAY, "more Macs than were counted"),
         (replace(AT_DESK, kind=161), MAY, "bundle"),
@@ -187,6 +201,16 @@ def test_each_of_these_is_in_the_way_alone(port: Port, around: Circumstances, wh
     found = objections(port, around)
     assert len(found) == 1
     assert why in found[0]
+
+
+@pytest.mark.parametrize("said", [1, 2, 3])
+def test_cisco_has_three_words_for_on(said: int) -> None:
+    assert objections(replace(AT_DESK, poe=Poe((1, 7), said, 3, "cisco", cisco=True)), MAY) == []
+
+
+@given(st.binary(max_size=40), st.integers(-1, 400))
+def test_one_port_is_in_a_list_where_it_is_among_all_of_it(bits: bytes, port: int) -> None:
+    assert oids.has_port(bits, port) is (port in oids.ports_in(bits))
 
 
 def test_a_phone_with_a_pc_behind_it_is_no_uplink() -> None:

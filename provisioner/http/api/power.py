@@ -106,6 +106,12 @@ async def show_power_cycle(call: AnyCall) -> ACycle:
     return _cycle(await call.desks.switches.cycle(call.number("cycle", 2**53)))
 
 
+@power.post("/power-cycles/{cycle}/restored", Right.POWER_CYCLE, told=ACycle, version=show_power_cycle)
+async def power_restored_by_hand(call: AnyCall) -> ACycle:
+    """Say that somebody has switched the port on at the switch, which cannot be asked: nobody tries any more."""
+    return _cycle(await call.desks.switches.restored_by_hand(call.number("cycle", 2**53)))
+
+
 @power.get("/sites/{site}/power-policy", Right.POLICY_READ, PowerPolicy, query=Fields)
 async def show_power_policy(call: AnyCall) -> PowerPolicy:
     """Whether phones of a site that a resync does not reach may be switched off for a minute by themselves."""
