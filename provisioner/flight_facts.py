@@ -108,7 +108,8 @@ class _Reader:
         if not hello:
             return
         versions, suites, signatures, name = hello
-        said = {"sni": name, "signature_algorithms": named(numbers(signatures), SIGNATURES)}
+        said = {"signature_algorithms": named(numbers(signatures), SIGNATURES)}
+        said |= {} if name is None else {"sni": name}  # None: it was taken out
         known = self._fact(
             Kind.HELLO, self._at, by="phone", versions=named(versions, VERSIONS),
             suites=named(numbers(suites), SUITES),
@@ -177,13 +178,19 @@ class _Reader:
             yield self._fact(Kind.REFUSED_EARLY, at, by="admission", why=reason, retry_after=retry_after or None)
         why = self._why if reason not in ("", "no_such_file") else ""
         self._why = "" if why else self._why
-        broken = self._label in ("stalled", "reset") and row is self._told["r"][-1]
+        last = row is self._told["r"][-1]
         yield self._fact(
             Kind.ANSWER, at, status=status, bytes=size, etag=etag, reason=reason, why=why, file=file,
-            complete="no" if broken else "yes", retry_after=retry_after or None, held=held or None,
+            complete=self._whole() if last else "yes", retry_after=retry_after or None, held=held or None,
         )  # fmt: skip
         if method in ("PUT", "POST") and status < 300:
             yield self._fact(Kind.UPLOAD, at, file=name, bytes=size)
+
+    def _whole(self) -> str:
+        """Of the last answer. At an RST the kernel drops what it had; only what it never got is surely lost."""
+        if self._label == "stalled" or (self._label == "reset" and self._told.get("q")):
+            return "no"
+        return "" if self._label == "reset" else "yes"
 
     # --- the end ----------------------------------------------------------------------------------------
 

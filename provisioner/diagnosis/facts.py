@@ -25,7 +25,7 @@ class Source(StrEnum):
 class Kind(StrEnum):
     """What was seen; beside each the names of its values. A value that is not known is left out.
 
-    Any fact may say whose=maybe: it may be of another phone at the same address.
+    Any fact may say whose=maybe: it may be of another phone at the same address, or of who takes this one's name.
     """
 
     # --- inventory and switch

@@ -53,6 +53,10 @@ class Trouble(Protocol):
         """They are devices that have been added."""
 
     @property
+    def who(self) -> frozenset[str]:
+        """Whose; empty where only their number is known."""
+
+    @property
     def first(self) -> float:
         """Unix time."""
 
@@ -115,10 +119,18 @@ def grouped(troubles: Iterable[Trouble]) -> list[Group]:
 
 
 def _group(known: bool, row: int, same: list[Trouble]) -> Group:
-    models: dict[str, int] = {}
+    models: dict[str, list[Trouble]] = {}
     for one in same:
-        models[one.model] = models.get(one.model, 0) + one.phones
-    by_number = tuple(sorted(models.items(), key=lambda pair: (-pair[1], pair[0])))
+        models.setdefault(one.model, []).append(one)
+    counted = ((name, _phones(some)) for name, some in models.items())
+    by_number = tuple(sorted(counted, key=lambda pair: (-pair[1], pair[0])))
     first, last = min(one.first for one in same), max(one.last for one in same)
-    phones = sum(one.phones for one in same)
+    phones = _phones(same)
     return Group(catalogue().rows.get(row), same[0].label, phones, known, by_number, first, last)
+
+
+def _phones(some: Iterable[Trouble]) -> int:
+    """Each once, under however many words it failed."""
+    told = list(some)
+    named = frozenset[str]().union(*(one.who for one in told))
+    return len(named) + sum(one.phones for one in told if not one.who)

@@ -1,7 +1,8 @@
 """The ladder: which rung was the last good one, which is the first broken one, who refused whom, and what helps. Pure.
 
 Rule: failures are ranked by rung, never by how bad they look. A failure is over when something on its rung, or on one
-that stands on it, was good at the same time or later. What silence seems to say counts only where no frame was lost.
+that stands on it, was good at the same time or later, by the same clock. What silence seems to say counts only where no
+frame was lost. What somebody else may have done decides nothing.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Final
 
 from provisioner.diagnosis.case import Case, Finding, Gap, Mark, Subject
 from provisioner.diagnosis.catalogue import Catalogue, Lookalike, Party, Row, Rung, catalogue
+from provisioner.diagnosis.clocks import Clocks, compared
 from provisioner.diagnosis.facts import Fact, Kind, Source, Witness
 from provisioner.diagnosis.rungs import judged
 from provisioner.diagnosis.rungs.exchanges import exchanges
@@ -65,7 +67,7 @@ class Told:
     sure: bool
     witnesses: tuple[Witness, ...]
     doubtful: bool = False
-    """Another phone at the same address may have done it."""
+    """Another phone at the same address, or who takes this one's name, may have done it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +116,9 @@ class Diagnosis:
     def title(self) -> str:
         """In one line."""
         if self.cause is not None:
-            doubt = " (perhaps)" if self.cause.doubtful else "" if self.cause.sure else " (very likely)"
-            return f"{self.cause.row.title}{doubt}"
+            return f"{self.cause.row.title}{'' if self.cause.sure else ' (very likely)'}"
+        if self.also:
+            return f"It cannot be decided; perhaps: {self.also[0].row.title}"
         return "It comes up" if self.outcome is Outcome.UP else "It cannot be decided: a witness is missing"
 
 
@@ -130,17 +133,19 @@ _WHO: Final = {
 def diagnose(facts: Iterable[Fact], subject: Subject, now: float) -> Diagnosis:
     """What keeps the phone from coming up, as far as these facts tell."""
     known = catalogue()
-    case = Case.of(facts, subject, now)
+    clocks = compared(facts)
+    case = Case.of(clocks.facts, subject, now)
     told = list(judged(case))
     marks = [one for one in told if isinstance(one, Mark) and one.witness not in case.doubtful]
     found = [_doubted(one, case) for one in told if isinstance(one, Finding)]
-    open_ones = [one for one in found if not one.side and not _is_healed(one, known.rows[one.row].rung, marks)]
+    open_ones = [one for one in found if not one.side and not _is_healed(one, known.rows[one.row].rung, marks, clocks)]
     failures = sorted(_merged(open_ones, known, case), key=_rank)
-    cause = failures[0] if failures else None
-    silent = cause is None and _is_silent(case, marks)
-    steps = tuple(_steps(marks, failures, known, silent=silent))
+    surely = [one for one in failures if not one.doubtful]
+    silent = not surely and _is_silent(case, marks)
+    steps = tuple(_steps(marks, surely, known, silent=silent))
     gaps = [one for one in told if isinstance(one, Gap)]
-    return _diagnosis(case, cause, failures[1:], steps, gaps, _notes(case, found, open_ones, known, marks, silent))
+    notes = _notes(case, found, open_ones, known, marks, silent) + ([clocks.note] if clocks.note else [])
+    return _diagnosis(case, surely[0] if surely else None, failures[1:] if surely else failures, steps, gaps, notes)
 
 
 def _doubted(one: Finding, case: Case) -> Finding:
@@ -151,7 +156,7 @@ def _diagnosis(
     case: Case, cause: Told | None, also: Sequence[Told], steps: tuple[Step, ...], gaps: Sequence[Gap], notes: list[str]
 ) -> Diagnosis:
     known = catalogue()
-    outcome = _outcome(cause, steps)
+    outcome = _outcome(cause, also, steps)
     place = known.places[cause.row.rung] if cause else None
     broken = cause.row.rung if cause else None
     return Diagnosis(
@@ -171,9 +176,12 @@ def _diagnosis(
     )
 
 
-def _outcome(cause: Told | None, steps: Sequence[Step]) -> Outcome:
+def _outcome(cause: Told | None, also: Sequence[Told], steps: Sequence[Step]) -> Outcome:
+    """What perhaps was its own is no failure, and it is not known to be well either."""
     if cause is not None:
         return Outcome.BROKEN
+    if also:
+        return Outcome.UNDECIDED
     served = any(one.rung is Rung.FILE and one.state is State.GOOD for one in steps)
     return Outcome.UP if served else Outcome.UNDECIDED
 
@@ -181,8 +189,11 @@ def _outcome(cause: Told | None, steps: Sequence[Step]) -> Outcome:
 # --- which failures are not over -----------------------------------------------------------------------
 
 
-def _is_healed(one: Finding, rung: Rung, marks: Sequence[Mark]) -> bool:
-    return any(mark.heals and rung in mark.rungs and mark.at >= one.at for mark in marks)
+def _is_healed(one: Finding, rung: Rung, marks: Sequence[Mark], clocks: Clocks) -> bool:
+    return any(
+        mark.heals and rung in mark.rungs and mark.at >= one.at and clocks.comparable(one.witnesses, mark.witness)
+        for mark in marks
+    )
 
 
 def _merged(found: Iterable[Finding], known: Catalogue, case: Case) -> Iterator[Told]:
@@ -220,7 +231,6 @@ def _is_silent(case: Case, marks: Sequence[Mark]) -> bool:
 def _steps(marks: Sequence[Mark], failures: Sequence[Told], known: Catalogue, *, silent: bool) -> Iterator[Step]:
     """Below the first broken rung the newest mark counts; above it only what was seen since."""
     cause = failures[0] if failures else None
-    failures = [one for one in failures if cause is not None and one.doubtful == cause.doubtful]
     for rung in Rung:
         title = known.places[rung].title
         broken = next((one for one in failures if one.row.rung is rung), None)
@@ -308,7 +318,9 @@ def _notes(
     if missed := sorted({one.file for one in exchanges(case) if one.missed}):
         notes.append(f"404 for {', '.join(missed[:6])} is normal: these files are optional")
     if any(case.doubtful.intersection(one.witnesses) for one in open_ones):
-        notes.append("it came from this phone's address; another phone there may have done it")
+        notes.append(
+            "it came from this phone's address or in its name: another phone there, or anybody, may have done it"
+        )
     if case.blind:
         notes.append("a capture has lost frames: nothing is concluded from what is not in it")
     broken = case.of_kind(Kind.BROKEN)

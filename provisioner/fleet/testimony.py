@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Final
 
 from provisioner.diagnosis.facts import Fact, Kind, Source, Witness
@@ -81,11 +82,20 @@ def fetch_facts(fetches: Iterable[Fetch]) -> Iterator[Fact]:
         yield Fact(Kind.ANSWER, one.at, witness, values)
 
 
-def refusal_facts(events: Iterable[StoredEvent]) -> Iterator[Fact]:
-    """Refusals at the device edge: the verdict that they tell, and their own kind."""
+def refusal_facts(events: Iterable[StoredEvent], *, known: bool = False) -> Iterator[Fact]:
+    """Refusals at the device edge: the verdict that they tell, and their own kind.
+
+    ``known``: the device has proven itself before, so who does not and has its name may be anybody.
+    """
     for one in events:
         if one.kind in _STATUSES or one.kind in _FAILED:
-            yield from _refused(one)
+            told = list(_refused(one))
+            yield from perhaps(told) if known and not one.mac else told
+
+
+def perhaps(facts: Iterable[Fact]) -> list[Fact]:
+    """The same, of somebody who may be another."""
+    return [replace(one, values={**one.values, "whose": "maybe"}) for one in facts]
 
 
 def _refused(one: StoredEvent) -> Iterator[Fact]:

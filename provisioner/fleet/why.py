@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -30,12 +30,15 @@ from provisioner.model import Device, Mac
 from provisioner.rights import Right
 from provisioner.settings import Settings
 from provisioner.store import devices, flights, journal, pages, wipes
+from provisioner.store.rows import StoredEvent
 from provisioner.vendor import older
 
 _CN: Final = re.compile(r"(?:^|, )CN=([^,]+)")
 _EVENTS: Final = 60
 """The newest of a device: what it is told of in an hour of trouble."""
 _FLIGHTS: Final = 40
+_SAME: Final = 0.5
+"""s between a refusal's event and the record of its connection."""
 _NEIGHBOURS: Final = 10
 """Connections from a phone's address on which nobody has said who he is."""
 
@@ -96,13 +99,19 @@ class Why(SettingsDesk):
 
     async def _facts(self, connection: AsyncConnection, mac: Mac, device: Device | None) -> list[Fact]:
         events = await journal.list_events(connection, limit=_EVENTS, mac=mac, named=True)
-        own = await flights.of_device(connection, mac, _FLIGHTS)
-        recorded = max((one.ended for one in own if one.proven), default=0.0)
+        own = await flights.proven_of(connection, mac, _FLIGHTS)
+        claims = await flights.claims_of(connection, mac)
+        fetches = await journal.list_fetches(connection, mac)
+        recorded = max((one.ended for one in own), default=0.0)
         # A good boot is recorded when it is over; until then the last fetches tell of it, as without the recorder.
-        fresh = [one for one in await journal.list_fetches(connection, mac) if one.at > recorded]
+        fresh = [one for one in fetches if one.at > recorded]
         facts = [*notify_facts(events), *testimony.registered_facts(events), *_of_flights(own)]
         facts += testimony.fetch_facts(fresh)
-        facts += [] if own else testimony.refusal_facts(events)
+        facts += _of_claims(claims, mac, known=bool(own or fetches))
+        # Where many phones share an address the recorder leaves out some; what it has is not told twice.
+        named = [*events, *await flights.refusals_of_claims(connection, mac, _EVENTS)]
+        unheard = [one for one in named if one.at > recorded and not any(_tells(each, one) for each in claims)]
+        facts += testimony.refusal_facts(unheard, known=bool(own or fetches))
         met = max([recorded, *(one.at for one in fresh)])
         facts += await self._neighbours(connection, mac, met)
         if device is None:
@@ -114,7 +123,7 @@ class Why(SettingsDesk):
         places = await flights.addresses_of(connection, mac)
         found = await flights.at_addresses(connection, places, _NEIGHBOURS)
         nameless = [one for one in found if not one.mac and one.trouble and one.at > since and not one.told.get("r")]
-        return [replace(one, values={**one.values, "whose": "maybe"}) for one in _of_flights(nameless)]
+        return testimony.perhaps(_of_flights(nameless))
 
     async def _inventory(self, connection: AsyncConnection, device: Device) -> Fact:
         bound = await devices.bindings_of(connection, device.mac, active=True)
@@ -136,6 +145,22 @@ class Why(SettingsDesk):
 
 def _of_flights(found: Iterable[Flight]) -> list[Fact]:
     return [fact for one in found for fact in one.facts()]
+
+
+_VOUCHED: Final = frozenset({"unique", "expired", "not_yet_valid", "weak"})
+"""Verdicts on certificates of a CA that is trusted here: the name in them is its owner's."""
+
+
+def _of_claims(claims: Iterable[Flight], mac: Mac, *, known: bool) -> Iterator[Fact]:
+    """Once a phone is known, whoever only says that he is this one may be anybody."""
+    for one in claims:
+        verdict, _, _, named = one.told.get("i") or ("", "", "", "")
+        vouched = verdict in _VOUCHED and named == mac
+        yield from testimony.perhaps(one.facts()) if known and not vouched else one.facts()
+
+
+def _tells(one: Flight, of: StoredEvent) -> bool:
+    return one.trouble and one.at - _SAME <= of.at <= one.ended + _SAME
 
 
 class Own(NamedTuple):

@@ -6,11 +6,12 @@ why it failed yesterday. A ring is as large as it is: nothing has to be cleared 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Table, delete, func, select
+from sqlalchemy import ColumnElement, Select, Table, delete, exists, func, literal, literal_column, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -19,6 +20,7 @@ from provisioner.model import Mac
 from provisioner.store import schema
 from provisioner.store.database import Store
 from provisioner.store.engine import is_sqlite, writing
+from provisioner.store.rows import StoredEvent
 
 STRANGERS: Final = ""
 """Who has not proven that he is a known device."""
@@ -28,6 +30,8 @@ _GROUPS: Final = 500
 """Groups of troubles told at most."""
 _LOOKED_AT: Final = 50_000
 """Records of trouble that are grouped, the newest."""
+_CLAIMS: Final = 10
+"""Records of strangers who claim to be a device: whoever asks for its files all day shall not push out its own."""
 _MET: Final = 8
 """Addresses of a device that are looked at, the newest."""
 
@@ -47,7 +51,8 @@ class FlightRow(NamedTuple):
     trouble: bool
     label: str
     model: str
-    told: Mapping[str, Any]
+    told: Mapping[str, Any] | bytes
+    """Or as ``packed`` already, where one that cannot be shall not cost the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,8 @@ class Trouble:
     """They are devices that have been added."""
     first: float
     last: float
+    who: frozenset[str] = frozenset()
+    """Whose: one phone may have several troubles."""
 
 
 class _Place(NamedTuple):
@@ -139,7 +146,7 @@ def _value(row: FlightRow, place: _Place) -> dict[str, Any]:
         "claimed": "" if known else row.claimed,
         "address": "" if known else row.address,
         "model": "" if known else row.model,
-        "body": packed(row.told),
+        "body": row.told if isinstance(row.told, bytes) else packed(row.told),
     }
 
 
@@ -153,10 +160,68 @@ def _upserting(insert: Any, table: Table, key: tuple[str, ...]) -> Any:
 
 
 async def of_device(connection: AsyncConnection, mac: Mac, limit: int = 40) -> list[Flight]:
-    """A device's own records, and those of strangers who claim to be it; the newest first."""
-    own = await _read(connection, _F.mac == mac, limit)
-    claimed = await _read(connection, (_F.claimed == mac) & (_F.claimed != ""), limit)
-    return sorted([*own, *claimed], key=lambda one: -one.at)[:limit]
+    """A device's own records, and some of those of strangers who claim to be it; the newest first."""
+    own = await proven_of(connection, mac, limit)
+    claimed = await _read(connection, _is_claimed(mac), min(limit, _CLAIMS))
+    newest = sorted(claimed, key=lambda one: -one.at)[: max(limit - len(own), limit // 4)]
+    return sorted([*own[: limit - len(newest)], *newest], key=lambda one: -one.at)
+
+
+async def proven_of(connection: AsyncConnection, mac: Mac, limit: int = 40) -> list[Flight]:
+    """A device's own records, the newest first."""
+    return await _read(connection, _F.mac == mac, limit)
+
+
+def _is_claimed(mac: Mac) -> ColumnElement[bool]:
+    return (_F.claimed == mac) & (_F.claimed != "")
+
+
+async def claims_of(connection: AsyncConnection, mac: Mac) -> list[Flight]:
+    """What strangers did who claim to be a device, the newest first, whatever this connection is narrowed to.
+
+    For a diagnosis of a device that the caller has been shown to reach, and for nothing else: where they came from,
+    what they presented and which names they asked for is left out where the connection is narrowed.
+    """
+    from provisioner.store.reach import beyond, is_limited  # device workers load no administrator's code
+
+    query = _newest(_is_claimed(mac), _CLAIMS)
+    if not is_limited(connection):
+        return [_flight(row) for row in await connection.execute(query)]
+    found = [_flight(row) for row in await connection.execute(beyond(query))]
+    return [replace(one, address="", told=_bare(one.told)) for one in found]
+
+
+async def refusals_of_claims(connection: AsyncConnection, mac: Mac, limit: int) -> list[StoredEvent]:
+    """The newest refusals of strangers who named a device or claimed to be it, as ``claims_of`` where it is narrowed.
+
+    Where nothing is out of reach the journal has them.
+    """
+    from provisioner.store.reach import beyond, is_limited  # as above
+
+    if not is_limited(connection):
+        return []
+    event = schema.event.c
+    columns = (event.id, event.at, event.kind, event.mac, event.severity, event.actor, event.details)
+    newest = select(*columns).where(event.mac == "").order_by(event.id.desc()).limit(limit)
+    found: dict[int, StoredEvent] = {}
+    for name in (event.named, event.claimed):  # the literal is the indexes' own condition
+        for row in await connection.execute(beyond(newest.where(name == mac, name != literal_column("''")))):
+            told = {key: text for key, text in json.loads(row.details).items() if key in _PUBLIC}
+            path = {"path": told["path"]} if mac in told.get("path", "").lower() else {"path": ""}
+            found[row.id] = StoredEvent(row.id, row.at, row.kind, row.mac, row.severity, row.actor, {**told, **path})
+    return [found[ident] for ident in sorted(found)]
+
+
+_PUBLIC: Final = frozenset({"verdict", "verdict_why", "vendor", "tls", "path"})
+_PRIVATE: Final = frozenset({"a", "ak", "p", "c", "n", "u", "ho"})
+
+
+def _bare(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what tells who or where somebody is."""
+    kept = {name: one for name, one in told.items() if name not in _PRIVATE}
+    if hello := kept.get("h"):
+        kept["h"] = [*hello[:3], None]
+    return kept
 
 
 async def at_addresses(connection: AsyncConnection, addresses: Collection[str], limit: int = 40) -> list[Flight]:
@@ -183,8 +248,11 @@ async def addresses_of(connection: AsyncConnection, mac: Mac) -> list[str]:
 
 
 async def _read(connection: AsyncConnection, which: ColumnElement[bool], limit: int) -> list[Flight]:
-    query = select(*_COLUMNS).where(which).order_by(_F.at.desc(), _F.number.desc()).limit(limit)
-    return [_flight(row) for row in await connection.execute(query)]
+    return [_flight(row) for row in await connection.execute(_newest(which, limit))]
+
+
+def _newest(which: ColumnElement[bool], limit: int) -> Select[Any]:
+    return select(*_COLUMNS).where(which).order_by(_F.at.desc(), _F.number.desc()).limit(limit)
 
 
 def _flight(row: Any) -> Flight:
@@ -196,31 +264,41 @@ def _flight(row: Any) -> Flight:
 async def troubles(connection: AsyncConnection, since: float) -> list[Trouble]:
     """What went wrong since a time, grouped, what concerns most phones first; as far back as the rings go.
 
-    Of a disaster the newest part is enough to know it by.
+    Of a disaster the newest part is enough to know it by. A device that has been well since is not in trouble.
     """
     from provisioner.store.reach import within  # device workers load no administrator's code
 
     columns = (_F.label, _F.mac, _F.address, _F.model, _F.at)
     newest = select(*columns).where(_F.trouble, _F.at >= since).order_by(_F.at.desc()).limit(_LOOKED_AT)
     bad = within(connection, newest).subquery()
-    one, device = bad.c, schema.device.c
-    phones, places = func.count(func.distinct(one.mac)), func.count(func.distinct(one.address))
+    one, device, later = bad.c, schema.device.c, schema.flight.alias("later")
+    # Its ring is small, and read by the device: what this costs is bound by how many are in trouble.
+    well = exists(select(later.c.mac).where(later.c.mac == one.mac, ~later.c.trouble, later.c.at > one.at))
+    first, last = func.min(one.at), func.max(one.at)
     of_known = (
-        select(one.label, device.vendor, device.model, phones, func.min(one.at), func.max(one.at))
+        select(one.label, device.vendor, device.model, one.mac, first, last)
         .join_from(bad, schema.device, device.mac == one.mac)
-        .group_by(one.label, device.vendor, device.model)
+        .where(~well)
+        .group_by(one.label, device.vendor, device.model, one.mac)
     )
     of_strangers = (
-        select(one.label, one.model, places, func.min(one.at), func.max(one.at))
+        select(one.label, literal(""), one.model, one.address, first, last)
         .where(one.mac == STRANGERS)
-        .group_by(one.label, one.model)
+        .group_by(one.label, one.model, one.address)
     )
-    found = [
-        Trouble(label, vendor, model, number, True, first, last)
-        for label, vendor, model, number, first, last in await connection.execute(of_known)
-    ]
-    found += [
-        Trouble(label, "", model, number, False, first, last)
-        for label, model, number, first, last in await connection.execute(of_strangers)
-    ]
+    found = _by_label(await connection.execute(of_known), known=True)
+    found += _by_label(await connection.execute(of_strangers), known=False)
     return sorted(found, key=lambda one: (-one.phones, one.label, one.model))[:_GROUPS]
+
+
+def _by_label(rows: Iterable[Any], *, known: bool) -> list[Trouble]:
+    groups: dict[tuple[str, str, str], list[Any]] = {}
+    for label, vendor, model, *rest in rows:
+        groups.setdefault((label, vendor, model), []).append(rest)
+    return [
+        Trouble(
+            *key, len({who for who, _, _ in same}), known, min(at for _, at, _ in same), max(at for _, _, at in same),
+            frozenset(who for who, _, _ in same),
+        )
+        for key, same in groups.items()
+    ]  # fmt: skip

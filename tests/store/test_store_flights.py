@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import func, select
 
+from provisioner.diagnosis.grouped import grouped
 from provisioner.errors import StoreFailed
 from provisioner.fleet.fleet import Fleet
 from provisioner.fleet.flights import Flights
@@ -117,10 +118,39 @@ async def test_where_a_device_was_met(acme: Fleet, store: Store) -> None:
 async def test_troubles_are_grouped_by_what_they_are_and_by_model(acme: Fleet, store: Store, desk: Flights) -> None:
     bad = [row(at, mac, trouble=True, label="verdict_expired") for at, mac in ((5, MAC), (6, OTHER), (7, MAC))]
     strange = [row(8, STRANGERS, address=one, trouble=True, label="old_version", model="") for one in "ab"]
-    await write_flights(store, [*bad, *strange, row(9), row(1, trouble=True)], ring=8, strangers=9)
+    await write_flights(store, [*bad, *strange, row(4), row(1, trouble=True)], ring=8, strangers=9)
     found = await desk.troubles(since=4)
     told = [(one.label, one.model, one.phones, one.known, one.first, one.last) for one in found]
     assert told == [("old_version", "", 2, False, 8, 8), ("verdict_expired", "VVX 411", 2, True, 5, 7)]
+
+
+async def test_who_has_been_well_since_is_not_in_trouble_and_nobody_is_counted_twice(
+    acme: Fleet, store: Store, desk: Flights
+) -> None:
+    words = ("verdict_untrusted", "verdict_self_signed")
+    bad = [row(5 + at, mac, trouble=True, label=word) for at, word in enumerate(words) for mac in (MAC, OTHER)]
+    await write_flights(store, bad, ring=8, strangers=9)
+    (group,) = grouped(await desk.troubles(since=4))
+    assert (group.phones, group.models, group.first, group.last) == (2, (("VVX 411", 2),), 5, 6)
+    await write_flights(store, [row(5.5)], ring=8, strangers=9)
+    (group,) = grouped(await desk.troubles(since=4))
+    assert group.phones == 2, "it went wrong again"
+    await write_flights(store, [row(9), row(9, STRANGERS)], ring=8, strangers=9)
+    (group,) = grouped(await desk.troubles(since=4))
+    assert group.phones == 1
+
+
+async def test_whoever_takes_a_devices_name_does_not_push_out_its_own_records(
+    acme: Fleet, store: Store, desk: Flights
+) -> None:
+    own = [row(at, trouble=at % 2 == 0) for at in range(1, 41)]
+    await write_flights(store, own, ring=40, strangers=100)
+    await write_flights(
+        store, [row(100 + at, STRANGERS, claimed=MAC, trouble=True) for at in range(60)], ring=40, strangers=100
+    )
+    found = await desk.flights(MAC)
+    assert (len(found), sum(one.proven for one in found)) == (40, 30)
+    assert next(one.at for one in found if one.proven) == 40
 
 
 async def test_a_device_that_goes_takes_its_records_along(acme: Fleet, store: Store, desk: Flights) -> None:
@@ -191,6 +221,18 @@ async def test_what_is_over_is_written_with_the_next_batch(
     assert [one.label for one in await desk.flights(MAC)] == ["ok", "pin_mismatch"]
     assert counted["flights", "good"] == counted["flights", "trouble"] == 1
     assert len(log) == 0
+
+
+async def test_a_record_that_cannot_be_packed_costs_itself(
+    acme: Fleet, store: Store, desk: Flights, make: Any, counted: Any
+) -> None:
+    log = make()
+    for label in ("pin_mismatch", "revoked", "paused_by_hand"):
+        log.over(notes(MAC, label), TlsSeen)
+    log._batch.flights[1].told["why"] = object()
+    await log.flush()
+    assert [one.label for one in await desk.flights(MAC)] == ["paused_by_hand", "pin_mismatch"]
+    assert (counted["flights", "fault"], len(log)) == (1, 0)
 
 
 @contextmanager

@@ -28,7 +28,7 @@ from provisioner.settings import Settings
 from provisioner.store import journal
 from provisioner.store.database import Store
 from provisioner.store.engine import is_sqlite
-from provisioner.store.flights import STRANGERS, FlightRow, write_flights
+from provisioner.store.flights import STRANGERS, FlightRow, claims_of, refusals_of_claims, write_flights
 from provisioner.store.records import Recorder
 
 pytestmark = pytest.mark.asyncio
@@ -133,12 +133,92 @@ async def test_who_refuses_this_server_is_found_by_its_address_and_with_a_doubt(
 ) -> None:
     await put(store, boot(NOW - 900), nameless(NOW - 60))
     found = await desk.diagnose_device(MAC)
-    assert row(found) == 42
-    assert found.cause is not None
-    assert not found.cause.sure
+    assert (row(found), found.outcome, [one.row.id for one in found.also]) == (0, Outcome.UNDECIDED, [42])
     assert any("another phone there" in note for note in found.notes)
     await put(store, boot(NOW - 10))
-    assert row(await desk.diagnose_device(MAC)) != 42, "it has been here since"
+    assert (await desk.diagnose_device(MAC)).outcome is Outcome.UP, "it has been here since"
+
+
+def pretended(at: float, verdict: str = "none", named: str = "", **about: Any) -> FlightRow:
+    """Somebody who asks for the phone's file and has not proven to be it."""
+    asked = [0.1, "GET", CFG, 1, 404, 0, "", "not_identified", "", 0, 0]
+    told = {"i": [verdict, "", "no client certificate was presented", named], "c": [], "n": 0,
+            "h": [[772], "1301", "0804", "secret.example"], **about.pop("told", {})}  # fmt: skip
+    about = {"label": f"verdict_{verdict}", "trouble": True, "claimed": MAC, **about}
+    return boot(at, STRANGERS, row=asked, told=told, **about)
+
+
+async def test_a_request_in_its_name_does_not_make_a_healthy_phone_a_broken_one(
+    acme: str, store: Store, desk: Why
+) -> None:
+    await put(store, pretended(NOW - 900))
+    assert row(await desk.diagnose_device(MAC)) == 55, "nobody else is known by that name"
+    await put(store, boot(NOW - 100), pretended(NOW - 50))
+    found = await desk.diagnose_device(MAC)
+    assert (found.outcome, row(found), [one.row.id for one in found.also]) == (Outcome.UNDECIDED, 0, [55])
+    await put(store, boot(NOW - 10))
+    assert (await desk.diagnose_device(MAC)).outcome is Outcome.UP
+
+
+async def test_who_shows_its_certificate_is_it_even_where_that_is_too_old(acme: str, store: Store, desk: Why) -> None:
+    await put(store, boot(NOW - 100), pretended(NOW - 50, "expired", MAC))
+    assert row(await desk.diagnose_device(MAC)) == 51
+
+
+async def test_an_accounts_administrator_is_told_of_refusals_and_not_of_who_was_refused(
+    acme: str, store: Store, settings: Settings, drivers: Any
+) -> None:
+    own = Why(store, drivers, settings, clock=lambda: NOW, principal=_owner(acme))
+    await put(store, boot(NOW - 100))
+    assert (await own.diagnose_device(MAC)).outcome is Outcome.UP
+    chain = [["CN=eve", "CN=secret", 0, 2e9, "RSA", 2048, "sha256"]]
+    await put(store, pretended(NOW - 50, told={"a": "203.0.113.9", "c": chain}, address="203.0.113.9"))
+    found = await own.diagnose_device(MAC)
+    assert (found.outcome, [one.row.id for one in found.also]) == (Outcome.UNDECIDED, [55])
+    async with own._store.reading() as connection:
+        (claim,) = await claims_of(connection, MAC)
+    assert not re.search(r"203\.0\.113|secret|eve", f"{claim} {claim.facts()}")
+    async with store.reading() as connection:
+        (claim,) = await claims_of(connection, MAC)
+    assert claim.address == "203.0.113.9", "who reaches everything is told"
+
+
+async def test_an_accounts_administrator_is_told_of_refusals_that_only_events_have(
+    acme: str, store: Store, settings: Settings, drivers: Any
+) -> None:
+    own = Why(store, drivers, settings, clock=lambda: NOW, principal=_owner(acme))
+    told = {"verdict": "none", "verdict_why": "none came", "path": f"/{CFG}", "address": "203.0.113.9", "sni": "secret"}
+    async with store.writing() as connection:
+        await journal.write_events(connection, [Event("not_identified", NOW - 50, "", "warning", "device", told)])
+    await put(store, boot(NOW - 100))
+    found = await own.diagnose_device(MAC)
+    assert (found.outcome, [one.row.id for one in found.also]) == (Outcome.UNDECIDED, [55])
+    async with own._store.reading() as connection:
+        (only,) = await refusals_of_claims(connection, MAC, 5)
+        assert await refusals_of_claims(connection, OTHER, 5) == []
+    assert not re.search(r"203\.0\.113|secret", str(only))
+
+
+async def test_refusals_that_the_recorder_left_out_are_told_by_events(acme: str, store: Store, desk: Why) -> None:
+    await put(store, boot(NOW - 100))
+    told = {"verdict": "expired", "verdict_why": "over", "path": f"/{CFG}"}
+    before, after = (Event("not_identified", NOW - at, MAC, "warning", "device", told) for at in (200, 50))
+    async with store.writing() as connection:
+        await journal.write_events(connection, [before])
+    assert (await desk.diagnose_device(MAC)).outcome is Outcome.UP
+    async with store.writing() as connection:
+        await journal.write_events(connection, [after])
+    assert row(await desk.diagnose_device(MAC)) == 51
+
+
+async def test_events_of_nobody_proven_are_in_doubt_once_it_is_known(acme: str, store: Store, desk: Why) -> None:
+    told = {"verdict": "none", "verdict_why": "no client certificate was presented", "path": f"/{CFG}"}
+    async with store.writing() as connection:
+        await journal.write_events(connection, [Event("not_identified", NOW - 50, "", "warning", "device", told)])
+    assert row(await desk.diagnose_device(MAC)) == 55
+    await put(store, boot(NOW - 100))
+    found = await desk.diagnose_device(MAC)
+    assert (found.outcome, row(found)) == (Outcome.UNDECIDED, 0)
 
 
 async def test_an_address_is_enough(acme: str, store: Store, desk: Why) -> None:
