@@ -285,8 +285,19 @@ def _codes(settings: Settings) -> Iterator[str]:
         )
 
 
+def _loops(settings: Settings) -> Iterator[str]:
+    """A loop is seen in the records of good boots, which are half of a device's ring."""
+    ring, fetches = settings.recorder_ring, settings.diagnosis_loop_fetches
+    if settings.recorder_enabled and (good := ring // 2) < fetches:
+        yield (
+            f"recorder.ring = {ring} / 2 = {good} records of good boots < diagnosis.loop_fetches = {fetches}: a phone "
+            f"that fetches its file once a boot is never seen {fetches} times, so no reboot loop of it is ever told. "
+            f"Set recorder.ring to 2 x {fetches} = {2 * fetches} at least, or lower diagnosis.loop_fetches (3 at least)"
+        )
+
+
 _RULES: Final[tuple[Callable[[Settings], Iterator[str]], ...]] = (
     _workers, _ports, _queue, _deadline, _hold, _names, _retries, _bursts, _uploads, _answers, _codes,
     _activation,
-    _voice, adapters,
+    _voice, adapters, _loops,
 )  # fmt: skip

@@ -2,19 +2,21 @@
 
 Rule: failures before good boots. Of good ones so many a second are kept, those first that are unlike the last one of
 their device; good connections right behind each other are one boot and one record. All of it is bounded, and what is
-left out is counted. A database that is locked or full costs records and nothing else.
+left out is counted. A database that is locked or full costs records and nothing else; so does a fault in the reading of
+what strangers have sent: one fence stands around it, and behind it the connection is gone already.
 """
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from provisioner.background import Fence
 from provisioner.errors import Conflict, StoreFailed
-from provisioner.flight_draft import Claims, Draft, Refused, draft, label_of, owner_of
+from provisioner.flight import packed
+from provisioner.flight_draft import GOOD_VERDICTS, Claims, Draft, Refused, draft, label_of, owner_of
 from provisioner.flight_notes import FlightNotes, TlsSeen
 from provisioner.gate import address_key
 from provisioner.gcra import Gcra
@@ -23,7 +25,7 @@ from provisioner.settings import Settings
 from provisioner.store.database import Store
 from provisioner.store.engine import is_writing, may_pass
 from provisioner.store.flights import FlightRow, write_flights
-from provisioner.store.refusals import Group, write_refusals
+from provisioner.store.refusals import Group, better_chain, group_key, write_refusals
 
 _QUEUE: Final = 1000
 """Records waiting to be written; each has under 20 KiB."""
@@ -46,6 +48,8 @@ _BURST: Final = 2.0
 """s of the pace that may come at once."""
 _GROUPS: Final = 256
 """Groups of refused certificates waiting to be written, up to 32 KiB each; a flood of issuers shall not fill memory."""
+_GROUPED: Final = 4096
+"""Groups of which is known that they have come with a record."""
 _NAMES: Final = 16
 """Macs, models and addresses kept of a group, each."""
 _ALL: Final = ""
@@ -79,6 +83,7 @@ class FlightLog:
         self._strangers = settings.recorder_strangers
         self._most_groups = settings.recorder_refused
         self._count = count
+        self._fence = Fence("flights", count, steady)
         self._claims = claims
         self._clock = clock
         self._steady = steady
@@ -86,6 +91,8 @@ class FlightLog:
         self._half = 1 + settings.recorder_good * _BURST / 2
         self._trouble = Gcra(settings.recorder_trouble, settings.recorder_trouble * _BURST, 1)
         self._address = Gcra(settings.recorder_address / 60, _AT_ONCE, _ADDRESSES)
+        self._uncounted = Gcra(settings.recorder_trouble, settings.recorder_trouble * _BURST, 1)
+        self._grouped: dict[str, None] = {}
         self._like: dict[str, int] = {}
         self._troubled: dict[str, None] = {}
         self._settling: dict[str, Draft] = {}
@@ -100,17 +107,20 @@ class FlightLog:
 
     def over(self, notes: FlightNotes, seen: Callable[[], TlsSeen]) -> None:
         """A connection is over."""
+        self._fence.holds(self._over, notes, seen)
+
+    def turned_away(self, notes: FlightNotes) -> None:
+        """Somebody was let go before any TLS state."""
+        self._fence.holds(self._went_wrong, notes, _nothing, "", notes.end)
+
+    # --- what is kept -------------------------------------------------------------------------------
+
+    def _over(self, notes: FlightNotes, seen: Callable[[], TlsSeen]) -> None:
         label, owner = label_of(notes), owner_of(notes)
         if label == "ok":
             self._went_well(notes, seen, owner)
         else:
             self._went_wrong(notes, seen, owner, label)
-
-    def turned_away(self, notes: FlightNotes) -> None:
-        """Somebody was let go before any TLS state."""
-        self._went_wrong(notes, _nothing, "", notes.end)
-
-    # --- what is kept -------------------------------------------------------------------------------
 
     def _went_well(self, notes: FlightNotes, seen: Callable[[], TlsSeen], owner: str) -> None:
         now = self._steady()
@@ -146,9 +156,11 @@ class FlightLog:
         now = self._steady()
         if not owner and not self._may_tell(notes, now):
             self._count("flights", "address")
+            self._count_refused(notes, seen, label, now)
             return
         if self._trouble.take(_ALL, now):
             self._count("flights", "dropped")
+            self._count_refused(notes, seen, label, now)
             return
         made = draft(notes, seen(), self._clock(), label, self._claims)
         if owner:
@@ -186,19 +198,31 @@ class FlightLog:
         self._count("flights", "dropped")
         return True
 
-    def _group(self, one: Refused) -> None:
+    def _count_refused(self, notes: FlightNotes, seen: Callable[[], TlsSeen], label: str, now: float) -> None:
+        """Of what gets no record the certificate is counted all the same, within a pace, and makes no new group."""
+        if notes.peer is None or notes.peer.identity.verdict in GOOD_VERDICTS:
+            return
+        if self._uncounted.take(_ALL, now):
+            self._count("flights", "group")
+        elif (refused := draft(notes, seen(), self._clock(), label, self._claims).refused) is not None:
+            self._group(refused, new=False)
+
+    def _group(self, one: Refused, *, new: bool = True) -> None:
         groups = self._batch.groups
-        key = hashlib.sha256(f"{one.verdict}\n{one.issuer}".encode()).hexdigest()[:16]
+        key = group_key(one.verdict, one.issuer, one.chain)
+        if new:
+            if len(self._grouped) >= _GROUPED:
+                self._grouped.clear()
+            self._grouped[key] = None
         found = groups.get(key)
         if found is None:
-            if len(groups) >= _GROUPS:
+            if len(groups) >= _GROUPS or key not in self._grouped:
                 self._count("flights", "group")
                 return
             found = groups[key] = Group(key, one.verdict, one.issuer, one.why, one.at, one.at, 0, one.chain)
         found.times += 1
         found.last_at = one.at
-        if len(one.chain) > len(found.chain):
-            found.chain = one.chain
+        found.chain = better_chain(one.chain, found.chain)
         for names, name in ((found.macs, one.mac), (found.addresses, one.address), (found.models, one.model)):
             if name in names or len(names) < _NAMES:
                 names[name] = one.at
@@ -218,7 +242,7 @@ class FlightLog:
             return
         try:
             while batch.flights:
-                rows = [_row(one) for one in batch.flights[:_PART]]
+                rows = self._rows(batch.flights[:_PART])
                 await write_flights(self._store, rows, ring=self._ring, strangers=self._strangers)
                 del batch.flights[:_PART]
             await write_refusals(self._store, list(batch.groups.values()), most=self._most_groups)
@@ -227,6 +251,13 @@ class FlightLog:
             if isinstance(error, StoreFailed) and may_pass(error):
                 self._rests_until = now + _RESTS
                 self._keep(batch)
+
+    def _rows(self, some: Sequence[Draft]) -> list[FlightRow]:
+        """What cannot be packed costs itself."""
+        rows: list[FlightRow] = []
+        for one in some:
+            self._fence.holds(lambda made: rows.append(_row(made)), one)
+        return rows
 
     async def close(self) -> None:
         """Write everything, the boots that may go on too."""
@@ -261,4 +292,4 @@ def _address(notes: FlightNotes) -> str:
 
 
 def _row(one: Draft) -> FlightRow:
-    return FlightRow(one.owner, one.mac, one.at, one.address, one.trouble, one.label, one.model, one.told)
+    return FlightRow(one.owner, one.mac, one.at, one.address, one.trouble, one.label, one.model, packed(one.told))

@@ -1,11 +1,13 @@
 """The process of the profile listener: it waits for an administrator to open it, listens for a while, writes cards.
 
 Away from all others on purpose: it lets strangers do what no other listener does. It opens no master key, reads no
-device and no file of any; it gives way to every other process of the machine.
+device and no file of any; it gives way to every other process of the machine. When its time is over it closes by its
+own clock: no database that hangs keeps it open.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import time
@@ -38,6 +40,8 @@ log: Final = logging.getLogger("provisioner.server")
 
 _LOOK: Final = 0.5
 """s between looks at whether it is open, and between batches of cards."""
+_AGAIN: Final = 5.0
+"""s until a port that could not be had is tried again, while it is to be open."""
 _WAITING: Final = 256
 """Connections that wait for their batch; more are not written down."""
 _LEAVES: Final = 64
@@ -69,6 +73,12 @@ class ProfileHouse:
         self._settings, self._drivers, self._certificates = settings, drivers, certificates
         self._engine = engine
         self._now = Window()
+        """The last that it was open for."""
+        self._tried = Window()
+        self._try_at = 0.0
+        self._listening = ""
+        self._end: asyncio.TimerHandle | None = None
+        self._is_over = False
         self._listener: ProfileListener | None = None
         self._drafter: Drafter | None = None
         self._waiting: list[Sighting] = []
@@ -78,13 +88,12 @@ class ProfileHouse:
         async with engines.reading(self._engine) as connection:
             window = await read_window(connection)
         wanted = window.is_open(time.time())
-        if self._listener is not None and (not wanted or window.number != self._now.number):
+        if self._listener is not None and (self._is_over or not wanted or window.number != self._now.number):
             await self._close()
         if wanted and self._listener is None and window.number != self._now.number:
-            self._now = window
-            await self._open(window)
-        elif not wanted and window.listening:
-            await self._say("")
+            await self._try(window)
+        elif window.listening != self._listening:
+            await self._say(self._listening)
         await self._write()
 
     async def leave(self) -> None:
@@ -94,20 +103,38 @@ class ProfileHouse:
             await self._write()
             await self._say("")
 
+    async def _try(self, window: Window) -> None:
+        """A new window at once; one whose port could not be had, every few seconds: whoever has it may go."""
+        now = time.monotonic()
+        if window.number != self._tried.number or now >= self._try_at:
+            self._tried, self._try_at = window, now + _AGAIN
+            await self._open(window)
+
     async def _open(self, window: Window) -> None:
         try:
-            listening = await self._listen(window)
+            self._listening = await self._listen(window)
         except ProvisionerError as error:
-            await self._say("", error.cause)
+            if error.cause != window.trouble:
+                await self._say("", error.cause)
         else:
-            log.warning("the profile listener is open at %s, by %s", listening, window.actor)
-            await self._say(listening)
+            self._now, self._is_over = window, False
+            self._end = asyncio.get_running_loop().call_later(max(window.until - time.time(), 0), self._over)
+            log.warning("the profile listener is open at %s, by %s", self._listening, window.actor)
+            await self._say(self._listening)
+
+    def _over(self) -> None:
+        """Its time is over, whatever the database says of it and whenever."""
+        self._is_over = True
+        if self._listener is not None:
+            self._listener.shut()
 
     async def _listen(self, window: Window) -> str:
         """With the certificates and CAs of this moment."""
         settings = self._settings
         trust = load_trust(settings.data)
-        context = make_context(ListenerKind.PROFILE, self._certificates, trust.pem_bundle)
+        context = make_context(
+            ListenerKind.PROFILE, self._certificates, trust.pem_bundle, rsa_exchange=settings.profile_rsa_exchange
+        )
         identifier = Identifier(
             trust.anchors,
             {name: driver.identify for name, driver in self._drivers.items()},
@@ -124,7 +151,9 @@ class ProfileHouse:
         return shown(sock)
 
     async def _close(self) -> None:
-        listener, self._listener = self._listener, None
+        listener, self._listener, self._listening = self._listener, None, ""
+        if self._end is not None:
+            self._end.cancel()
         if listener is not None:
             await listener.close()
             log.warning("the profile listener is closed; %d callers were turned away", listener.turned_away)

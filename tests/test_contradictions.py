@@ -48,6 +48,9 @@ def test_the_defaults_agree_with_each_other():
         ({"upload_log": 3, "upload_budget": 2}, "upload.log = 3 bytes > upload.budget = 2 bytes"),
         ({"gate_names": ("other.example",), "server_name": "prov.example"}, "Add prov.example to gate.names"),
         ({"admission_answers": ("poly/vvx=p0",)}, "admission.answers has 'poly/vvx=p0'"),
+        ({"recorder_ring": 6}, "recorder.ring = 6 / 2 = 3 records of good boots < diagnosis.loop_fetches = 6"),
+        ({"diagnosis_loop_fetches": 11}, "Set recorder.ring to 2 x 11 = 22 at least"),
+        ({"recorder_ring": 13, "diagnosis_loop_fetches": 7}, "13 / 2 = 6 records"),
         ({"device_port": 8081}, "device.port and admin.port are both 8081 on 127.0.0.1"),
     ],
 )
@@ -69,6 +72,9 @@ def test_a_contradiction_is_told_with_its_arithmetic(given, arithmetic):
         {"device_port": 0, "admin_port": 0, "legacy_port": -1, "bootstrap_port": -1},
         {"device_port": 8081, "admin_host": "127.0.0.2"},
         {"server_workers": -1},
+        {"recorder_ring": 12},
+        {"recorder_ring": 6, "diagnosis_loop_fetches": 3},
+        {"recorder_ring": 2, "recorder_enabled": False},
         {"upload_budget": 1024 * 1024},
     ],
 )

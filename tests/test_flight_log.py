@@ -202,6 +202,36 @@ def test_refused_certificates_are_grouped_within_bounds(monkeypatch: pytest.Monk
     assert bench.counts["flights group"] == 1
 
 
+def come(bench: Bench, issuer: str, mac: str, address: str = "192.0.2.7") -> None:
+    judged = Identity(Verdict.UNTRUSTED, subject=f"CN={mac}", issuer=issuer, why="its issuer is unknown")
+    one = notes(asked(404, "not_identified"), identity=judged, known=False, address=address)
+    bench.log.over(one, lambda: TlsSeen("TLSv1.3", "x", False, True, (b"leaf",)))
+
+
+def test_who_gets_no_record_any_more_is_still_counted_in_the_mailbox() -> None:
+    bench = Bench()
+    for number in range(100):
+        come(bench, "A", f"0004f200{number:04x}")
+    (group,) = bench.log._batch.groups.values()
+    assert (group.times, len(bench.waiting), bench.counts["flights address"]) == (100, 30, 70)
+    bench.log._batch.groups.clear()
+    come(bench, "A", MAC)
+    assert [one.times for one in bench.log._batch.groups.values()] == [1], "after a batch was written, too"
+
+
+def test_one_address_makes_no_more_groups_than_records_and_counting_has_its_pace() -> None:
+    bench = Bench(chosen={"recorder_trouble": 100.0})
+    for number in range(400):
+        come(bench, f"made up {number}", MAC)
+    assert len(bench.log._batch.groups) == 30
+    for _ in range(10):
+        come(bench, "made up 0", MAC)
+    assert bench.log._batch.groups.popitem()[1].times == 1
+    assert bench.counts["flights group"] == 380, "nothing is looked at beyond the pace"
+    come(bench, "honest", OTHER, address="192.0.2.99")
+    assert "honest" in {one.issuer for one in bench.log._batch.groups.values()}
+
+
 def test_what_was_served_is_no_refused_certificate() -> None:
     bench = Bench()
     bench.over(notes(identity=Identity(Verdict.EXPIRED, "poly", MAC)))

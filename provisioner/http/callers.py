@@ -248,21 +248,29 @@ class Callers:
 
     def _drop(self, caller: Caller, why: str) -> None:
         self._count("gate_dropped", why)
-        self._turned_away(caller, f"gate_{why}")
+        notes = self._ended(caller, f"gate_{why}")
         self._close(caller)
+        self._record(notes)
 
     def _refuse(self, caller: Caller, label: str, answer: bytes = b"") -> None:
         self._count("tls_refused", label)
-        self._turned_away(caller, label)
+        notes = self._ended(caller, label)
         self.gate.failed(caller.site, monotonic())
         self._close(caller, answer)
+        self._record(notes)
 
-    def _turned_away(self, caller: Caller, label: str) -> None:
+    def _ended(self, caller: Caller, label: str) -> FlightNotes | None:
+        """Why, while the kernel still knows of it."""
         notes = caller.notes or self._shared.notes(caller.peername)
-        if notes is not None and self._shared.flights is not None:
+        if notes is not None:
             notes.end = label
             if label in _TELLING:
                 notes.tcp = tcp_state(caller.sock)
+        return notes
+
+    def _record(self, notes: FlightNotes | None) -> None:
+        """Once the socket is given back."""
+        if notes is not None and self._shared.flights is not None:
             self._shared.flights.turned_away(notes)
 
     def _close(self, caller: Caller, answer: bytes = b"") -> None:

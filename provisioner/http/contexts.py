@@ -37,7 +37,9 @@ _MODERN_CIPHERS: Final = ":".join(
     for cipher in ("AES128-GCM-SHA256", "AES256-GCM-SHA384", "CHACHA20-POLY1305", "AES128-SHA256", "AES256-SHA384")
 )
 # No finite-field DHE anywhere: CVE-2002-20001 makes the server pay for it.
-_LEGACY_CIPHERS: Final = "kECDHE:kRSA:!aNULL:!eNULL:!PSK:!SRP:!EXPORT:!RC4"
+_NEVER: Final = "!aNULL:!eNULL:!PSK:!SRP:!EXPORT:!RC4:@SECLEVEL=0"
+_OLD_CIPHERS: Final = f"kECDHE:{_NEVER}"
+_LEGACY_CIPHERS: Final = f"kECDHE:kRSA:{_NEVER}"
 _MEND: Final = "restore it, or run `provisioner certs renew-server`, which makes new ones of the same CA"
 _PARTS: Final = "it needs the key, the certificate, its chain"
 _PEM: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----\n?", re.DOTALL)
@@ -45,15 +47,18 @@ _KEY: Final = re.compile(rb"-----BEGIN ([A-Z ]{0,20}PRIVATE KEY)-----.+?-----END
 _TLS13_CIPHERS: Final = b"TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 
 
-def make_context(kind: ListenerKind, certificates: Sequence[Path], ca_pem: bytes) -> SSL.Context:
+def make_context(
+    kind: ListenerKind, certificates: Sequence[Path], ca_pem: bytes, *, rsa_exchange: bool = False
+) -> SSL.Context:
     """The context of one listener; build it before the workers fork, so that its ticket keys are theirs too.
 
     ``certificates`` are PEM files of key and chain, one per key type. Unusable says which file is wrong and why.
+    ``rsa_exchange``: the profile listener takes the key exchange by RSA alone, which the legacy listener always does.
     """
     if not certificates:
         raise Unusable("tls.certificates is empty: `provisioner init` makes an RSA and a P-256 certificate")
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
-    _set_protocol(context, kind)
+    _set_protocol(context, kind, rsa_exchange=rsa_exchange)
     for path in certificates:
         _load_certificate(context, path)
     _trust(context, ca_pem)
@@ -140,7 +145,7 @@ def _der(certificate: crypto.X509) -> bytes:
     return crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
 
 
-def _set_protocol(context: SSL.Context, kind: ListenerKind) -> None:
+def _set_protocol(context: SSL.Context, kind: ListenerKind, *, rsa_exchange: bool) -> None:
     legacy = kind in (ListenerKind.LEGACY, ListenerKind.PROFILE)
     context.set_min_proto_version(SSL.TLS1_VERSION if legacy else SSL.TLS1_2_VERSION)
     context.set_options(
@@ -150,9 +155,14 @@ def _set_protocol(context: SSL.Context, kind: ListenerKind) -> None:
     )
     # An idle connection gives its record buffers back: 11 KiB less of 47.
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
-    ciphers = f"{_LEGACY_CIPHERS}:@SECLEVEL=0" if legacy else f"{_MODERN_CIPHERS}:@SECLEVEL=2"
-    context.set_cipher_list(ciphers.encode())
+    context.set_cipher_list(_ciphers(kind, rsa_exchange=rsa_exchange).encode())
     context.set_tls13_ciphersuites(_TLS13_CIPHERS)
+
+
+def _ciphers(kind: ListenerKind, *, rsa_exchange: bool) -> str:
+    if kind is ListenerKind.LEGACY or (kind is ListenerKind.PROFILE and rsa_exchange):
+        return _LEGACY_CIPHERS
+    return _OLD_CIPHERS if kind is ListenerKind.PROFILE else f"{_MODERN_CIPHERS}:@SECLEVEL=2"
 
 
 def _load_certificate(context: SSL.Context, path: Path) -> None:

@@ -22,6 +22,7 @@ from provisioner.gate import address_key
 from provisioner.gcra import Gcra
 from provisioner.http.contexts import peer_cert, presented_chain
 from provisioner.http.machine import Buffers, Hello, Machine, classify
+from provisioner.http.schemes import scheme_of
 from provisioner.model import PeerCert
 from provisioner.settings import Settings
 
@@ -40,8 +41,6 @@ _GOODBYE: Final = 1.0
 """s."""
 _LINE: Final = re.compile(rb"([A-Z]{1,10}) (\S{1,2048}) HTTP/1\.[01]")
 _FIELD: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}):[ \t]*([^\r\n]*?)[ \t]*")
-_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,15}")
-_ALGORITHM: Final = re.compile(r'algorithm="?([A-Za-z0-9-]{1,20})', re.IGNORECASE)
 
 
 @dataclass(slots=True)
@@ -89,6 +88,7 @@ class ProfileListener:
         self._buffers = Buffers()
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
+        self._is_shut = False
         self.turned_away = 0
         """Callers beyond a bound."""
 
@@ -100,12 +100,17 @@ class ProfileListener:
         """Take callers from now on; the socket is closed with the listener."""
         self._server = await asyncio.start_server(self._come, sock=sock, limit=_HEAD, backlog=BACKLOG)
 
-    async def close(self) -> None:
-        """Stop listening and end every connection."""
+    def shut(self) -> None:
+        """Stop listening and end every connection, now and without waiting for anything."""
+        self._is_shut = True
         if self._server is not None:
             self._server.close()
         for task in list(self._tasks):
             task.cancel()
+
+    async def close(self) -> None:
+        """The same, and wait until they are gone."""
+        self.shut()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _come(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -119,9 +124,11 @@ class ProfileListener:
         task = asyncio.get_running_loop().create_task(self._serve(reader, writer, Sighting(time(), address)))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        # One that is ended before its first step has closed nothing.
+        task.add_done_callback(lambda _task: writer.transport.abort())
 
     def _admits(self, address: str, now: float) -> bool:
-        if len(self) >= self._settings.profile_connections:
+        if self._is_shut or len(self) >= self._settings.profile_connections:
             return False
         key = address_key(address) if address else ""
         return not self._each.take(key, now) and not self._all.take("", now)
@@ -299,14 +306,3 @@ def _challenges() -> str:
         f'WWW-Authenticate: Digest realm="profile", nonce="{secrets.token_hex(16)}", qop="auth", algorithm={name}\r\n'
         for name in ("SHA-256", "MD5")
     )
-
-
-def scheme_of(authorization: str) -> str:
-    """``Digest MD5``, ``Basic``: the scheme, and of Digest the algorithm; nothing that proves anything."""
-    scheme = authorization.partition(" ")[0]
-    if not _SCHEME.fullmatch(scheme):
-        return ""
-    if scheme.lower() != "digest":
-        return scheme.capitalize()
-    algorithm = _ALGORITHM.search(authorization)
-    return f"Digest {algorithm[1].upper() if algorithm else 'MD5'}"

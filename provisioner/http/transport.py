@@ -386,6 +386,8 @@ class SocketTransport(asyncio.Transport):
     def _broken(self, error: OSError) -> None:
         if self.state < State.LINGERING:
             self._note("reset")
+            if self.notes is not None:
+                self.notes.unsent = self._queued
         if self.state == State.OPENING:
             self._shared.count("tls_refused", "reset")
             self._shared.told.failed(self._peername)
@@ -418,8 +420,7 @@ class SocketTransport(asyncio.Transport):
         return TlsSeen()
 
     def _release(self) -> None:
-        if self.notes is not None and self._shared.flights is not None:
-            self._shared.flights.over(self.notes, self._seen)
+        """All that others wait for goes first, and who only keeps records last."""
         self.state = State.GONE
         self._queue.clear()
         self._queued = 0
@@ -428,3 +429,5 @@ class SocketTransport(asyncio.Transport):
         self._sock.close()  # which also takes it out of the epoll set
         self._shared.count("connections", "closed")
         self._shared.told.gone()
+        if self.notes is not None and self._shared.flights is not None:
+            self._shared.flights.over(self.notes, self._seen)

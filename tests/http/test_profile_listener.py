@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from provisioner.card_draft import Drafter
 from provisioner.certificates import Anchors, fingerprint
 from provisioner.flight_draft import Claim, claims_by
+from provisioner.http.contexts import make_context
 from provisioner.http.profile import TEXT, ProfileListener, Sighting
 from provisioner.identity import Identifier
 from provisioner.model import FactoryName, ListenerKind, Mac
@@ -48,9 +49,12 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(pki: Pki, ask: str = "", host: str = "127.0.0.1", **settings: Any) -> AsyncIterator[Scene]:
+async def scene(
+    pki: Pki, ask: str = "", host: str = "127.0.0.1", *, rsa_exchange: bool = False, **settings: Any
+) -> AsyncIterator[Scene]:
     found: list[Sighting] = []
-    context = pki.context(ListenerKind.PROFILE)
+    certificates = [pki.server_rsa, pki.server_ec]
+    context = make_context(ListenerKind.PROFILE, certificates, pki.factory_cas, rsa_exchange=rsa_exchange)
     listener = ProfileListener(context, Settings(**settings), found.append, ask=ask)
     sock = bind_one(ListenerKind.PROFILE, host, 0, 64)
     port = sock.getsockname()[1]
@@ -88,7 +92,7 @@ async def run(*words: str | Path | int, text: bytes = b"") -> subprocess.Complet
 
 @pytest.mark.asyncio
 async def test_a_phone_of_old_is_let_in_by_openssl(pki: Pki) -> None:
-    async with scene(pki) as here:
+    async with scene(pki, rsa_exchange=True) as here:
         done = await run(
             "openssl", "s_client", "-connect", f"127.0.0.1:{here.port}", "-tls1", "-cipher", "AES128-SHA@SECLEVEL=0",
             "-cert", pki.small, "-key", pki.small, "-noservername", "-quiet", "-ign_eof",
@@ -107,6 +111,19 @@ async def test_a_phone_of_old_is_let_in_by_openssl(pki: Pki) -> None:
     assert "RSA 1024" in said["certificate 1"]
     assert said["worth here"].startswith("weak")
     assert (card.mac, card.proven, card.model) == ("0004f2aabbcc", False, "VVX 411")
+
+
+@pytest.mark.asyncio
+async def test_the_key_decrypts_for_nobody_and_the_card_still_tells_what_was_offered(pki: Pki) -> None:
+    async with scene(pki) as here:
+        for number, suite in enumerate(("AES128-SHA", "AES128-GCM-SHA256", "ECDHE-RSA-AES128-SHA"), 1):
+            version = "-tls1_2" if "GCM" in suite else "-tls1"
+            await run("openssl", "s_client", "-connect", f"127.0.0.1:{here.port}", version, "-cipher",
+                      f"{suite}@SECLEVEL=0", "-quiet", text=asking("/a.cfg"))  # fmt: skip
+            await here.after(number)
+    assert [(one.done, one.fault) for one in here.seen[:2]] == [(False, "no_shared_cipher")] * 2
+    assert "AES128-SHA" in dict(DRAFTER.card(here.seen[0]).lines())["suites offered"]
+    assert (here.seen[2].done, here.seen[2].version) == (True, "TLSv1")
 
 
 def identifier(pki: Pki) -> Identifier:

@@ -44,10 +44,12 @@ async def show_posted(call: Call) -> Answer:
     desks = call.desks
     found = await desks.inbox.posted_message(_ident(call))
     body = None
-    if call.may(Right.HOOK_WRITE):
+    stale = Right.HOOK_WRITE in call.who.stale
+    if call.may(Right.HOOK_WRITE) and not stale:
         said = await call.at(Right.HOOK_WRITE).inbox.posted_body(found.id)
         body = said.decode("utf-8", "backslashreplace")
     values = {"one": found, "source": await desks.sources.source(found.source), "body": body,
+              "stale": stale and call.may(Right.HOOK_WRITE),
               "names": await names_of(call, [found.account])}  # fmt: skip
     return View("inbox_one.html.j2", values)
 

@@ -31,7 +31,9 @@ async def change_password(call: Call) -> Answer:
     form = call.form
     if form.raw("new") != form.raw("again"):
         raise Invalid("again", "is not the same as the new password")
-    token = await call.around.people.change_password(call.token, password=form.raw("password"), new=form.raw("new"))
+    token = await call.around.people.change_password(
+        call.token, password=form.raw("password"), new=form.raw("new"), code=form.text("code")
+    )
     return _renewed(call, token, "Your password is changed. Your other sessions have ended.")
 
 
@@ -61,7 +63,8 @@ async def confirm_factor(call: Call) -> Answer:
 @me.post("/me/second-factor/off", Door.SIGNED_IN, again=own_page, whole=False)
 async def factor_off(call: Call) -> Answer:
     """The password alone is enough from now on."""
-    token = await call.around.people.take_off_totp(call.token, password=call.form.raw("password"))
+    form = call.form
+    token = await call.around.people.take_off_totp(call.token, password=form.raw("password"), code=form.text("code"))
     return _renewed(call, token, "Your password alone is enough from now on.")
 
 

@@ -119,9 +119,9 @@ async def _of_codes(call: Call) -> AsyncIterator[Duty]:
 async def _of_server(call: Call) -> AsyncIterator[Duty]:
     if not call.may(Right.SERVER_READ):
         return
-    seen = await call.at(Right.SERVER_READ).fleet.seen()
+    seen = await call.at(Right.SERVER_READ).fleet.seen(limit=_MOST, placed=False)
     yield Duty(
-        min(len(seen), _MOST), "phones with a good certificate that nobody has added", "/devices/new",
+        len(seen), "phones with a good certificate that nobody has added", "/devices/new",
         "They ask and get nothing until they are added.",
     )  # fmt: skip
     settings = call.means.settings
