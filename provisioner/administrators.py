@@ -101,12 +101,12 @@ class Administrators(SignIn, Principals):
 
     # --- passwords ----------------------------------------------------------------------------------
 
-    async def change_password(self, token: str, *, password: str, new: str) -> str:
+    async def change_password(self, token: str, *, password: str, new: str, code: str = "") -> str:
         """Another password; all other sessions end, and this one goes on under the token that is returned."""
         known = await self._who(token)
         who = known.administrator
         check_password(new, who.email, self._settings.login_password_least)
-        await self._confirm(known, password)
+        await self._confirm(known, password, code)
         hashed = await self._passwords.hash(new)
         async with self._change(who) as change:
             await administrators.write_administrator(change.connection, who.id, password=hashed)
@@ -166,7 +166,7 @@ class Administrators(SignIn, Principals):
         who = known.administrator
         if known.totp is not None:
             raise Conflict("there is a second factor already: take it off first")
-        await self._confirm(known, password)
+        await self._confirm(known, password, "")
         step = _step(seed, code, self._clock())
         codes = new_recovery_codes(secrets.choice)
         sealed = self._store.box.seal(seed.encode("ascii"), "administrator", who.id, SEED)
@@ -176,10 +176,10 @@ class Administrators(SignIn, Principals):
             change.audit("second_factor_set", severity="warning", administrator=who.id)
             return await self._renew(change, who, token), codes
 
-    async def take_off_totp(self, token: str, *, password: str) -> str:
+    async def take_off_totp(self, token: str, *, password: str, code: str = "") -> str:
         """The password alone is enough from now on; the session's new token."""
         known = await self._who(token)
-        await self._confirm(known, password)
+        await self._confirm(known, password, code)
         async with self._change(known.administrator) as change:
             await take_off_totp(change, known.administrator)
             return await self._renew(change, known.administrator, token)
@@ -194,19 +194,17 @@ class Administrators(SignIn, Principals):
             raise NotSignedIn("this administrator was removed")
         return found
 
-    async def _confirm(self, known: Credentials, password: str, code: str | None = None) -> None:
+    async def _confirm(self, known: Credentials, password: str, code: str) -> None:
         """A session alone may be somebody's who found it open; wrong tries count like those of signing in.
 
-        With a ``code`` the second factor is asked for as well, where there is one.
+        The second factor is asked for as well, where there is one: whoever passes here counts as proven anew.
         """
         now, key = self._clock(), f"confirm/{known.administrator.id}"
         async with self._store.writing() as connection:
             allowed = await sign_in.take(connection, key, self._of_login, now)
         right = await self._passwords.verify(known.password, password) and allowed
-        if code is not None:
-            right = await self._proven(known, right, code, now)
-        if not right:
-            what = "the password is" if code is None or known.totp is None else "password or code are"
+        if not await self._proven(known, right, code, now):
+            what = "the password is" if known.totp is None else "password or code are"
             raise LoginRefused(f"{what} not right, or there were too many tries: wait a while")
         async with self._store.writing() as connection:
             await sign_in.give_back(connection, key, self._of_login)

@@ -67,7 +67,9 @@ HELP: Final[Mapping[str, Told]] = {
     "gate_dropped": Told("Connections closed before any cryptography: gone, late, full, scanner, name and others"),
     "admissions": Told("Decisions about identified devices", ("stage", "reason", "class", "outcome")),
     "http_refused": Told("Requests that were no HTTP, by what was wrong with them"),
-    "flights": Told("Connections for the flight recorder: kept (good, trouble), left_out, dropped, address, group"),
+    "flights": Told(
+        "Connections for the flight recorder: kept (good, trouble), left_out, dropped, address, group, fault"
+    ),
     "store_dropped": Told("Records of the boot path given up, by kind: the database was too slow for them"),
     "store_flush_failed": Told("Batches of records that could not be written, by whether they are tried again"),
     "bootstrap": Told("Answers of the plain HTTP listener, by kind of file"),

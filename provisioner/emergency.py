@@ -6,9 +6,10 @@ written to by the process that sends mails: here it is only noted that there is 
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from collections.abc import Collection, Sequence
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Text, case, func, literal, select, update
+from sqlalchemy import ColumnElement, Select, Text, case, func, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from provisioner.errors import Conflict
@@ -29,6 +30,9 @@ _S: Final = schema.site.c
 _U: Final = schema.user.c
 _E: Final = schema.extension.c
 _P: Final = schema.policy.c
+_B: Final = schema.binding.c
+_FEW: Final = 400
+"""Macs in one question."""
 
 
 class _Found(NamedTuple):
@@ -77,10 +81,78 @@ async def require_location(change: Change, one: Binding, account: str) -> None:
             f"nobody could be sent to {one.mac.colons} in an emergency: neither its site nor the user of extension "
             f"{one.number} has an address. Give one of them an address, or let the account's policy warn only"
         )
-    told = {"line": str(one.line), "extension": one.extension, "number": one.number, "account": account}
-    told |= {"site": found.place} if found.place else {}
-    change.audit("emergency_missing", mac=one.mac, severity="warning", **told)
+    _tell(change, Lost(one.mac, one.line, one.extension, one.number, account, found.place, found.rule))
     await note(change, found.place, MISSING)
+
+
+class Lost(NamedTuple):
+    """A line that is somebody's and whose phone help would not find."""
+
+    mac: Mac
+    line: int
+    extension: str
+    number: str
+    account: str
+    site: str
+    rule: str
+
+
+def _tell(change: Change, one: Lost) -> None:
+    told = {"line": str(one.line), "extension": one.extension, "number": one.number, "account": one.account}
+    told |= {"site": one.site} if one.site else {}
+    change.audit("emergency_missing", mac=one.mac, severity="warning", **told)
+
+
+def _lost(*columns: ColumnElement[Any]) -> Select[Any]:
+    """Lines whose phone's site has no address, and whose user has none either."""
+    held = schema.binding.join(schema.device, _D.mac == _B.mac).join(schema.extension, _E.id == _B.extension)
+    held = held.join(schema.user, _U.id == _E.user).outerjoin(schema.site, _S.id == _D.site)
+    held = held.outerjoin(schema.policy, _P.account == _E.account)
+    street = func.coalesce(func.nullif(_U.street, ""), _S.street, "")
+    query = select(*columns).select_from(held).where(_B.until.is_(None), street == "")
+    return query.execution_options(**_WHOLE)
+
+
+async def lost_lines(connection: AsyncConnection, macs: Collection[Mac]) -> list[Lost]:
+    """Of these phones, in one question for a few hundred of them."""
+    rule = func.coalesce(_P.emergency, EmergencyRule.WARN.value)
+    query = _lost(_B.mac, _B.line, _B.extension, _E.number, _E.account, func.coalesce(_D.site, ""), rule)
+    wanted, found = sorted(macs), list[Lost]()
+    for start in range(0, len(wanted), _FEW):
+        asked = query.where(_B.mac.in_(wanted[start : start + _FEW])).order_by(_B.mac, _B.line)
+        found += [Lost(Mac(row[0]), *row[1:]) for row in (await connection.execute(asked)).all()]
+    return found
+
+
+async def require_still(change: Change, mac: Mac) -> None:
+    """A phone stands elsewhere now: what ``require_location`` asks of a new line holds for those that it has."""
+    found = await lost_lines(change.connection, [mac])
+    if blocked := [one.number for one in found if one.rule == EmergencyRule.BLOCK]:
+        raise Conflict(
+            f"nobody could be sent to {mac.colons} there in an emergency, and it has extension {', '.join(blocked)}: "
+            "give the site an address, unbind its lines, or let the account's policy warn only"
+        )
+    await tell_lost(change, found)
+
+
+async def tell_lost(change: Change, found: Sequence[Lost]) -> None:
+    """Each line is an event, and each site hears of it once."""
+    for one in found:
+        _tell(change, one)
+    for site in sorted({one.site for one in found}):
+        await note(change, site, MISSING)
+
+
+async def require_kept(change: Change, *, site: str = "", user: str = "") -> None:
+    """An address was cleared: Conflict where lines hang on it whose account's policy wants one."""
+    whose = _D.site == site if site else _E.user == user
+    query = _lost(func.count()).where(whose, _P.emergency == EmergencyRule.BLOCK.value)
+    if count := (await change.connection.execute(query)).scalar_one():
+        lines = "1 line hangs" if count == 1 else f"{count} lines hang"
+        raise Conflict(
+            f"{lines} on this address: nobody could be sent to their phones in an emergency any more. "
+            "Unbind them, or let the account's policy warn only"
+        )
 
 
 async def note(change: Change, site: str, what: str) -> None:

@@ -136,6 +136,7 @@ _TOLD: Final[Mapping[str, str]] = {
     "power_cut": "the power of a switch's port was taken",
     "power_failed": "a port that was switched off is on again, and was not what it should have been",
     "power_not_restored": "a port that was switched off could not be switched on again yet",
+    "power_restored_by_hand": "somebody says that a port is on again which the server could not switch on",
     "power_policy_set": "a site's phones may be switched off by themselves where a resync does not reach them, or not",
     "power_refused": "a phone's power was not taken: why",
     "power_restored": "a port that was switched off is on again",

@@ -29,7 +29,8 @@ _MAC: Final = re.compile(r"(?<![0-9A-Fa-f])[0-9A-Fa-f]{12}(?![0-9A-Fa-f])")
 _ETAG: Final = re.compile(r'ETag: (?:W/)?"([^"]{1,16})')
 _QUIET_ENDS: Final = frozenset({"", "idle_timeout", "truncated", "left", "reset", "crowded_out"})
 """Ends of a connection that has served its purpose: phones just leave."""
-_GOOD_VERDICTS: Final = frozenset({Verdict.UNIQUE, Verdict.GENERIC, Verdict.NONE})
+GOOD_VERDICTS: Final = frozenset({Verdict.UNIQUE, Verdict.GENERIC, Verdict.NONE})
+"""With these a certificate, if any came, is not what was wrong."""
 _NOBODY: Final = "000000000000"
 _TARGET: Final = 300
 _WHY: Final = 300
@@ -136,6 +137,7 @@ def draft(notes: FlightNotes, seen: TlsSeen, ended: float, label: str, claims: C
     told |= {"x": notes.end} if notes.end else {}
     told |= {"al": notes.alert} if notes.alert else {}
     told |= {"k": list(notes.tcp)} if notes.tcp is not None else {}
+    told |= {"q": notes.unsent} if notes.unsent else {}
     told.update(_asked(notes))
     if (place := address_key(address) if address else "") != address:
         told["ak"] = place
@@ -236,7 +238,7 @@ def _mac_in(text: str) -> str:
 def _refused(notes: FlightNotes, seen: TlsSeen, claim: Claim, made: Draft) -> Refused | None:
     """Only where a certificate is what was wrong."""
     identity: Identity | None = notes.peer.identity if notes.peer is not None else None
-    if identity is None or identity.verdict in _GOOD_VERDICTS or not made.trouble or not seen.chain:
+    if identity is None or identity.verdict in GOOD_VERDICTS or not made.trouble or not seen.chain:
         return None
     issuer = printable(identity.issuer)[:_WHY]
     return Refused(

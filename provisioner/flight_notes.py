@@ -71,7 +71,7 @@ class FlightNotes:
 
     __slots__ = (
         "agent", "alert", "asked", "at", "authorization", "end", "gate", "hello", "host", "listener", "more", "open",
-        "peer", "peername", "tcp", "view", "waited",
+        "peer", "peername", "tcp", "unsent", "view", "waited",
     )  # fmt: skip
 
     def __init__(self, at: float, peername: object, listener: ListenerKind) -> None:
@@ -98,6 +98,8 @@ class FlightNotes:
         self.alert = 0
         """What the server sent last, as its number; 0: none. Negative: encrypted, so by its cause."""
         self.tcp: TcpState | None = None
+        self.unsent = 0
+        """Bytes of answers that were still waiting here when the other side reset it."""
 
     def ask(self, one: Asked) -> None:
         """A request was answered."""
@@ -108,7 +110,7 @@ class FlightNotes:
 
 
 class FlightSink(Protocol):
-    """Whoever keeps them; waits for nothing."""
+    """Whoever keeps them; waits for nothing and never raises."""
 
     def over(self, notes: FlightNotes, seen: Callable[[], TlsSeen]) -> None:
         """A connection is over; ``seen`` is asked only where it is kept."""

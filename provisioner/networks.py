@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Final
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _NOBODYS: Final = ""
+_BROADCAST: Final = ipaddress.IPv4Address("255.255.255.255")
 
 
 def parse_source(text: str) -> Address | None:
@@ -44,11 +46,29 @@ def site_of(address: str, networks: Mapping[str, Iterable[str]]) -> str:
 
 
 def _parsed(texts: Iterable[str]) -> Iterable[Network]:
-    for text in texts:
-        try:
-            yield ipaddress.ip_network(text)
-        except ValueError:
-            continue
+    return (found for text in texts if (found := _network(text)) is not None)
+
+
+@lru_cache(maxsize=4096)
+def _network(text: str) -> Network | None:
+    """Parsed once, however many addresses are looked up; None where it is none."""
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError:
+        return None
+
+
+def listed(address: str, networks: Iterable[str]) -> bool:
+    """Whether it is an address, no name, in one of these networks."""
+    return site_of(address, {"listed": networks}) != _NOBODYS
+
+
+def is_nobodys(address: str) -> bool:
+    """Whether it is none of a machine, or one of its own link: multicast, unspecified, broadcast, link-local."""
+    source = parse_source(address)
+    return source is None or any(
+        (source.is_multicast, source.is_unspecified, source.is_link_local, source == _BROADCAST)
+    )
 
 
 def ordered(address: str) -> str:

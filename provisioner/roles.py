@@ -133,7 +133,9 @@ RIGHT_WORDS: Final[Mapping[Right, str]] = MappingProxyType(
 
 REVEALS: Final = frozenset({Right.SECRET_REVEAL, Right.CODE_REVEAL})
 """Rights to read a secret: whoever has them uses them a short while after they were proven."""
-LASTING: Final = frozenset({Right.ROLE_WRITE, Right.APIKEY_WRITE, Right.SERVER_WRITE, Right.TRUST_WRITE})
+LASTING: Final = frozenset(
+    {Right.ROLE_WRITE, Right.APIKEY_WRITE, Right.SERVER_WRITE, Right.TRUST_WRITE, Right.HOOK_WRITE}
+)
 """Rights with which somebody gives others a way in that outlives a session: they are proven anew for it."""
 HOUSE: Final = frozenset({Right.SERVER_READ, Right.SERVER_WRITE, Right.TRUST_WRITE, Right.PROFILE})
 """Rights over the installation itself: only who reaches every account can have them."""

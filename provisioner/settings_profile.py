@@ -25,4 +25,7 @@ class ProfileSettings:
         0.1, 6000,
     )  # fmt: skip
     profile_time: float = knob(15.0, "s", "of one connection in all: an old phone's handshake takes three", 1, 120)
+    profile_rsa_exchange: bool = knob(
+        False, "true | false", "true: RSA key exchange too; strangers then have the server's key decrypt (ROBOT)"
+    )
     profile_cards: int = knob(500, "cards", "kept; those not seen for longest go first", 1, 100_000)

@@ -33,5 +33,5 @@ class RecorderSettings(SwitchSettings):
         6.0, "records/min", "of strangers at one address, 30 at once: one scanner shall not fill the ring", 0.1, 6000
     )
     recorder_refused: int = knob(
-        500, "groups", "of refused certificates, by issuer and reason; those seen least go first", 10, 100_000
+        500, "groups", "of refused certificates, by issuer and reason; those away longest go first", 10, 100_000
     )

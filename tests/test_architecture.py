@@ -35,12 +35,12 @@ EDGES = {
     "provisioner/http/api/edge.py": {"ApiEdge.answer"},
     "provisioner/http/console/edge.py": {"ConsoleEdge.answer"},
     "provisioner/app.py": {"_told"},
-    "provisioner/background.py": {"contained"},
+    "provisioner/background.py": {"contained", "Fence.holds"},
     "provisioner/capture/fence.py": {"fenced"},
     "ivr/server.py": {"Server.contained"},
 }
 """The only functions that may catch everything: one request's end, one process's end, one turn of a background task,
-one call to the prompts, one frame of a stranger's."""
+one call to the prompts, one frame of a stranger's, one look of who only watches."""
 
 IVR_SHELLS = re.compile(r"ivr/(server(_[a-z]+)?\.py|adapters/.*|prompts/make\.py)")
 """What may wait, send and ask the time; all else in ivr/ is given the time and its entropy."""

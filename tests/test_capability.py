@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provisioner.capability import Card, clock_guess, merged, read, written
-from provisioner.http.profile import scheme_of
+from provisioner.http.schemes import scheme_of
 
 NOW = 1_795_000_000.0
 JSON = st.recursive(
@@ -85,7 +85,9 @@ def test_of_authorization_only_the_scheme_is_kept() -> None:
     assert scheme_of(digest) == "Digest SHA-256"
     assert scheme_of('digest username="x", response="y"') == "Digest MD5"
     assert scheme_of("Basic dXNlcjpzZWNyZXQ=") == "Basic"
-    assert scheme_of("dXNlcjpzZWNyZXQ=") == ""
+    assert scheme_of("dXNlcjpzZWNyZXQ=") == scheme_of("dXNlcjpzZWNyZXQ= x") == "other"
+    assert scheme_of("") == scheme_of(" ") == ""
+    assert scheme_of("Digest algorithm=dXNlcjpzZWNyZXQ") == "Digest other"
 
 
 @given(st.text(max_size=80))

@@ -8,7 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from chain_maker import Family, certificate, showing
+
+from provisioner.cli import fetch_as
+from provisioner.simulator.phone import Phone
+from provisioner.simulator.presented import NoTls
 
 Run = Callable[..., Any]
 ROOTS = "--roots"
@@ -100,3 +105,24 @@ def test_a_device_of_this_installation_is_known_by_its_mac(run: Run, office: Non
         found = told(run, "00:04:f2:aa:bb:cc", url, code=6)
     assert (found["vendor"], found["model"], found["mac"]) == ("poly", "VVX 411", "0004f2aabbcc")
     assert found["certificate"] == ""
+
+
+def test_a_password_stands_in_no_argument(run: Run, tmp_path: Path) -> None:
+    """Who looks at the list of processes sees arguments."""
+    given = ["VVX 411", "https://127.0.0.1:1/", "--user", "ann"]
+    for verb in ("fetch-as", "simulate boot"):
+        assert "--password " not in run(*verb.split(), "--help").stdout
+    assert "No such option" in run("fetch-as", *given, "--password", "s3cret", code=2).stderr
+    seen: list[str] = []
+
+    def fetch(made: Phone, *_: object, **__: object) -> None:
+        seen.append(made.password)
+        raise NoTls(made.password and "tried")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fetch_as, "fetch_as_now", fetch)
+        run("fetch-as", *given, "--password-stdin", text="from a pipe\n", code=5)
+        asked = run("fetch-as", *given, "--ask-password", "--json", text="typed\n", code=5)
+        run("fetch-as", *given, code=5)
+    assert seen == ["from a pipe", "typed", ""]
+    assert "typed" not in asked.output and asked.stdout == "", "the prompt is not part of the answer"

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import sys
 from collections.abc import Awaitable, Callable
 from typing import Concatenate, Final, ParamSpec
 
 import click
 
-from provisioner.cli.session import Nouns, acting, session
+from provisioner.cli.session import Nouns, acting, password_of, session, with_password
 from provisioner.errors import Invalid
 from provisioner.mail.reset import console_url
 from provisioner.passwords import Passwords
@@ -31,8 +30,6 @@ _ACCOUNT: Final = click.option(
 )
 _SITE: Final = click.option("--site", default="", metavar="SITE", help="Only at this site of the account.")
 _USER: Final = click.option("--user", default="", metavar="USER", help="The user that an employee is.")
-_STDIN: Final = click.option("--password-stdin", is_flag=True, help="Read a password from the first line of stdin.")
-_ASK: Final = click.option("--ask-password", is_flag=True, help="Ask for a password on the terminal.")
 _UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -63,8 +60,7 @@ def admin() -> None:
 @_ACCOUNT
 @_SITE
 @_USER
-@_STDIN
-@_ASK
+@with_password
 @with_roster
 async def admin_create(
     desk: Roster,
@@ -119,8 +115,7 @@ async def admin_remove(desk: Roster, email: str) -> object:
 
 @admin.command("reset")
 @_EMAIL
-@_STDIN
-@_ASK
+@with_password
 @with_roster
 async def admin_reset(desk: Roster, email: str, password_stdin: bool, ask_password: bool) -> object:
     """A one-time link for EMAIL to set another password, or set it here; a second factor stays."""
@@ -181,12 +176,9 @@ def _seconds(text: str) -> float:
 
 def _password(email: str, from_stdin: bool, ask: bool) -> str:
     """What was typed or piped in; empty for a link. Checked before anything is changed."""
-    if from_stdin:
-        password = sys.stdin.readline().rstrip("\r\n")
-    elif ask:
-        password = str(click.prompt("Password", hide_input=True, confirmation_prompt=True))
-    else:
+    if not (from_stdin or ask):
         return ""
+    password = password_of(from_stdin=from_stdin, ask=ask, twice=True)
     check_password(password, login_of(email), session().settings().login_password_least)
     return password
 

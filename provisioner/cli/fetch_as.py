@@ -14,7 +14,17 @@ from typing import Final
 import click
 from cryptography import x509
 
-from provisioner.cli.session import OK, REFUSED, Failed, Verb, device_url, open_fleet, session
+from provisioner.cli.session import (
+    OK,
+    REFUSED,
+    Failed,
+    Verb,
+    device_url,
+    open_fleet,
+    password_of,
+    session,
+    with_password,
+)
 from provisioner.errors import Invalid, NotFound, Unusable
 from provisioner.installation import ca_file
 from provisioner.model import Mac
@@ -49,8 +59,8 @@ _KEYS: Final = ("RSA", "EC", "EdDSA")
 @click.option("--clock", default="", metavar="DATE", help="What its clock says, 2020-01-31.  [default: now]")
 @click.option("--cert", type=FILE, help="Its certificate, PEM, with the chain it sends.")
 @click.option("--key", type=FILE, help="The certificate's key, PEM.")
-@click.option("--user", default="", metavar="NAME", help="HTTP Digest user.")
-@click.option("--password", default="", metavar="TEXT", help="HTTP Digest password.")
+@click.option("--user", default="", metavar="NAME", help="HTTP Digest user; its password on stdin or at a prompt.")
+@with_password
 @click.option("--firmware", default="", metavar="VERSION", help="Version it says it runs.")
 @click.option("--tls-min", default="", metavar="VERSION", help="1.0, 1.1, 1.2 or 1.3.")
 @click.option("--tls-max", default="", metavar="VERSION", help="1.0, 1.1, 1.2 or 1.3.")
@@ -100,13 +110,14 @@ class _Asked:
     def __init__(
         self, *, model: str, mac: str, vendor: str, roots: tuple[Path, ...], trust_our_ca: bool,
         check_name: bool | None, keys: tuple[str, ...], hashes: tuple[str, ...], rsa_bits: int | None, clock: str,
-        cert: Path | None, key: Path | None, anyway: bool, **habits: str,
+        cert: Path | None, key: Path | None, anyway: bool, password_stdin: bool, ask_password: bool, **habits: str,
     ) -> None:  # fmt: skip
         self._model, self._mac, self._vendor = model, mac, vendor
         self._roots, self._ours = roots, trust_our_ca
         self._checks_name, self._keys, self._hashes, self._rsa_bits = check_name, keys, hashes, rsa_bits
         self._clock, self._cert, self._key, self._habits = clock, cert, key, habits
         self.anyway = anyway
+        self._habits["password"] = password_of(from_stdin=password_stdin, ask=ask_password)
 
     def phone(self, word: str) -> Phone:
         """Which phone; wrong usage where the words name none."""

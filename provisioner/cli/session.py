@@ -8,6 +8,7 @@ import getpass
 import json
 import os
 import shlex
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -134,6 +135,20 @@ def shared_options(*, from_environment: bool = False) -> list[click.Parameter]:
             help="Answer in JSON, errors too.",
         ),
     ]
+
+
+def with_password(command: Callable[P, object]) -> Callable[P, object]:
+    """Options for a password, which stands in no argument: every user of the machine sees those (ps)."""
+    stdin = click.option("--password-stdin", is_flag=True, help="Read a password from the first line of stdin.")
+    ask = click.option("--ask-password", is_flag=True, help="Ask for a password on the terminal.")
+    return stdin(ask(command))
+
+
+def password_of(*, from_stdin: bool, ask: bool, twice: bool = False) -> str:
+    """What was piped in or typed; empty for none."""
+    if from_stdin:
+        return sys.stdin.readline().rstrip("\r\n")
+    return str(click.prompt("Password", hide_input=True, confirmation_prompt=twice, err=True)) if ask else ""
 
 
 class Verb(click.Command):

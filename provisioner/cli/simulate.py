@@ -19,7 +19,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from provisioner import storm_cast, storm_server
 from provisioner.cli.call import simulate_call_command
-from provisioner.cli.session import MAC, OK, REFUSED, Nouns, session
+from provisioner.cli.session import MAC, OK, REFUSED, Nouns, password_of, session, with_password
 from provisioner.errors import Invalid, Unusable
 from provisioner.installation import trusted_ca
 from provisioner.model import Mac
@@ -68,8 +68,8 @@ def simulate() -> None:
 @click.option("--ca", type=FILE, help="CA of the server.  [default: the installation's own, if there is one]")
 @click.option("--insecure", is_flag=True, help="Do not check the server's certificate.")
 @click.option("--ask-for", default="", metavar="MAC", help="Ask for another device's files.")
-@click.option("--user", default="", metavar="NAME", help="HTTP Digest user.")
-@click.option("--password", default="", metavar="TEXT", help="HTTP Digest password.")
+@click.option("--user", default="", metavar="NAME", help="HTTP Digest user; its password on stdin or at a prompt.")
+@with_password
 @click.option("--firmware", default="", metavar="VERSION", help="Version it says it runs.")
 @click.option("--connection-per-file", is_flag=True, help="A new TLS connection for each file.")
 @click.option("--resume", is_flag=True, help="Resume TLS sessions.")
@@ -79,12 +79,15 @@ def simulate() -> None:
 @click.option("--code", default="", metavar="NN", help="For an unknown Yealink: the number in y0000000000NN.cfg.")
 @click.option("--part", default="", metavar="NUMBER", help="For an unknown Poly: its part number.")
 @click.option("--lines", default=0, metavar="N", help="For an unknown model: how many lines it has.")
-def simulate_boot_command(mac: Mac, ca: Path | None, insecure: bool, **options: object) -> None:
+def simulate_boot_command(
+    mac: Mac, ca: Path | None, insecure: bool, password_stdin: bool, ask_password: bool, **options: object
+) -> None:
     """Boot one phone: its real sequence of requests, and what it would register.
 
     Exit code 0 when at least one line would register, 1 when none would.
     """
     ca = trusted_ca(session().data, ca, insecure=insecure)
+    options["password"] = password_of(from_stdin=password_stdin, ask=ask_password)
     code, text = simulate_boot(mac=mac, ca=ca, insecure=insecure, json_output=session().as_json, **options)  # type: ignore[arg-type]  # click has typed each option
     click.echo(text)
     click.get_current_context().exit(REFUSED if code else OK)

@@ -11,6 +11,7 @@ from provisioner.audit_chain import changed
 from provisioner.bindings import Begun, begin, end, forget, generated_secret
 from provisioner.deeds import Cure, Deed
 from provisioner.desk import Desk, account_id, account_of, device_of, extension_of, only, site_id, text_of
+from provisioner.emergency import require_still
 from provisioner.errors import Conflict, ExtensionHasPhone, Invalid, NoLicense, NoNumber, NotFound
 from provisioner.fleet.layers import check_model_fits
 from provisioner.licensing import AccountPolicy
@@ -135,6 +136,8 @@ class Devices(Desk):
                 await handover.forget_former(change.connection, mac)
                 change.later.append(partial(uploads.forget_files, self._store.uploads, mac))
             await devices.write_device(change.connection, mac, {"account": owner.id, "site": place or None})
+            if place != device.site:
+                await require_still(change, mac)
             if owner.id == device.account:
                 told = {"before": device.account, "site_before": device.site}
             else:  # each account is told of its own side, and not whose the other is

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from provisioner.desk import Desk, extension_in, matching, site_of, text_of, user_of
-from provisioner.emergency import CHANGED, note, note_user
+from provisioner.emergency import CHANGED, note, note_user, require_kept
 from provisioner.errors import Conflict, Invalid
 from provisioner.extension_forms import AUTH_USER
 from provisioner.fleet.layers import Layers
@@ -47,6 +47,8 @@ class Places(Desk):
                 networks=found.networks if networks is None else parse_networks(networks),
             )
             await people.write_site(change.connection, one)
+            if found.address.street and not one.address.street:
+                await require_kept(change, site=one.id)
             if time_zone is not None:
                 await self._set_zone(change, found, time_zone)
             changed = [field for field in _TOLD if getattr(one, field) != getattr(found, field)]
@@ -96,6 +98,8 @@ class Places(Desk):
                 location=found.location if location is None else parse_location(location),
             )
             await people.write_user(change.connection, one)
+            if found.address.street and not one.address.street:
+                await require_kept(change, user=one.id)
             if name is not None or kind is not None:
                 told = {"before": found.name, "name": one.name, "is": one.kind.value}
                 change.audit("user_changed", user=one.id, account=one.account, **told)

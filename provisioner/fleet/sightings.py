@@ -38,11 +38,14 @@ class LastSeen(Desk):
             name = await sources.name_of(connection, site) if site else ""
             return SeenAt(address, site, name, await absences.absence_of(connection, mac))
 
-    async def seen(self) -> list[Seen]:
-        """Devices with a good certificate that nobody has added, the latest first, with the site that they are at."""
+    async def seen(self, *, limit: int = 1000, placed: bool = True) -> list[Seen]:
+        """Devices with a good certificate that nobody has added, the latest first.
+
+        ``placed``: with the site that they are at; who only counts them does not ask.
+        """
         async with self._store.reading() as connection:
-            found = await journal.list_seen(connection)
-            networks = await sources.all_networks(connection) if found else {}
+            found = await journal.list_seen(connection, limit)
+            networks = await sources.all_networks(connection) if found and placed else {}
         return _placed(found, networks)
 
 

@@ -234,9 +234,16 @@ class _Work:
         if self.row.model:
             device = self._modelled(device)
         if site and site.id != device.site:
+            self._still_found(device.mac, site)
             before, device = device.site, replace(device, site=site.id)
             self._steps.append(MoveDevice(device, before, site.name))
         return device
+
+    def _still_found(self, mac: Mac, site: Site) -> None:
+        for line in self.world.lines(mac).values():
+            if self.world.is_blocked(site.account, site.id, line.extension):
+                why = f"nobody could be sent to {mac.colons} there in an emergency, and it has {line.number}"
+                raise Invalid("site", f"{why}: give site {site.name!r} an address first")
 
     def _modelled(self, device: Device) -> Device:
         model = _model(self.planner.drivers, device.vendor, self.row.model)
@@ -280,6 +287,7 @@ class _Work:
         except Conflict as error:
             raise Invalid("mac", error.cause) from error
         self._licensed(extension)
+        self._found(extension, device)
         self._steps.append(self._bind(extension, device, key, self.row.label, phones.slot()))
 
     def _labelled(self, there: Binding, extension: Extension, device: Device) -> None:
@@ -291,6 +299,11 @@ class _Work:
         at, actor = self.planner.at, self.planner.actor
         binding = Binding(device.mac, key, extension.id, extension.number, label, at, None, actor, CAUSE, slot)
         return Bind(binding, extension, device)
+
+    def _found(self, extension: Extension, device: Device) -> None:
+        if self.world.is_blocked(extension.account, device.site, extension.user):
+            lack = f"neither the site of {device.mac.colons} nor the user of {extension.number} has an address"
+            raise Invalid("extension", f"nobody could be sent there in an emergency: {lack}")
 
     def _licensed(self, extension: Extension) -> None:
         """What the account's policy asks for before an extension has a phone."""

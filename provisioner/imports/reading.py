@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from provisioner.imports.rows import Row
 from provisioner.imports.world import World
+from provisioner.licensing import EmergencyRule
 from provisioner.model import Mac, Scope
 from provisioner.store import imports, layer_rows, wipes
 from provisioner.store.rows import Account, Extension
@@ -40,6 +41,7 @@ class Reading:
         await self._holders(connection, world)
         await self._bindings(connection, rows, world)
         await self._conditions(connection, world)
+        await self._located(connection, rows, world)
         await self._secrets(connection, rows, world)
 
     async def _accounts(self, connection: AsyncConnection, rows: Sequence[Row], world: World) -> None:
@@ -93,6 +95,19 @@ class Reading:
         world.seats.update(await imports.seats(connection, users))
         extensions = self._new("number", {one.id for one in where("needs_number")})
         world.reachable |= await imports.with_number(connection, extensions)
+
+    async def _located(self, connection: AsyncConnection, rows: Sequence[Row], world: World) -> None:
+        """Who could be sent help, where an account's policy refuses lines that could not."""
+        strict = {ident for ident, one in world.policies.items() if one.emergency is EmergencyRule.BLOCK}
+        if not strict:
+            return
+        found = {world.devices[row.mac] for row in rows if row.mac in world.devices}
+        sites = {one.site for one in found} | {one.id for owner in strict for one in world.all_sites(owner)}
+        users = {one.id for owner in strict for one in world.all_users(owner)}
+        lines = {line.extension for one in found for line in world.lines(one.mac).values()}
+        world.located |= await imports.located_sites(connection, self._new("place", sites))
+        world.located |= await imports.located_users(connection, self._new("whereabouts", users))
+        world.located |= await imports.located_extensions(connection, self._new("line", lines))
 
     async def _secrets(self, connection: AsyncConnection, rows: Sequence[Row], world: World) -> None:
         given = {(one.id, row.extension) for row in rows if row.secret for one in world.accounts.get(row.account, ())}

@@ -19,7 +19,7 @@ from provisioner.imports.steps import (
     SetSecret,
     Step,
 )  # fmt: skip
-from provisioner.licensing import AccountPolicy, LicenseState
+from provisioner.licensing import AccountPolicy, EmergencyRule, LicenseState
 from provisioner.model import Device, Mac
 from provisioner.preconditions import Phones
 from provisioner.store.rows import Account, Binding, Extension, ExtensionHold, Site, User
@@ -45,6 +45,8 @@ class World:
     """By user."""
     reachable: set[str] = field(default_factory=set)
     """Extensions that have a phone number."""
+    located: set[str] = field(default_factory=set)
+    """Ids of sites and users with an address for emergencies, and of extensions of such users."""
     secrets: dict[str, str] = field(default_factory=dict, repr=False)
     """By extension, where a file gives one."""
     _sites: dict[tuple[str, str], dict[str, Site]] = field(default_factory=dict)
@@ -90,9 +92,17 @@ class World:
         """Places of an account that are called so."""
         return list(self._sites.get((account, name), {}).values())
 
+    def all_sites(self, account: str) -> list[Site]:
+        """Places of an account that a file names."""
+        return [one for (owner, _), found in self._sites.items() if owner == account for one in found.values()]
+
     def users(self, account: str, called: str) -> list[User]:
         """Users of an account with this name or address."""
         return [self._users[ident] for ident in self._called.get((account, called), {})]
+
+    def all_users(self, account: str) -> list[User]:
+        """Users of an account that a file speaks of."""
+        return [one for one in self._users.values() if one.account == account]
 
     def user(self, ident: str) -> User | None:
         """By id."""
@@ -109,6 +119,11 @@ class World:
     def lines(self, mac: Mac) -> Mapping[int, Binding]:
         """What is on a device's lines."""
         return self._lines.get(mac, {})
+
+    def is_blocked(self, account: str, site: str, whose: str) -> bool:
+        """Whether a line may not be at this site, as nobody could be sent there; ``whose``: user, or extension."""
+        blocks = self.policies[account].emergency is EmergencyRule.BLOCK
+        return blocks and not {site, whose} & self.located
 
     def phones(self, extension: Extension) -> Phones:
         """Where an extension is, and where it may be."""
@@ -151,6 +166,7 @@ class World:
     @take.register
     def _(self, step: Bind) -> None:
         self.know_bindings([step.binding])
+        self.located |= {step.extension.id} if step.extension.user in self.located else set()
 
     @take.register
     def _(self, step: Relabel) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from provisioner.bindings import fill, follow, generated_secret
+from provisioner.emergency import lost_lines, tell_lost
 from provisioner.imports.steps import (
     AddDevice,
     AddExtension,
@@ -120,7 +121,15 @@ class Writing:
             self._told("line_bound", bind)
             if bind.extension.id not in self._added:  # nobody can have been mailed a code for one that is new
                 await phone_bound(self._change, self._box, bind.extension, bind.device)
+        await self._lost()
         await self._fetch({one.binding.mac for one in binds} | await self._follow(self._of(Bind)))
+
+    async def _lost(self) -> None:
+        """Whose phone help would not find is told, as of a line that is bound by itself."""
+        bound = {(one.binding.mac, one.binding.line) for one in self._of(Bind)}
+        moved = {one.device.mac for one in self._of(MoveDevice)}
+        found = await lost_lines(self._change.connection, {mac for mac, _ in bound} | moved)
+        await tell_lost(self._change, [one for one in found if one.mac in moved or (one.mac, one.line) in bound])
 
     def _binds(self) -> list[Bind]:
         return [*self._of(Bind), *(one.bind for one in self._of(Relabel))]

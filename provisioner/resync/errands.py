@@ -24,7 +24,7 @@ from provisioner.store import line_turns
 from provisioner.store import resync as rows
 from provisioner.store.database import Store
 from provisioner.store.journal import write_events
-from provisioner.store.power_cycles import MINUTE, wish_for
+from provisioner.store.power_cycles import AT_ONCE, MINUTE, wish_for
 from provisioner.store.resync import Candidate, Errand, Outcome, Request
 from provisioner.vendor import VendorDriver
 
@@ -250,6 +250,8 @@ def _told(errand: Errand, outcome: Outcome, now: float) -> Event:
 def _stuck(found: Sequence[Standing], now: float) -> list[Event]:
     if len(found) > _EACH:
         told = {"devices": str(len(found)), "campaigns": ", ".join(sorted({one.campaign for one in found})[:5])}
+        if len(found) > AT_ONCE:
+            told["power"] = "left on: so many at once are the server's or the network's trouble"
         return [Event("resync_stuck", now, "", "alarm", SERVER, told)]
     return [stuck(one, now) for one in found]
 

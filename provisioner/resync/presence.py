@@ -110,13 +110,20 @@ class Presence:
 
     async def _tell_away(self, missing: Sequence[Silent], now: float) -> int:
         async with self._store.writing() as connection:
-            before = await absences.counts(connection, [one.place for one in missing])
-            fresh = [Absent(one.mac, one.place, one.heard) for one in missing]
+            await absences.hold(connection)
+            before = await self._counts(connection, [one.place for one in missing])
+            new = set(await absences.add(connection, [Absent(one.mac, one.place, one.heard) for one in missing]))
+            fresh = [Absent(one.mac, one.place, one.heard) for one in missing if one.mac in new]
             told, dark = told_singly(fresh, before, self._settings.presence_singly)
-            new = set(await absences.add(connection, told))
+            if together := [one.mac for one in told if not one.singly]:
+                await absences.tell_with_site(connection, together)
             await write_events(connection, [_event("device_offline", one, now) for one in _told(told, new)])
             await self._tell_sites(connection, "site_dark", dark, now)
         return len(new)
+
+    async def _counts(self, connection: AsyncConnection, places: Collection[str]) -> dict[str, int]:
+        """As far as it matters: one more than are told singly is a site without power."""
+        return await absences.counts(connection, places, self._settings.presence_singly + 1)
 
     async def _lose(self, now: float, since: float) -> int:
         """Offline ones that nobody has heard of for longer still."""
@@ -142,11 +149,12 @@ class Presence:
             return 0
         places = [one.place for one in found]
         async with self._store.writing() as connection:
-            before = await absences.counts(connection, places)
+            await absences.hold(connection)
+            before = await self._counts(connection, places)
             heard = await absences.heard_again(connection, [one.mac for one in found])
             gone = set(await absences.remove(connection, [one.mac for one in found]))
             await write_events(connection, [_event("device_back", one, now) for one in _told(found, gone & heard)])
-            after = await absences.counts(connection, places)
+            after = await self._counts(connection, places)
             bright = brightened(before, after, self._settings.presence_singly)
             await self._tell_sites(connection, "site_back", {place: after.get(place, 0) for place in bright}, now)
         return len(gone)

@@ -26,7 +26,8 @@ _E: Final = schema.event.c
 _F: Final = schema.last_fetch.c
 _R: Final = schema.resync.c
 _W: Final = schema.watch.c
-_FEW: Final = 400
+_FEW: Final = 100
+"""Places in one question."""
 _ANSWERED: Final = (State.NOTIFIED.value, State.FETCHED.value, State.REGISTERED.value)
 
 
@@ -130,6 +131,17 @@ async def add(connection: AsyncConnection, found: Sequence[Absent]) -> list[Mac]
     return [Mac(mac) for mac in (await connection.execute(query.returning(_A.mac))).scalars()]
 
 
+async def hold(connection: AsyncConnection) -> None:
+    """Until this transaction ends no other process counts who is away, or moves anybody."""
+    if connection.dialect.name != "sqlite":  # there whoever writes is alone
+        await connection.execute(select(_W.id).where(_W.id == 1).with_for_update())
+
+
+async def tell_with_site(connection: AsyncConnection, macs: Collection[Mac]) -> None:
+    """They were not told by themselves."""
+    await connection.execute(update(schema.absence).where(_A.mac.in_(sorted(macs))).values(singly=False))
+
+
 async def back(connection: AsyncConnection, after: str, upto: str, limit: int) -> list[Absent]:
     """Of a slice those that were heard of since, or have no line any more, or are revoked."""
     query = select(schema.absence).where(_A.mac > after)
@@ -158,7 +170,7 @@ async def heard_again(connection: AsyncConnection, macs: Collection[Mac]) -> set
 
 async def lose(connection: AsyncConnection, before: float, limit: int) -> list[Absent]:
     """Offline phones that were heard of before a time last; from now on they are lost, each told by itself."""
-    some = select(_A.mac).where(_A.state == Away.OFFLINE.value, _A.seen <= before).order_by(_A.mac).limit(limit)
+    some = select(_A.mac).where(_A.state == Away.OFFLINE.value, _A.seen <= before).order_by(_A.seen).limit(limit)
     query = update(schema.absence).where(_A.mac.in_(some), _A.state == Away.OFFLINE.value)
     rows = await connection.execute(query.values(state=Away.LOST.value, singly=True).returning(*_A))
     return [_absent(row) for row in rows]
@@ -170,13 +182,19 @@ async def is_any_lost(connection: AsyncConnection, before: float) -> bool:
     return (await connection.execute(query)).first() is not None
 
 
-async def counts(connection: AsyncConnection, places: Collection[str]) -> dict[str, int]:
-    """How many are away at each of these places."""
+async def counts(connection: AsyncConnection, places: Collection[str], most: int) -> dict[str, int]:
+    """How many are away at each of these places; none is counted further than to ``most``."""
     wanted, found = sorted(set(places)), dict[str, int]()
     for start in range(0, len(wanted), _FEW):
-        query = select(_A.place, func.count()).where(_A.place.in_(wanted[start : start + _FEW])).group_by(_A.place)
-        found |= {place: int(count) for place, count in await connection.execute(query)}
+        some = wanted[start : start + _FEW]
+        query = select(*(_counted(place, most) for place in some))
+        found |= dict(zip(some, map(int, (await connection.execute(query)).one()), strict=True))
     return found
+
+
+def _counted(place: str, most: int) -> ColumnElement[int]:
+    rows = select(_A.mac).where(_A.place == place).limit(most).subquery()
+    return select(func.count()).select_from(rows).scalar_subquery()
 
 
 async def absence_of(connection: AsyncConnection, mac: Mac) -> Absent | None:

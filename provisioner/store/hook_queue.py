@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from provisioner.hook_events import OUTWARD, Told, data_of, subject_of, wants
 from provisioner.outbox_states import MessageState
 from provisioner.store import schema
+from provisioner.store.settled import settled
 
 UNBOUND: Final = "provisioner_unbound"
 """Option of a statement that runs whole on a connection which is narrowed to some accounts: who hears of a change does
@@ -150,7 +151,7 @@ async def tell_on(connection: AsyncConnection) -> int:
     tail = (
         await connection.execute(update(schema.hook_clock).values(tail=_CLOCK.tail).returning(_CLOCK.tail))
     ).scalar_one()
-    newest = (await connection.execute(select(func.max(event.id)))).scalar_one() or 0
+    newest = await settled(connection, tail)
     account = func.coalesce(schema.device.c.account, "").label("account")
     columns = (event.id, event.at, event.kind, event.mac, event.actor, event.details, account)
     joined = schema.event.outerjoin(schema.device, schema.device.c.mac == event.mac)

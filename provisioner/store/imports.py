@@ -183,6 +183,29 @@ async def emptied(connection: AsyncConnection, macs: Collection[Mac]) -> set[Mac
     return {Mac(row.mac) for row in await _asked(connection, select(_D.mac).where(_D.emptied != ""), macs, _D.mac)}
 
 
+async def located_sites(connection: AsyncConnection, idents: Collection[str]) -> set[str]:
+    """Sites with an address for emergencies, also those that whoever asks may not look at."""
+    return await _located(connection, select(_S.id.label("id")).where(_S.street != ""), idents, _S.id)
+
+
+async def located_users(connection: AsyncConnection, idents: Collection[str]) -> set[str]:
+    """Users with an address of their own."""
+    return await _located(connection, select(_U.id.label("id")).where(_U.street != ""), idents, _U.id)
+
+
+async def located_extensions(connection: AsyncConnection, idents: Collection[str]) -> set[str]:
+    """Extensions of such users."""
+    query = select(_E.id.label("id")).join(schema.user, _U.id == _E.user).where(_U.street != "")
+    return await _located(connection, query, idents, _E.id)
+
+
+async def _located(
+    connection: AsyncConnection, query: Select[Any], idents: Collection[str], column: ColumnElement[str]
+) -> set[str]:
+    free = query.execution_options(**{UNBOUND: True})
+    return {row.id for row in await _asked(connection, free, idents, column)}
+
+
 async def end_holds(connection: AsyncConnection, found: Iterable[Extension]) -> None:
     """What was kept is used up."""
     numbers: dict[str, set[str]] = {}

@@ -26,6 +26,7 @@ from provisioner.store.database import Change, Store
 from provisioner.store.hook_queue import UNBOUND
 
 _MARK: Final = "provisioner_within"
+_BEYOND: Final = "provisioner_beyond"
 _D, _S, _X, _B = (table.alias(f"reached_{table.name}") for table in (
     schema.device, schema.site, schema.extension, schema.binding,
 ))  # fmt: skip
@@ -124,6 +125,12 @@ def _code(c: Columns, reach: Reach, write: bool) -> ColumnElement[bool]:  # noqa
     return or_(*mine)
 
 
+def _cycle(c: Columns, reach: Reach, write: bool) -> ColumnElement[bool]:
+    """What was done in a former account stays there when the device has come to another one."""
+    same = (_D.c.mac == c.mac) & (_D.c.account == c.account)
+    return or_(_whole(c, reach), exists(select(_D.c.mac).where(same, _device(_D.c, reach, write))))
+
+
 def _message(c: Columns, reach: Reach, write: bool) -> ColumnElement[bool]:  # noqa: ARG001  # a Rule
     """Whoever sees an extension and may bind it has its mails sent and dropped by that; see ``welcome.subject_of``."""
     ident = func.substr(c.subject, len(_ABOUT_EXTENSION) + 1)
@@ -184,7 +191,7 @@ _RULES: Final[Mapping[str, Rule]] = {
     "event": _event,
     "seen": lambda _c, _reach, _write: false(),
     "switch": _switch,
-    "power_cycle": lambda c, reach, write: or_(_whole(c, reach), _mac(c, reach, write)),
+    "power_cycle": _cycle,
     "power_policy": lambda c, reach, _write: or_(_whole(c, reach), _among(c.site, reach.sites)),
 }
 
@@ -336,6 +343,16 @@ def within(connection: AsyncConnection, query: Select[Any]) -> Select[Any]:
     return narrowed.execution_options(**{_MARK: True})
 
 
+def is_limited(connection: AsyncConnection) -> bool:
+    """Whether something is out of its reach."""
+    return _plain(connection) in _LIMITED
+
+
+def beyond(query: Select[Any]) -> Select[Any]:
+    """A query that is not narrowed; whoever asks has shown another way that the caller may know what he is told."""
+    return query.execution_options(**{_BEYOND: True})
+
+
 def _plain(connection: AsyncConnection) -> Connection:
     plain = connection.sync_connection
     assert plain is not None, "the connection is open"
@@ -355,7 +372,8 @@ def limited(connection: AsyncConnection, reach: Reach) -> Iterator[None]:
     def narrow(
         conn: Connection, statement: Any, many: Sequence[Any], one: Mapping[str, Any], _options: object
     ) -> tuple[Any, Sequence[Any], Mapping[str, Any]]:
-        if statement.get_execution_options().get(UNBOUND):
+        options = statement.get_execution_options()
+        if options.get(UNBOUND) or (options.get(_BEYOND) and isinstance(statement, Select)):
             return statement, many, one
         given = many or ([one] if one else [])
         if isinstance(statement, (Update, Delete)):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import Boolean, Column, Float, ForeignKey, Integer, Table, Text
+from sqlalchemy import Boolean, Column, Float, ForeignKey, Index, Integer, Table, Text, text
 
 from provisioner.store.schema_people import metadata
+
+_OFFLINE: Final = text("state = 'offline'")
 
 absence: Final = Table(
     "absence",
@@ -19,6 +21,7 @@ absence: Final = Table(
     sqlite_with_rowid=False,
 )
 """Phones with a line that were told to be offline or lost, until they are heard of again."""
+Index("ix_absence_offline", absence.c.seen, sqlite_where=_OFFLINE, postgresql_where=_OFFLINE)
 
 watch: Final = Table(
     "watch",

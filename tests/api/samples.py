@@ -69,7 +69,7 @@ BODIES: Mapping[str, Mapping[str, Any]] = {
     "Trial": {"document": "null"},
     "WipesJob": {"rows": [{"mac": "{mac}", "unbind": True}]},
     "ResyncsJob": {"rows": [{"mac": "{mac}"}]},
-    "TrustWish": {},
+    "TrustWish": {"fingerprints": ["a1" * 32]},
     "Expectation": {"models": ["VVX 411"], "note": "{fresh}"},
     "Dismissal": {},
     "NewSwitch": {"name": "{fresh}", "account": "{account}", "address": "127.0.0.1", "read": {"community": "public"}},

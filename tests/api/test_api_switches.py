@@ -27,7 +27,7 @@ async def test_a_phone_is_found_and_its_power_is_asked_for(house: House, tmp_pat
         made = await house.ask("POST", "/switches", wish)
         assert (made.status, made.headers["Location"]) == (201, f"/api/v1/switches/{made.json['id']}")
         assert b"public" not in made.body
-        tried = await house.get("/switches/sw1/test")
+        tried = (await house.ask("POST", "/switches/sw1/test")).json
         assert [one["step"] for one in tried["findings"]] == ["address", "reading", "tables"]
         told = await house.get(f"/devices/{VVX}/switch-port")
         check = await house.get(f"/devices/{VVX}/vlan-check")

@@ -196,6 +196,7 @@ def test_every_long_list_is_turned() -> None:
 
 UNVERSIONED = {
     "reveal_file": "changes nothing", "reveal_code": "changes nothing", "reveal_secret": "changes nothing",
+    "test_switch": "changes nothing",
     "try_source": "changes nothing", "release_extension": "a hold is of whoever asked for it",
     "wipe_device": "asked twice it is asked once", "end_wipe": "ended twice it is ended",
     "swap_device": "refused where the phone has no lines any more",

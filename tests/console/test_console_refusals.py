@@ -8,7 +8,7 @@ import pytest
 from console_house import Browser, House
 
 from provisioner import trust
-from provisioner.certificates import to_der
+from provisioner.certificates import fingerprint, to_der
 from provisioner.pki import make_factory
 from provisioner.roles import Role
 from provisioner.store.refusals import Group, write_refusals
@@ -32,13 +32,20 @@ async def test_an_issuer_is_trusted_on_the_page_of_its_group(house: House, owner
     listed = await owner.get("/certificates/refused")
     assert "CN=Demo <Issuing>" in listed.words and "37" in listed.words and "needs a look" in listed.words
     shown = await owner.get("/certificates/refused/aa")
-    assert "Compare the fingerprint" in shown.words and "192.0.2.7" in shown.words
+    assert "compare the fingerprint" in shown.words and "192.0.2.7" in shown.words
+    offered = shown.tree.xpath('//form[contains(@action, "/trust")]//input[@name="fingerprint"]')
+    marks = [one.get("value") for one in offered]
+    assert marks == [fingerprint(der) for der in chain[1:]]
+    assert not [one for one in offered if one.get("checked") is not None], "who trusts says himself that he compared"
+    for ticked, why in (([], "by another way"), (marks[:1], "came with it, too"), (["ab" * 32], "no longer")):
+        answer = await owner.post("/certificates/refused/aa/trust", {"vendor": "poly", "fingerprint": ticked})
+        assert why in answer.words
     (chosen,) = shown.tree.xpath('//select[@name="vendor"]/option[@selected]/@value')
     assert chosen == "poly", "whose models came with it"
-    done = await owner.post("/certificates/refused/aa/trust", {"vendor": "poly"})
+    done = await owner.post("/certificates/refused/aa/trust", {"vendor": "poly", "fingerprint": marks})
     assert "Trusted for poly" in done.said
     assert set(chain[1:]) <= {ca.der for ca in trust.load(house.means.settings.data).trusted}
-    again = await owner.post("/certificates/refused/aa/trust", {"vendor": "poly"})
+    again = await owner.post("/certificates/refused/aa/trust", {"vendor": "poly", "fingerprint": marks})
     assert "trusted already" in again.words
 
 

@@ -122,13 +122,14 @@ async def test_a_second_factor_is_set_up_asked_for_and_taken_off(house: House, o
     wrong = await owner.post("/me/second-factor", {"seed": seed, "code": "000000", "password": PASSWORD})
     assert (wrong.status, seed in wrong.text) == (422, True)
     done = await owner.post("/me/second-factor", {"seed": seed, "code": shown_by_an_app(seed), "password": PASSWORD})
-    spare = done.tree.xpath("//pre")[0].text_content().split("\n")[0]
+    spare, other = done.tree.xpath("//pre")[0].text_content().split("\n")[:2]
     assert (await owner.get("/devices")).url == f"{house.url}/devices"  # this session goes on under a new token
     stranger = await house.stranger()
     assert (await stranger.post("/login", {"email": OWNER, "password": PASSWORD})).status == 401
     entered = await stranger.post("/login", {"email": OWNER, "password": PASSWORD, "code": spare})
     assert entered.url == f"{house.url}/"
-    off = await owner.post("/me/second-factor/off", {"password": PASSWORD})
+    assert (await owner.post("/me/second-factor/off", {"password": PASSWORD})).status == 401
+    off = await owner.post("/me/second-factor/off", {"password": PASSWORD, "code": other})
     assert "password alone" in off.said
     assert (await (await house.stranger()).post("/login", {"email": OWNER, "password": PASSWORD})).status == 200
 

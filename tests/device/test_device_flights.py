@@ -161,7 +161,8 @@ def test_a_refused_issuer_is_trusted_and_its_phone_comes_in(house, tmp_path):
     named = [one for one in soon(lambda: _of(house, mac)) if one["verdict"] == "untrusted"]
     (group,) = named
     assert (group["models"], group["open"], len(group["chain"])) == (["T46S"], True, 4)
-    added = type_in(house, "refused", "trust", group["id"])
+    compared = [word for one in group["chain"][1:] for word in ("--fingerprint", one.rpartition(" ")[2])]
+    added = type_in(house, "refused", "trust", group["id"], *compared)
     assert {one["vendor"] for one in added} == {"yealink"}
 
     def comes_in():

@@ -106,6 +106,24 @@ async def test_a_wrong_password_does_not_and_tries_are_few(screen: Screen) -> No
     await screen.refuses(*LASTING)
 
 
+async def test_a_known_password_does_not_go_round_the_second_factor(screen: Screen) -> None:
+    await screen.open()
+    made = await screen.people.begin_totp(screen.token)
+    code = screen.code(made.seed)
+    screen.token, spare = await screen.people.confirm_totp(screen.token, password=WORD, seed=made.seed, code=code)
+    await screen.leave(screen.settings.login_lasting + 1)
+    for wrong in ("", code):
+        with pytest.raises(LoginRefused, match="code"):
+            await screen.people.change_password(screen.token, password=WORD, new="eleven blue herons", code=wrong)
+        with pytest.raises(LoginRefused, match="code"):
+            await screen.people.take_off_totp(screen.token, password=WORD, code=wrong)
+    await screen.refuses(*LASTING)
+    screen.token = await screen.people.change_password(
+        screen.token, password=WORD, new="eleven blue herons", code=spare[0]
+    )
+    (await screen.who()).doing(Right.ROLE_WRITE)
+
+
 async def test_the_second_factor_is_asked_for_where_there_is_one(screen: Screen) -> None:
     await screen.open()
     made = await screen.people.begin_totp(screen.token)

@@ -83,6 +83,26 @@ async def test_a_policy_refuses_such_a_line_by_every_door(office: Office) -> Non
     assert await missing(office) == []
 
 
+async def test_a_line_keeps_its_address(office: Office) -> None:
+    """Neither a move nor a cleared address takes from a line what it had to have when it was bound."""
+    acme = (await office.fleet.set_policy("Acme", emergency=EmergencyRule.BLOCK)).account
+    await office.fleet.change_site("Berlin", address=HOME)
+    await office.fleet.bind(DESK, 1, extension="1001")
+    with pytest.raises(Conflict, match="there in an emergency, and it has extension 1001"):
+        await office.fleet.move_device(DESK, account=acme, site="Madrid")
+    with pytest.raises(Conflict, match="1 line hangs on this address"):
+        await office.fleet.change_site("Berlin", address=NOWHERE)
+    await office.fleet.change_user("Ann", address=HOME)
+    await office.fleet.change_site("Berlin", address=NOWHERE)
+    with pytest.raises(Conflict, match="1 line hangs on this address"):
+        await office.fleet.change_user("Ann", address=NOWHERE)
+    await office.fleet.set_policy("Acme", emergency=EmergencyRule.WARN)
+    await office.fleet.change_user("Ann", address=NOWHERE)
+    assert await missing(office) == []
+    await office.fleet.move_device(DESK, account=acme, site="Madrid")
+    assert await missing(office) == [(DESK, "1001")]
+
+
 async def test_a_stranger_comes_to_the_site_of_its_code(office: Office) -> None:
     await office.fleet.set_policy("Acme", emergency=EmergencyRule.BLOCK)
     await office.fleet.change_site("Madrid", address=HOME)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -12,8 +13,9 @@ from provisioner.errors import ProvisionerError
 from provisioner.fleet.fleet import Fleet
 from provisioner.imports.imports import Imports
 from provisioner.imports.steps import Outcome
-from provisioner.licensing import LicenseKind
+from provisioner.licensing import EmergencyRule, LicenseKind
 from provisioner.model import Mac, Scope
+from provisioner.places import Address
 from provisioner.store.database import Store
 
 
@@ -35,7 +37,7 @@ async def _with_extension(fleet: Fleet) -> None:
     await fleet.add_extension("1001", account="Acme", user="Ada")
 
 
-async def _policy(fleet: Fleet, **asked: bool) -> None:
+async def _policy(fleet: Fleet, **asked: Any) -> None:
     await _with_extension(fleet)
     await fleet.add_device(Mac(MAC), vendor="poly", model="VVX 411", account="Acme")
     await fleet.set_policy("Acme", **asked)
@@ -111,6 +113,14 @@ REFUSALS: dict[str, tuple[Attempt, dict[str, str], str, Attempt]] = {
         lambda fleet: _policy(fleet, needs_number=True), BIND, "extension",
         lambda fleet: fleet.bind(Mac(MAC), 1, extension="1001"),
     ),
+    "no address": (
+        lambda fleet: _policy(fleet, emergency=EmergencyRule.BLOCK), BIND, "extension",
+        lambda fleet: fleet.bind(Mac(MAC), 1, extension="1001"),
+    ),
+    "a site without an address": (
+        lambda fleet: _at_home(fleet), {"mac": MAC, "site": "Nowhere"}, "site",
+        lambda fleet: fleet.move_device(Mac(MAC), account="Acme", site="Nowhere"),
+    ),
     "too few lines": (
         lambda fleet: _many_lines(fleet), {"mac": MAC, "vendor": "poly", "model": "VVX 150"}, "model",
         lambda fleet: fleet.set_model(Mac(MAC), model="VVX 150"),
@@ -126,6 +136,15 @@ REFUSALS: dict[str, tuple[Attempt, dict[str, str], str, Attempt]] = {
 async def _add(fleet: Fleet, number: str) -> object:
     user = await fleet.add_user("Bob", account="Acme")
     return await fleet.add_extension(number, account="Acme", user=user.id)
+
+
+async def _at_home(fleet: Fleet) -> None:
+    await _policy(fleet, emergency=EmergencyRule.BLOCK)
+    for name in ("Home", "Nowhere"):
+        await fleet.add_site(name, account="Acme")
+    await fleet.change_site("Home", address=Address("1 Example Road", "Bristol", country="GB"))
+    await fleet.move_device(Mac(MAC), account="Acme", site="Home")
+    await fleet.bind(Mac(MAC), 1, extension="1001")
 
 
 async def _bind_another(fleet: Fleet) -> object:
@@ -183,3 +202,19 @@ async def test_what_a_policy_asks_for_may_be_there(desk, fleet):
     assert (await one_of(desk, **{**BIND, **ADD, "mac": "0004f2000002"})).outcome is Outcome.ADD
     slots = [one.slot for mac in (MAC, "0004f2000002") for one in await fleet.bindings(Mac(mac))]
     assert slots == [1, 2]
+
+
+@pytest.mark.asyncio
+async def test_an_address_lets_a_line_be_imported_and_a_lack_of_one_is_told(desk, fleet):
+    await _at_home(fleet)
+    assert (await one_of(desk, user="Ada", extension="1005", mac=MAC, line="2")).outcome is Outcome.ADD
+    assert await fleet.events(kind="emergency_missing") == []
+    moved = await one_of(desk, mac=MAC, site="Nowhere")
+    assert moved.outcome is Outcome.REFUSED and "1001" in moved.why
+    [ada] = [one for one in await fleet.users("Acme") if one.name == "Ada"]
+    await fleet.change_user(ada.id, address=Address("2 Example Road", "Bristol", country="GB"))
+    assert (await one_of(desk, mac=MAC, site="Nowhere")).outcome is Outcome.CHANGE
+    await fleet.set_policy("Acme", emergency=EmergencyRule.WARN)
+    await one_of(desk, **{**ADD, "mac": "0004f2000009", "user": "Eve", "extension": "1009", "site": "Nowhere"})
+    [told] = await fleet.events(kind="emergency_missing")
+    assert (told.mac, told.details["number"], told.details["line"]) == ("0004f2000009", "1009", "1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -170,6 +171,16 @@ async def test_a_phone_that_does_not_poll_is_not_missed_and_one_that_polls_seldo
     await town.fetch(*REST)
     await town.presence.turn()
     assert [one.mac for one in await town.fleet.events(kind="device_offline")] == [TWO]
+
+
+@pytest.mark.asyncio
+async def test_what_another_process_has_told_makes_no_site_dark(town: Town) -> None:
+    """Both have found the same phones; whoever comes second counts none of them again."""
+    found = [absences.Silent(mac, "", town.site, NOW, False) for mac in (ONE, TWO)]
+    first, second = town.another(), town.another()
+    told = await asyncio.gather(first._tell_away(found, town.now), second._tell_away(found, town.now))
+    assert sorted(told) == [0, 2]
+    assert await town.told() == {"device_offline": 2}
 
 
 @pytest.mark.asyncio

@@ -275,13 +275,16 @@ async def test_who_polls_is_stuck_only_after_it_should_have_polled(floor: Floor)
 
 async def test_many_alarms_at_once_are_one(floor: Floor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("provisioner.resync.errands._EACH", 3)
+    monkeypatch.setattr("provisioner.resync.errands.AT_ONCE", 5)
     await floor.begin(account="Acme", rate=1000.0)
     for _ in range(10):
         await send(floor.errands, PHONES, Phones())
         floor.clock.now += 180
     floor.clock.now += 2 * floor.settings.activation_window
     await floor.errands.turn()
-    assert [(one.mac, one.details["devices"]) for one in await floor.events("resync_stuck")] == [("", "6")]
+    [told] = await floor.events("resync_stuck")
+    assert (told.mac, told.details["devices"]) == ("", "6")
+    assert told.details["power"].startswith("left on"), "of so many nobody is unplugged"
 
 
 async def test_a_campaign_goes_on_after_a_restart_and_does_not_make_up_for_the_time(floor: Floor) -> None:

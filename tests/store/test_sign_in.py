@@ -304,7 +304,9 @@ async def test_setting_it_up_takes_the_password_and_a_code_of_it(house: House) -
         await house.people.by_session(token)
     with pytest.raises(Conflict):
         await house.people.confirm_totp(fresh, password=RIGHT, seed=seed, code=house.code(seed))
-    off = await house.people.take_off_totp(fresh, password=RIGHT)
+    with pytest.raises(LoginRefused):
+        await house.people.take_off_totp(fresh, password=RIGHT)
+    off = await house.people.take_off_totp(fresh, password=RIGHT, code=codes[0])
     assert (await house.people.by_session(off)).actor == "ann@example.net"
     await house.login()
 

@@ -9,6 +9,7 @@ branch_labels = None
 depends_on = None
 
 _KNOWN = sa.text("net <> ''")
+_OFFLINE = sa.text("state = 'offline'")
 _DUE = sa.text("notice <> ''")
 
 
@@ -26,6 +27,7 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("ix_absence_place", "absence", ["place"])
+    op.create_index("ix_absence_offline", "absence", ["seen"], sqlite_where=_OFFLINE, postgresql_where=_OFFLINE)
     op.create_table(
         "watch",
         sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
