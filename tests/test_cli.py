@@ -397,6 +397,7 @@ def test_database_version(asked: Asked, data: Path, run: Run) -> None:
     assert asked("db", "status")["version"] == asked("db", "status")["needed"]
 
 
+@pytest.mark.slow
 def test_the_master_key_is_exchanged(asked: Asked, run: Run, data: Path, office: None) -> None:
     key = data / "master.key"
     old = key.read_text()

@@ -253,6 +253,7 @@ def test_who_hears_whose_it_is_and_hangs_up_leaves_the_code_as_it_was(
     assert soon(lambda: bound(house, [mac]) == {mac})
 
 
+@pytest.mark.slow
 def test_by_sip_nothing_is_bound_before_the_caller_agrees(confirming: House) -> None:
     house = confirming
     mac, _, code = one_phone(house)

@@ -83,6 +83,7 @@ def test_a_pbx_that_cannot_be_asked_keeps_the_server_from_starting(house: House)
     prepared()
 
 
+@pytest.mark.slow
 def test_phones_that_the_pbx_holds_are_told_by_it(house: House) -> None:
     house.environment |= {"PROVISIONER_RESYNC_AMI_HOST": "127.0.0.1", "PROVISIONER_RESYNC_AMI_ENDPOINT": "{mac}"}
     (house.data / "ami.secret").write_text(SECRET)

@@ -160,6 +160,7 @@ def test_who_says_in_headers_to_be_another_phone_binds_its_own(house: House) -> 
     assert file_of(house, victim)["account.1.user_name"] != number
 
 
+@pytest.mark.slow
 def test_a_code_that_is_tied_to_a_phone_is_not_had_by_claiming_to_be_it(house: House) -> None:
     mac, victim = fresh(), fresh()
     given = file_of(house, mac)

@@ -236,6 +236,7 @@ def test_equipment_that_cannot_be_built_for_whatever_reason_is_told(server: Serv
     wait_for(lambda: "workers serve (change of equipment)" in server.said())
 
 
+@pytest.mark.slow
 def test_trust_taken_back_ends_the_connections_of_all_earlier_workers(server: Server) -> None:
     server.start().ready()
     before = set(server.workers())

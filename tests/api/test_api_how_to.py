@@ -24,6 +24,7 @@ async def demonstrated(house: House) -> None:
         await seed(fleet)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(100)
 def test_the_calls_of_the_page_work_as_they_stand(tmp_path: Path) -> None:
     blocks = re.findall(r"```sh\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)

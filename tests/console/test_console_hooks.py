@@ -80,6 +80,7 @@ async def made_on_the_page(page: Page, house: House, receiver: Receiver) -> str:
     return secret
 
 
+@pytest.mark.slow
 async def test_an_endpoint_made_on_its_page_is_called_and_what_failed_is_sent_again(house: House) -> None:
     async with receiving() as receiver, browsing(house.url, await house.cookie()) as context:
         page = await context.new_page()

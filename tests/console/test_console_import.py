@@ -44,6 +44,7 @@ async def working(house: House) -> AsyncIterator[None]:
             await task
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_an_import_with_mistakes_takes_over_the_rows_that_fit(house: House) -> None:
     async with working(house), browsing(house.url, await house.cookie(), viewport={"width": 360, "height": 740}) as one:

@@ -47,6 +47,7 @@ async def fits(page: Page) -> None:
     assert await too_wide(page) == []
 
 
+@pytest.mark.slow
 async def test_a_change_of_many_phones_is_looked_at_rolled_out_and_taken_back(strict: House) -> None:
     async with browsing(strict.url, await strict.cookie(), viewport=NARROW) as context:
         page = await context.new_page()
@@ -93,6 +94,7 @@ async def test_a_revert_is_one_click(house: House) -> None:
         await expect(page.get_by_role("alert")).to_contain_text("was changed again since revision")
 
 
+@pytest.mark.slow
 async def test_two_browsers_that_edit_one_layer_see_both_values(house: House) -> None:
     await house.fleet.set_layer(Scope.ACCOUNT, house.ids["Acme"], {"sip.expiry": 600})
     async with browsing(house.url, await house.cookie()) as one, browsing(house.url, await house.cookie()) as other:

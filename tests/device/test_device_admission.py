@@ -105,6 +105,7 @@ def timed(house, path, certificate, **headers):
     return house.get(path, certificate, **headers)[0], time.monotonic() - begun
 
 
+@pytest.mark.slow
 def test_a_phone_in_a_boot_loop_waits_and_its_neighbour_does_not(serving):
     house = serving(
         admission_mode="enforce",

@@ -101,6 +101,7 @@ async def test_it_hears_the_welcome_as_it_was_recorded(tmp_path: Path, codec: st
     assert desk.keyed == [GOOD]
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 @pytest.mark.parametrize(("mode", "transport"), [("rtpevent", "tcp"), ("info", "udp")])
 async def test_its_keys_arrive_either_way(tmp_path: Path, voice: Voice, mode: str, transport: str) -> None:

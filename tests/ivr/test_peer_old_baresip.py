@@ -119,6 +119,7 @@ async def test_md5_alone_is_offered_because_older_phones_fail_at_anything_beside
     assert ("200 OK" if registers else "Function not implemented") in told
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_it_hears_what_was_recorded_and_each_of_its_keys_arrives_once(tmp_path: Path) -> None:
     """Two equal keys are two, and what comes before a star does not count."""

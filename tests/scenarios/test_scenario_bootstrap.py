@@ -51,6 +51,7 @@ def takes_a_ca(model: str) -> bool:
     return not any("ca.custom" in one.refuses for driver in drivers() if (one := driver.manifest.models.get(model)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sequence", list(Sequence))
 def test_out_of_the_box_by_plain_http_to_its_own_line(house: House, sequence: Sequence) -> None:
     """It trusts the public CAs only: ours must come to it by plain HTTP, or the second address refuses it."""

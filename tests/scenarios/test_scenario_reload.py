@@ -162,6 +162,7 @@ def test_a_revocation_reaches_both_workers_and_their_resumed_sessions(house: Hou
     assert soon(lambda: (answer(0), answer(1)) == (200, 200), 5)
 
 
+@pytest.mark.slow
 def test_what_was_fetched_just_before_a_hand_over_is_told_all_the_same(blank: House, tmp_path: Path) -> None:
     """The worker that leaves writes what it knows, whatever it was doing when it was told to go."""
     house = blank.copy(tmp_path, store_flush=0.05, log_level="warning")

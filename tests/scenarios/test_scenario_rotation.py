@@ -29,6 +29,7 @@ def house(blank: House, room: Path) -> Iterator[House]:
     built.stop()
 
 
+@pytest.mark.slow
 def test_phones_boot_on_while_the_key_is_exchanged(house: House) -> None:
     def fetch(mac: str) -> tuple[int, bytes]:
         return house.get(f"/{mac}-user.cfg", certificate(house, "poly", mac))[::2]

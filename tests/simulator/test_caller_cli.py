@@ -39,6 +39,7 @@ def voice(tmp_path_factory: pytest.TempPathFactory) -> Voice:
     return short_voice(tmp_path_factory.mktemp("voice"))
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_a_newcomer_reads_the_story_and_hears_the_call(voice: Voice, tmp_path: Path) -> None:
     house = House()
@@ -88,6 +89,7 @@ def test_wrong_words_are_wrong_usage(run: Run, words: list[str], told: str) -> N
     assert told in run("simulate", "call", *mac, *words, code=2).output
 
 
+@pytest.mark.slow
 def test_an_installation_says_the_rest(run: Run, office: None) -> None:
     # No server runs there, so the phone is refused; that it was known as a VVX 411 is what counts.
     result = run("simulate", "call", "--mac", "0004f2aabbcc", "--code", "1234", "--json", code=1)

@@ -178,6 +178,7 @@ class Deaf:
             self.closed += 1
 
 
+@pytest.mark.slow
 def test_nobody_waits_longer_than_its_patience_and_leaves_by_closing(certificates: Certificates) -> None:
     deaf = Deaf()
     with deaf.serving() as port:

@@ -30,6 +30,7 @@ def wrong(told: tuple[Finding, ...]) -> list[tuple[str, str]]:
     return [(one.step, one.part) for one in told if not one.good]
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_each_part_of_a_credential_is_named_when_it_is_wrong(desk: Switches, tmp_path: Path) -> None:
     with real(tmp_path, Cabinet(crowd=1), users=(MADE,)) as switch:
