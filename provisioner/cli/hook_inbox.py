@@ -9,16 +9,17 @@ from typing import BinaryIO, Concatenate, ParamSpec, TextIO
 
 import click
 
-from provisioner.cli.session import Nouns, acting, session
+from provisioner.cli.session import Nouns, acting, session, with_desk
 from provisioner.hooks.inbox import Inbox
 from provisioner.hooks.signing import Scheme
 from provisioner.hooks.sources import MadeSource, Sources
 from provisioner.store.database import Store
 from provisioner.store.hook_inbox import InboxState, Received
 from provisioner.terminal import Shown, moment
-from provisioner.vendors import drivers
 
 P = ParamSpec("P")
+
+with_inbox = with_desk(Inbox)
 
 _IDENT = click.argument("ident", metavar="ID", type=click.IntRange(min=1))
 _RULES = click.option(
@@ -35,22 +36,6 @@ def with_sources(function: Callable[Concatenate[Sources, P], Awaitable[object]])
             configured = session().settings()
             async with Store.of(configured) as store:
                 return await function(Sources(store, {}, configured, actor=acting()), *args, **kwargs)
-
-        return asyncio.run(call())
-
-    return command
-
-
-def with_inbox(function: Callable[Concatenate[Inbox, P], Awaitable[object]]) -> Callable[P, object]:
-    """Let a coroutine that takes the use-cases of the inbox be a command."""
-
-    @functools.wraps(function)
-    def command(*args: P.args, **kwargs: P.kwargs) -> object:
-        async def call() -> object:
-            configured = session().settings()
-            known = {one.manifest.name: one for one in drivers(configured.data / "templates")}
-            async with Store.of(configured) as store:
-                return await function(Inbox(store, known, configured, actor=acting()), *args, **kwargs)
 
         return asyncio.run(call())
 

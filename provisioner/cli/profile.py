@@ -3,43 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import time
-from collections.abc import Awaitable, Callable
-from typing import Concatenate, Final, ParamSpec
+from typing import Final
 
 import click
 
 from provisioner.capability import Card
-from provisioner.cli.session import MAC, Nouns, acting, session
+from provisioner.cli.session import MAC, Nouns, with_desk
 from provisioner.fleet.profiling import Profiling
 from provisioner.model import Mac
 from provisioner.store.cards import Window
-from provisioner.store.database import Store
 from provisioner.terminal import Shown, moment
-from provisioner.vendors import drivers
-
-P = ParamSpec("P")
 
 _PATIENCE: Final = 3.0
 """s until a running server has opened it: it looks twice a second."""
 _TURN: Final = 0.1
-
-
-def with_profiling(function: Callable[Concatenate[Profiling, P], Awaitable[object]]) -> Callable[P, object]:
-    """Let a coroutine that takes these use-cases be a command."""
-
-    @functools.wraps(function)
-    def command(*args: P.args, **kwargs: P.kwargs) -> object:
-        async def call() -> object:
-            configured = session().settings()
-            known = {one.manifest.name: one for one in drivers(configured.data / "templates")}
-            async with Store.of(configured) as store:
-                return await function(Profiling(store, known, configured, actor=acting()), *args, **kwargs)
-
-        return asyncio.run(call())
-
-    return command
+with_profiling = with_desk(Profiling)
 
 
 @click.group(cls=Nouns)

@@ -2,41 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import functools
-from collections.abc import Awaitable, Callable
-from typing import Concatenate, ParamSpec
-
 import click
 
 from provisioner import trust
 from provisioner.certificates import Unreadable, read, stamp
-from provisioner.cli.session import Nouns, acting, session
+from provisioner.cli.session import Nouns, with_desk
 from provisioner.fleet.refusals import Refusals
-from provisioner.store.database import Store
 from provisioner.store.refusals import Refusal
 from provisioner.terminal import Shown, moment
-from provisioner.vendors import drivers
-
-P = ParamSpec("P")
 
 _IDENT = click.argument("ident", metavar="ID")
-
-
-def with_refusals(function: Callable[Concatenate[Refusals, P], Awaitable[object]]) -> Callable[P, object]:
-    """Let a coroutine that takes these use-cases be a command."""
-
-    @functools.wraps(function)
-    def command(*args: P.args, **kwargs: P.kwargs) -> object:
-        async def call() -> object:
-            configured = session().settings()
-            known = {one.manifest.name: one for one in drivers(configured.data / "templates")}
-            async with Store.of(configured) as store:
-                return await function(Refusals(store, known, configured, actor=acting()), *args, **kwargs)
-
-        return asyncio.run(call())
-
-    return command
+with_refusals = with_desk(Refusals)
 
 
 @click.group(cls=Nouns)

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec
+from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
 
 import click
 
@@ -26,10 +26,12 @@ from provisioner.terminal import console, show
 
 if TYPE_CHECKING:
     from provisioner.bindings import Exchanged
+    from provisioner.desk import SettingsDesk
     from provisioner.fleet.fleet import Fleet
     from provisioner.preview import Preview
 
 P = ParamSpec("P")
+D = TypeVar("D", bound="SettingsDesk")
 
 OK: Final = 0
 REFUSED: Final = 1
@@ -271,6 +273,31 @@ def with_fleet(function: Callable[Concatenate[Fleet, P], Awaitable[object]]) -> 
         return asyncio.run(call())
 
     return command
+
+
+def with_desk(
+    desk: type[D],
+) -> Callable[[Callable[Concatenate[D, P], Awaitable[object]]], Callable[P, object]]:
+    """Let a coroutine that takes these use-cases be a command."""
+
+    def wrapper(function: Callable[Concatenate[D, P], Awaitable[object]]) -> Callable[P, object]:
+        @functools.wraps(function)
+        def command(*args: P.args, **kwargs: P.kwargs) -> object:
+            return asyncio.run(_with(desk, lambda one: function(one, *args, **kwargs)))
+
+        return command
+
+    return wrapper
+
+
+async def _with(desk: type[D], call: Callable[[D], Awaitable[object]]) -> object:
+    from provisioner.store.database import Store  # the store's weight is not every command's
+    from provisioner.vendors import drivers
+
+    configured = session().settings()
+    known = {one.manifest.name: one for one in drivers(configured.data / "templates")}
+    async with Store.of(configured) as store:
+        return await call(desk(store, known, configured, actor=acting()))
 
 
 def told_anew(one: Exchanged | None) -> list[str]:

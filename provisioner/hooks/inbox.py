@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
-from provisioner.desk import Desk, account_id
+from provisioner.desk import SettingsDesk, account_id
 from provisioner.errors import Conflict, NotFound
 from provisioner.hooks.intake import Intake, note_message
 from provisioner.hooks.sources import one_source
@@ -17,7 +17,7 @@ from provisioner.store.hook_inbox import InboxState, Received
 from provisioner.vendor import VendorDriver
 
 
-class Inbox(Desk):
+class Inbox(SettingsDesk):
     """Messages of sources."""
 
     def __init__(
@@ -30,7 +30,7 @@ class Inbox(Desk):
         clock: Callable[[], float] = time.time,
         principal: Principal = OPERATOR,
     ) -> None:
-        super().__init__(store, drivers, actor=actor, clock=clock, principal=principal)
+        super().__init__(store, drivers, settings, actor=actor, clock=clock, principal=principal)
         self._intake = Intake(store, drivers, settings, clock)
 
     async def posted(
