@@ -14,7 +14,7 @@ export PIP_NO_INPUT := 1
 TESTERS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow lint format types contracts docs docs-check check packages bench-boot bench-parts bench-render bench-idle bench-million bench-storm bench-ivr clean
+.PHONY: help run test test-slow lint format types contracts docs docs-check check packages search bench-boot bench-parts bench-render bench-idle bench-million bench-storm bench-ivr clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ test: check packages ## lint, types, import contracts, docs, and every test but 
 
 test-slow: $(VENV)/developing packages ## what takes long: storms, crashes, a hundred calls, each property with all examples (10 min)
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "slow or hypothesis" --hypothesis-profile=whole
+
+search: $(VENV)/developing packages ## properties with examples that no run before had; what it finds becomes an @example (8 min)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m hypothesis --hypothesis-profile=search
 
 check: lint types contracts docs-check ## what test does before it runs the tests
 

@@ -43,9 +43,12 @@ spare_the_disk()
 remember_sql()
 _RESOLVED: dict[str, set[str]] = {}
 
-settings.register_profile("whole", max_examples=WHOLE, deadline=None)  # a busy machine is no fault of a property's
-settings.register_profile("some", max_examples=SOME, deadline=None)
-settings.load_profile("some")  # --hypothesis-profile=whole comes after this, and before the tests' modules
+# A busy machine is no fault of a property's. What must pass before anything lands tries the same examples each time;
+# `make search` tries others with each run.
+settings.register_profile("search", max_examples=WHOLE, deadline=None, print_blob=True)
+settings.register_profile("whole", max_examples=WHOLE, deadline=None, derandomize=True)
+settings.register_profile("some", max_examples=SOME, deadline=None, derandomize=True)
+settings.load_profile("some")  # --hypothesis-profile comes after this, and before the tests' modules
 
 
 def pytest_configure() -> None:
