@@ -146,7 +146,7 @@ class ProfileHouse:
         listener = ProfileListener(context, settings, self._note, ask=window.ask)
         host = settings.profile_host or settings.server_host
         sock = bind_one(ListenerKind.PROFILE, host, settings.profile_port, BACKLOG)
-        await listener.open(sock)
+        listener.open(sock)
         self._listener = listener
         return shown(sock)
 

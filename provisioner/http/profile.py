@@ -39,6 +39,8 @@ _ADDRESSES: Final = 4096
 """Addresses whose pace is remembered."""
 _GOODBYE: Final = 1.0
 """s."""
+_LATER: Final = 1.0
+"""s without accepting anybody, when the process has no file descriptor left."""
 _LINE: Final = re.compile(rb"([A-Z]{1,10}) (\S{1,2048}) HTTP/1\.[01]")
 _FIELD: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}):[ \t]*([^\r\n]*?)[ \t]*")
 
@@ -87,8 +89,7 @@ class ProfileListener:
         self._each = Gcra(settings.profile_address / 60, max(settings.profile_address, 1.0), _ADDRESSES)
         self._buffers = Buffers()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._server: asyncio.Server | None = None
-        self._is_shut = False
+        self._sock: socket.socket | None = None
         self.turned_away = 0
         """Callers beyond a bound."""
 
@@ -96,15 +97,19 @@ class ProfileListener:
         """Connections."""
         return len(self._tasks)
 
-    async def open(self, sock: socket.socket) -> None:
+    def open(self, sock: socket.socket) -> None:
         """Take callers from now on; the socket is closed with the listener."""
-        self._server = await asyncio.start_server(self._come, sock=sock, limit=_HEAD, backlog=BACKLOG)
+        sock.setblocking(False)
+        sock.listen(BACKLOG)
+        self._sock = sock
+        self._listen()
 
     def shut(self) -> None:
         """Stop listening and end every connection, now and without waiting for anything."""
-        self._is_shut = True
-        if self._server is not None:
-            self._server.close()
+        sock, self._sock = self._sock, None
+        if sock is not None:
+            asyncio.get_running_loop().remove_reader(sock)
+            sock.close()
         for task in list(self._tasks):
             task.cancel()
 
@@ -113,27 +118,41 @@ class ProfileListener:
         self.shut()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _come(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Whoever is beyond a bound costs no more than this."""
-        peername = writer.get_extra_info("peername")
-        address = str(peername[0]).removeprefix("::ffff:") if peername else ""
-        if not self._admits(address, monotonic()):
-            self.turned_away += 1
-            writer.transport.abort()
+    def _listen(self) -> None:
+        if self._sock is not None:
+            asyncio.get_running_loop().add_reader(self._sock, self._come)
+
+    def _come(self) -> None:
+        """Accepted here, for asyncio's server forgets, open, whoever comes in the turn in which it closes."""
+        if self._sock is None:
             return
-        task = asyncio.get_running_loop().create_task(self._serve(reader, writer, Sighting(time(), address)))
+        try:
+            sock, peername = self._sock.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return
+        except OSError:  # no file descriptor is left: the next may be had a little later
+            asyncio.get_running_loop().remove_reader(self._sock)
+            asyncio.get_running_loop().call_later(_LATER, self._listen)
+            return
+        address = str(peername[0]).removeprefix("::ffff:")
+        if not self._admits(address, monotonic()):  # whoever is beyond a bound costs no more than this
+            self.turned_away += 1
+            sock.close()
+            return
+        sock.setblocking(False)
+        task = asyncio.get_running_loop().create_task(self._serve(sock, Sighting(time(), address)))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        # One that is ended before its first step has closed nothing.
-        task.add_done_callback(lambda _task: writer.transport.abort())
+        task.add_done_callback(lambda _task: sock.close())  # one that is ended before its first step has closed nothing
 
     def _admits(self, address: str, now: float) -> bool:
-        if self._is_shut or len(self) >= self._settings.profile_connections:
+        if len(self) >= self._settings.profile_connections:
             return False
-        key = address_key(address) if address else ""
+        key = address_key(address)
         return not self._each.take(key, now) and not self._all.take("", now)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seen: Sighting) -> None:
+    async def _serve(self, sock: socket.socket, seen: Sighting) -> None:
+        reader, writer = await asyncio.open_connection(sock=sock, limit=_HEAD)
         try:
             async with asyncio.timeout(self._settings.profile_time):
                 await _Visit(self._context, self._buffers, reader, writer, seen, self._ask).run()

@@ -58,7 +58,7 @@ async def scene(
     listener = ProfileListener(context, Settings(**settings), found.append, ask=ask)
     sock = bind_one(ListenerKind.PROFILE, host, 0, 64)
     port = sock.getsockname()[1]
-    await listener.open(sock)
+    listener.open(sock)
     try:
         yield Scene(listener, port, found)
     finally:
