@@ -126,6 +126,8 @@ def dns(data: bytes) -> bytes:
 def _dns_parts(data: bytes) -> Iterator[tuple[int, int]]:
     """From where to where a message may be kept."""
     _, _, questions, *counts = struct.unpack_from("!6H", data)
+    if questions or any(counts):
+        names.name_at(data, 12)  # a header that nothing of what it promises follows is none
     yield 0, 12
     at = 12
     for _ in range(min(questions, 4)):

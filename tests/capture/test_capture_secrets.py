@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from wire import (
     DHCP_IP,
@@ -264,6 +264,7 @@ def leaving(folder: Path, put: Put, canary: bytes) -> bytes:
 @pytest.mark.parametrize("place", sorted(HIDDEN))
 @settings(max_examples=3)
 @given(canary=TICKETS)
+@example(canary=b"Zq0000000000")  # as long as the header of DNS
 def test_its_place_is_enough(tmp_path_factory: pytest.TempPathFactory, place: str, canary: bytes) -> None:
     told = leaving(tmp_path_factory.mktemp("x"), HIDDEN[place], canary)
     assert canary not in told and canary.hex().encode() not in told
