@@ -67,9 +67,9 @@ class Boots:
         self.seconds: list[float] = []
         """How long each boot took."""
 
-    def run(self, number: int) -> None:
-        """Boot ``number`` phones, each in its turn."""
-        for index in range(number):
+    def run(self, number: int, first: int = 0) -> None:
+        """Boot ``number`` phones, each in its turn, from the ``first`` on."""
+        for index in range(first, first + number):
             begun = time.perf_counter()
             phone, made = self._phones[index % len(self._phones)]
             self._boot(phone, made)

@@ -1,10 +1,11 @@
 """What the flight recorder costs: server CPU per whole boot with it and without it, side by side.
 
 Two servers of ours, alike but for ``recorder.enabled``, each with a copy of the same data, one worker, on one core; the
-client on the other core boots phones against each in turn, the ratio of each round is taken before the median of the
-ratios, and the recorder's batches are written, and counted, within their round. ``full speed`` boots as fast as the
-server lets it, as in a storm: good boots are kept at their pace and the rest is left out. ``paced`` stays below that
-pace, so that every single boot is kept.
+client on the other core boots a few phones against the one, then the same ones against the other, and so on: what
+the machine does meanwhile meets both. After each round the recorder's batches are written and counted; the ratio of
+each round is taken before the median of the ratios. ``full speed`` boots as fast as the servers let it, as in a storm:
+good boots are kept at their pace and the rest is left out. ``paced`` stays below that pace, so that every single boot
+is kept.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import fleet_of
@@ -30,55 +31,51 @@ PACE = 15.0
 """Boots a second, below recorder.good."""
 SETTLES = 6.0
 """s: a good boot is written five after its last connection."""
+SLICE = 4
+"""Boots against one server before it is the other's turn."""
 MODES = ("TLS 1.3, one kept connection", "RSA TLS 1.2, a connection per file, resumed")
 
 
-def paced(boots: phones.Boots, number: int) -> Callable[[], None]:
-    """So many boots at the pace."""
-
-    def run() -> None:
-        begun = time.monotonic()
-        for index in range(number):
-            boots.run(1)
-            time.sleep(max(0.0, begun + (index + 1) / PACE - time.monotonic()))
-
-    return run
+Both = tuple[servers.Server, servers.Server]
+"""With the recorder, and without."""
 
 
-def cost(meter: Meter, server: servers.Server, work: Callable[[], None], number: int) -> float:
-    """µs a boot, what is written after the last one included and what the worker takes while idle not."""
-    before, begun = server.cpu_us(), time.monotonic()
-    work()
-    busy = time.monotonic() - begun
-    time.sleep(SETTLES)
-    idle = (SETTLES + busy) * meter.idle_us_per_s
-    return (server.cpu_us() - before - idle) / number
-
-
-def case(
-    name: str, args: argparse.Namespace, both: tuple[servers.Server, servers.Server], work: Callable[[int], object],
-    number: int,
+def case(name: str, args: argparse.Namespace, both: Both, boots: Sequence[phones.Boots], number: int, pace: float = 0.0,
 ) -> dict[str, object]:  # fmt: skip
-    """One row: alternating rounds, and whoever went first goes second in the next; ``work`` makes that of one port."""
+    """One row: so many boots against each a round; ``pace``: a second against each, 0 as fast as may be."""
     meters = tuple(Meter(one) for one in both)
     found: tuple[list[float], list[float]] = ([], [])
     waited = 0.0
-    for turn in range(args.rounds):
-        for index in (0, 1) if turn % 2 == 0 else (1, 0):
-            run = work(both[index].port)
-            assert callable(run)
-            run_waited, run_cpu = both[index].waited_us(), both[index].cpu_us()
-            found[index].append(cost(meters[index], both[index], run, number))
-            waited = max(waited, (both[index].waited_us() - run_waited) / max(both[index].cpu_us() - run_cpu, 1))
+    for _ in range(args.rounds):
+        before = [(one.cpu_us(), one.waited_us()) for one in both]
+        begun = time.monotonic()
+        alternating(boots, number, pace)
+        waited_now = [one.waited_us() - was[1] for one, was in zip(both, before, strict=True)]
+        time.sleep(SETTLES)
+        seconds = time.monotonic() - begun
+        for index, one in enumerate(both):
+            busy = one.cpu_us() - before[index][0]
+            found[index].append((busy - seconds * meters[index].idle_us_per_s) / number)
+            waited = max(waited, waited_now[index] / max(busy, 1))
     ratios = [on / off for on, off in zip(*found, strict=True)]
     on, off = (statistics.median(one) for one in found)
     row: dict[str, object] = {
         "case": name, "ratio": round(statistics.median(ratios), 4), "ratios": [round(one, 3) for one in ratios],
         "on_us": round(on), "off_us": round(off), "waited": round(waited, 3),
     }  # fmt: skip
-    busy = "  BUSY MACHINE" if waited > BUSY else ""
-    print(f"{name:62} on {on:7.0f} µs  off {off:7.0f} µs  ratio {row['ratio']:6}{busy}", flush=True)
+    busy_machine = "  BUSY MACHINE" if waited > BUSY else ""
+    print(f"{name:62} on {on:7.0f} µs  off {off:7.0f} µs  ratio {row['ratio']:6}{busy_machine}", flush=True)
     return row
+
+
+def alternating(boots: Sequence[phones.Boots], number: int, pace: float) -> None:
+    """Whoever is first in one slice is second in the next."""
+    begun = time.monotonic()
+    for turn, first in enumerate(range(0, number, SLICE)):
+        for index in (0, 1) if turn % 2 == 0 else (1, 0):
+            boots[index].run(min(SLICE, number - first), first)
+        if pace:
+            time.sleep(max(0.0, begun + (first + SLICE) / pace - time.monotonic()))
 
 
 def compare(args: argparse.Namespace, scratch: Path) -> list[dict[str, object]]:
@@ -96,36 +93,27 @@ def compare(args: argparse.Namespace, scratch: Path) -> list[dict[str, object]]:
         return list(_rows(args, fleet, (on, off)))
 
 
-def _rows(
-    args: argparse.Namespace, fleet: fleet_of.Installation, both: tuple[servers.Server, servers.Server]
-) -> list[dict[str, object]]:
+def _rows(args: argparse.Namespace, fleet: fleet_of.Installation, both: Both) -> Iterator[dict[str, object]]:
     modes = {mode.name: mode for mode in phones.MODES}
-    rows = []
+
+    def ready(vendor: str, name: str) -> list[phones.Boots]:
+        made = [phones.Boots(one.port, modes[name], fleet.of(vendor), fleet.ca) for one in both]
+        for one in made:
+            one.meet()
+        time.sleep(SETTLES)
+        return made
+
     for vendor in ("poly", "yealink"):
         for name in MODES:
-
-            def full(port: int, vendor: str = vendor, mode: phones.Mode = modes[name]) -> Callable[[], None]:
-                boots = phones.Boots(port, mode, fleet.of(vendor), fleet.ca)
-                boots.meet() if mode.resume else boots.run(3)
-                return lambda: boots.run(args.boots)
-
-            rows.append(case(f"{vendor}, full speed, {name}", args, both, full, args.boots))
-
-    def calm(port: int) -> Callable[[], None]:
-        boots = phones.Boots(port, modes[MODES[0]], fleet.of("poly"), fleet.ca)
-        boots.run(3)
-        time.sleep(SETTLES)
-        return paced(boots, args.paced)
-
-    rows.append(case(f"poly, paced, {MODES[0]}", args, both, calm, args.paced))
-    return rows
+            yield case(f"{vendor}, full speed, {name}", args, both, ready(vendor, name), args.boots)
+    yield case(f"poly, paced, {MODES[0]}", args, both, ready("poly", MODES[0]), args.paced, PACE)
 
 
 def main() -> None:
     """Run, print, keep the result."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--boots", type=int, default=150, help="boots a round at full speed")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--boots", type=int, default=400, help="boots a round at full speed")
     parser.add_argument("--paced", type=int, default=60, help="boots a round at a pace")
     parser.add_argument("--phones", type=int, default=80, help="phones of each vendor that take turns")
     parser.add_argument("--devices", type=int, default=1000, help="rows in the database")

@@ -8,6 +8,7 @@ what strangers have sent: one fence stands around it, and behind it the connecti
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -35,6 +36,8 @@ _SETTLES: Final = 5.0
 """s after which the next good connection of a device is another boot: phones with one a file pause for less."""
 _RESTS: Final = 10.0
 """s without writing after the database was locked: an upload that waits for its turn has a phone behind it."""
+_PAUSE: Final = 5.0
+"""s that good boots wait for each other: a transaction costs as much as thirty records. Trouble waits for nothing."""
 _LONGEST: Final = 30.0
 """s that a record of a good boot waits for further connections at most."""
 _LIKE: Final = 100_000
@@ -64,6 +67,13 @@ def _nothing() -> TlsSeen:
 class _Batch:
     flights: list[Draft] = field(default_factory=list)
     groups: dict[str, Group] = field(default_factory=dict)
+    since: float = math.inf
+    """When its first record came, s of the clock that never goes back."""
+    urgent: bool = False
+    """There is trouble in it."""
+
+    def is_due(self, now: float) -> bool:
+        return self.urgent or bool(self.groups) or len(self.flights) >= _PART or now - self.since >= _PAUSE
 
 
 class FlightLog:
@@ -186,6 +196,8 @@ class FlightLog:
             self._count("flights", "dropped")
             return
         flights.append(made)
+        self._batch.since = min(self._batch.since, self._steady())
+        self._batch.urgent |= made.trouble
         self._count("flights", "trouble" if made.trouble else "good")
 
     def _gives_way(self, made: Draft) -> bool:
@@ -230,10 +242,10 @@ class FlightLog:
     # --- writing --------------------------------------------------------------------------------------
 
     async def flush(self) -> None:
-        """Write what waits; on trouble keep what still has room, and count. Whoever else writes goes first."""
+        """Write what is due; on trouble keep what still has room, and count. Whoever else writes goes first."""
         now = self._steady()
         self._settle_due(now)
-        if now >= self._rests_until and not is_writing(self._store.lossy):
+        if self._batch.is_due(now) and now >= self._rests_until and not is_writing(self._store.lossy):
             await self._write(now)
 
     async def _write(self, now: float) -> None:
@@ -272,7 +284,7 @@ class FlightLog:
 
     def _keep(self, older: _Batch) -> None:
         """Before what came meanwhile, within the bounds; groups add up in any order, and are counted once."""
-        newer, self._batch = self._batch, _Batch()
+        newer, self._batch = self._batch, _Batch(urgent=True)
         for one in (*older.flights, *newer.flights):
             if len(self._batch.flights) < _QUEUE:
                 self._batch.flights.append(one)

@@ -223,6 +223,29 @@ async def test_what_is_over_is_written_with_the_next_batch(
     assert len(log) == 0
 
 
+async def test_good_boots_wait_for_each_other_and_go_along_with_trouble(
+    acme: Fleet, desk: Flights, make: Callable[[], FlightLog]
+) -> None:
+    async def well_and_settled(mac: str) -> None:
+        log.over(notes(mac), TlsSeen)
+        NOW[0] += 5
+        await log.flush()
+        assert (len(log), await desk.flights(mac)) == (1, [])
+
+    log = make()
+    await well_and_settled(MAC)
+    NOW[0] += 4.9
+    await log.flush()
+    assert len(log) == 1
+    NOW[0] += 0.2
+    await log.flush()
+    assert [one.label for one in await desk.flights(MAC)] == ["ok"]
+    await well_and_settled(OTHER)
+    log.over(notes(MAC, "revoked"), TlsSeen)
+    await log.flush()
+    assert [len(await desk.flights(mac)) for mac in (MAC, OTHER)] == [2, 1]
+
+
 async def test_a_record_that_cannot_be_packed_costs_itself(
     acme: Fleet, store: Store, desk: Flights, make: Any, counted: Any
 ) -> None:
