@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Row, Select, delete, func, insert, select, update
+from sqlalchemy import Row, Select, bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from provisioner.model import Device, DeviceState, Mac, Scope
@@ -25,6 +25,8 @@ _COLUMNS: Final = (
     _D.firmware, _D.seen_modern, _D.allow_token, _D.allow_digest, _D.allow_expired,
 )  # fmt: skip
 _FROM: Final = schema.device.outerjoin(schema.pin, schema.pin.c.mac == _D.mac)
+_DEVICE: Final = select(*_COLUMNS).select_from(_FROM).where(_D.mac == bindparam("of"))
+"""Made once, as those below: one change asks them several times, and making takes as long as asking."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ def state_of(revoked: bool, bound: bool) -> DeviceState:
 
 async def find_device(connection: AsyncConnection, mac: Mac) -> Device | None:
     """One device without its digest secret."""
-    found = (await connection.execute(select(*_COLUMNS).select_from(_FROM).where(_D.mac == mac))).one_or_none()
+    found = (await connection.execute(_DEVICE, {"of": mac})).one_or_none()
     return None if found is None else _device(found)
 
 
@@ -153,20 +155,12 @@ async def delete_pin(connection: AsyncConnection, mac: Mac) -> None:
     await connection.execute(delete(schema.pin).where(schema.pin.c.mac == mac))
 
 
-def _bindings() -> Select[Any]:
-    columns = (
-        _B.mac,
-        _B.line,
-        _B.extension,
-        schema.extension.c.number,
-        _B.label,
-        _B.since,
-        _B.until,
-        _B.actor,
-        _B.cause,
-        _B.slot,
-    )
-    return select(*columns).join(schema.extension, schema.extension.c.id == _B.extension)
+_BINDINGS: Final = select(
+    _B.mac, _B.line, _B.extension, schema.extension.c.number, _B.label, _B.since, _B.until, _B.actor, _B.cause, _B.slot
+).join(schema.extension, schema.extension.c.id == _B.extension)  # fmt: skip
+_OF_DEVICE: Final = _BINDINGS.where(_B.mac == bindparam("of")).order_by(_B.line, _B.since)
+_ON_DEVICE: Final = _OF_DEVICE.where(_ACTIVE)
+_OF_EXTENSION: Final = _BINDINGS.where(_B.extension == bindparam("of"), _ACTIVE).order_by(_B.since, _B.slot)
 
 
 def _binding(row: Sequence[Any]) -> Binding:
@@ -175,26 +169,24 @@ def _binding(row: Sequence[Any]) -> Binding:
 
 async def bindings_of(connection: AsyncConnection, mac: Mac, *, active: bool) -> list[Binding]:
     """What is on the device's lines; with ``active=False`` also what was."""
-    query = _bindings().where(_B.mac == mac).order_by(_B.line, _B.since)
-    rows = await connection.execute(query.where(_ACTIVE) if active else query)
+    rows = await connection.execute(_ON_DEVICE if active else _OF_DEVICE, {"of": mac})
     return [_binding(row) for row in rows]
 
 
 async def bindings_of_extension(connection: AsyncConnection, extension: str) -> list[Binding]:
     """Where an extension is now; the phone that has had it longest comes first."""
-    query = _bindings().where(_B.extension == extension, _ACTIVE).order_by(_B.since, _B.slot)
-    return [_binding(row) for row in await connection.execute(query)]
+    return [_binding(row) for row in await connection.execute(_OF_EXTENSION, {"of": extension})]
 
 
 async def bindings_of_user(connection: AsyncConnection, user: str) -> list[Binding]:
     """Where all extensions of a user are now."""
-    query = _bindings().where(schema.extension.c.user == user, _ACTIVE).order_by(_B.since, _B.slot)
+    query = _BINDINGS.where(schema.extension.c.user == user, _ACTIVE).order_by(_B.since, _B.slot)
     return [_binding(row) for row in await connection.execute(query)]
 
 
 async def bindings_beyond(connection: AsyncConnection, account: str, slot: int) -> list[Binding]:
     """Those of an account's extensions that have a higher slot."""
-    query = _bindings().where(schema.extension.c.account == account, _ACTIVE, _B.slot > slot)
+    query = _BINDINGS.where(schema.extension.c.account == account, _ACTIVE, _B.slot > slot)
     return [_binding(row) for row in await connection.execute(query.order_by(_B.since, _B.slot))]
 
 

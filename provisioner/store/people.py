@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Collection, Mapping
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Row, Select, Table, case, delete, func, insert, or_, select, update
+from sqlalchemy import Row, Select, Table, bindparam, case, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from provisioner.places import Address, UserKind
@@ -22,6 +22,10 @@ _CALLED: Final = (
 _ALPHABET: Final = "23456789abcdefghjkmnpqrstuvwxyz"
 _X: Final = schema.extension.c
 _EXTENSION: Final = tuple(schema.extension.c[name] for name in Extension.__dataclass_fields__)
+_MEANT: Final = select(*_EXTENSION).where(
+    or_(schema.extension.c.id == bindparam("of"), schema.extension.c.number == bindparam("of"))
+)
+_MEANT_IN: Final = _MEANT.where(schema.extension.c.account == bindparam("of_account"))
 
 
 def new_id() -> str:
@@ -185,10 +189,8 @@ async def write_email(connection: AsyncConnection, ident: str, email: str) -> No
 
 async def find_extensions(connection: AsyncConnection, ref: str, account: str = "") -> list[Extension]:
     """Extensions that ``ref`` can mean, by id or number."""
-    table = schema.extension
-    query = select(*_EXTENSION).where(or_(table.c.id == ref, table.c.number == ref))
-    rows = await connection.execute(query.where(table.c.account == account) if account else query)
-    return [Extension(*row) for row in rows]
+    asked = {"of": ref} | ({"of_account": account} if account else {})
+    return [Extension(*row) for row in await connection.execute(_MEANT_IN if account else _MEANT, asked)]
 
 
 async def list_extensions(connection: AsyncConnection, account: str = "", user: str = "") -> list[Extension]:
