@@ -88,6 +88,7 @@ _TOLD: Final[Mapping[str, str]] = {
     "hook_source_removed": "another system may not post to this server any more",
     "hook_source_rotated": "a system that posts to this server has a new secret",
     "hook_tested": "a test was sent to a webhook endpoint",
+    "issuer_trust_begun": "somebody wants to trust a CA that came with a refused certificate: issuer_trusted follows once it is",
     "issuer_trusted": "a CA that came with a refused certificate may vouch for a maker's devices from now on",
     "ivr_prompt": "a caller to the activation prompts was told something, and why",
     "job_applied": "the rows of a job that could be done are being done, after somebody has looked at the check",

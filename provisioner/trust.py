@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import time
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import IO, Final
 
 from provisioner.certificates import (
     MODERN,
@@ -36,6 +37,8 @@ from provisioner.certificates import (
 from provisioner.errors import Conflict, Invalid, NotFound, Unusable
 from provisioner.shipped import shipped
 
+_PATIENCE: Final = 5.0
+"""s that a change of the list waits for another one."""
 VENDORS: Final = ("poly", "yealink", "grandstream", "cisco", "snom", "fanvil", "audiocodes", "algo", "gigaset")
 """Makers whose factory CAs may be trusted, with or without a driver here."""
 WARN_DAYS: Final = (7, 30, 90)
@@ -390,11 +393,23 @@ def _rooted(ca: Ca, before: Trust, others: Sequence[Ca]) -> Ca:
 
 @contextmanager
 def _locked(directory: Path) -> Iterator[Path]:
-    """One change at a time: two administrators must not write over each other's list."""
+    """One change at a time: two administrators must not write over each other's list; Conflict while one lasts."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (directory / ".lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        until = time.monotonic() + _PATIENCE
+        while not _is_locked(lock):
+            if time.monotonic() >= until:
+                raise Conflict(f"another process is changing the trusted CAs, and holds {lock.name}: try again later")
+            time.sleep(0.05)
         yield directory
+
+
+def _is_locked(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _store_additions(directory: Path, before: Trust, found: Sequence[Ca]) -> None:

@@ -51,8 +51,12 @@ class Refusals(SettingsDesk):
             one = await _one(connection, ident)
         chosen = _confirmed(one, fingerprints)
         whose = vendor or self._vendor_of(one)
-        # Written to disk before the audit event is: of both this one can be seen in any case. And outside of the
-        # transaction: another process may hold the list, a disk may be slow, and phones wait behind the store's turn.
+        # Told before it is written to disk and after, so that no CA is trusted of which the audit says nothing. And
+        # outside of both transactions: another process may hold the list, a disk may be slow, and phones wait behind
+        # the store's turn.
+        async with self._change() as change:
+            named = " ".join(sorted(fingerprint(der) for der in chosen[1:]))
+            change.audit("issuer_trust_begun", vendor=whose, refusal=one.id, fingerprints=named)
         added = await asyncio.to_thread(trust.add_presented, self._settings.data, whose, chosen)
         async with self._change() as change:
             for ca in added:

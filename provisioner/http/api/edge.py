@@ -103,11 +103,14 @@ class ApiEdge:
 
     async def _changed(self, route: Route, call: AnyCall, raw: bytes) -> Kept:
         asked = _asked(call, raw)
-        if route.prepare is not None:
+        if route.prepare is not None or not route.whole:
             async with self.means.store.reading() as connection:
                 before = asked and await find_repeat(connection, self.means.store.box, asked, self.means.clock())
             if before:
                 return _replayed(before)
+        if not route.whole:
+            return await self._alone(route, call, asked)
+        if route.prepare is not None:
             call = replace(call, ready=await route.prepare(call))
         async with joined(self.means.store) as store:
             now = self.means.clock()
@@ -118,6 +121,14 @@ class ApiEdge:
             kept = _told(route, inside, await route.handler(inside))
             if asked:
                 await keep_answer(store.connection, store.box, asked, kept, now)
+        return kept
+
+    async def _alone(self, route: Route, call: AnyCall, asked: Asked | None) -> Kept:
+        await _require_version(route, call)
+        kept = _told(route, call, await route.handler(call))
+        if asked:
+            async with joined(self.means.store) as store:
+                await keep_answer(store.connection, store.box, asked, kept, self.means.clock())
         return kept
 
 

@@ -239,7 +239,13 @@ async def show_refusal(call: AnyCall) -> RefusedGroup:
 
 
 @refusals.post(
-    "/refusals/{refusal}/trust", Right.TRUST_WRITE, body=TrustWish, told=TrustedList, version=show_refusal, tags=False
+    "/refusals/{refusal}/trust",
+    Right.TRUST_WRITE,
+    body=TrustWish,
+    told=TrustedList,
+    version=show_refusal,
+    tags=False,
+    whole=False,
 )
 async def trust_refusal(call: AnyCall) -> TrustedList:
     """Let the CAs that came with it vouch for a vendor's devices; not with an API key."""

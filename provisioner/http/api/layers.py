@@ -245,7 +245,13 @@ def _require_something(given: LayerChange) -> None:
 
 
 @layers.post(
-    "/layers/{scope}/{key}/preview", Right.LAYER_WRITE, body=LayerChange, told=Effect, version=show_layer, tags=False
+    "/layers/{scope}/{key}/preview",
+    Right.LAYER_WRITE,
+    body=LayerChange,
+    told=Effect,
+    version=show_layer,
+    tags=False,
+    whole=False,
 )
 async def preview_layer(call: AnyCall) -> Effect:
     """How many phones a change would concern, and what some of each model would get; nothing is kept."""

@@ -133,6 +133,7 @@ async def show_layer_revision(call: AnyCall) -> Revision:
     told=Effect,
     version=show_layer,
     tags=False,
+    whole=False,
 )
 async def preview_revert(call: AnyCall) -> Effect:
     """How many phones taking it back would concern, and what some of each model would get; nothing is kept."""

@@ -89,6 +89,8 @@ class Route:
     """Its answer is the very document that is changed, so it carries its new ETag."""
     prepare: Handler | None = None
     """Looks at what takes long, before the transaction and outside of it; ``Call.ready`` holds what it found."""
+    whole: bool = True
+    """The call is one transaction. Without it the use-case has its own: nobody waits behind what it waits for."""
     takes: tuple[str, ...] = ()
     """Media types of a body that is no document of the API: ``Call.body`` holds its bytes."""
     most: int = 0

@@ -257,7 +257,7 @@ async def remove_switch(call: AnyCall) -> None:
     await call.desks.switches.remove_switch(_ref(call))
 
 
-@switches.post("/switches/{switch}/test", Right.SWITCH_WRITE, told=SwitchTest)
+@switches.post("/switches/{switch}/test", Right.SWITCH_WRITE, told=SwitchTest, whole=False)
 async def test_switch(call: AnyCall) -> SwitchTest:
     """Try what opens it now, and say which part of it is wrong; nothing is changed at the switch."""
     told = await call.desks.switches.test_switch(_ref(call))

@@ -51,7 +51,7 @@ def _vendor(call: Call, one: Refusal) -> str:
     return trust.VENDORS[0]
 
 
-@refusals.post("/certificates/refused/{refusal}/trust", Right.TRUST_WRITE, again=show_refused)
+@refusals.post("/certificates/refused/{refusal}/trust", Right.TRUST_WRITE, again=show_refused, whole=False)
 async def trust_refused(call: Call) -> Answer:
     """The CAs that came with it may vouch for a vendor's devices: those that were on the page, each of them ticked."""
     ident, compared = call.place("refusal"), call.form.many("fingerprint")
