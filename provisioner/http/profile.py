@@ -42,7 +42,7 @@ _GOODBYE: Final = 1.0
 _LATER: Final = 1.0
 """s without accepting anybody, when the process has no file descriptor left."""
 _LINE: Final = re.compile(rb"([A-Z]{1,10}) (\S{1,2048}) HTTP/1\.[01]")
-_FIELD: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}):[ \t]*([^\r\n]*?)[ \t]*")
+_FIELD: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}):([^\r\n]*)")
 
 
 @dataclass(slots=True)
@@ -288,7 +288,7 @@ class _Visit:
         if found is None:
             raise _Enough
         fields = {
-            match[1].decode().lower(): match[2].decode("latin-1")
+            match[1].decode().lower(): match[2].strip(b" \t").decode("latin-1")
             for one in rest
             if (match := _FIELD.fullmatch(one)) is not None
         }
