@@ -152,6 +152,7 @@ class Delivery:
             raise NotIdentified("the token is unknown, closed, used up or revoked")
         view = await self._load(visit, mac)
         if view is None or not view.device.allow_token:
+            visit.view = None  # as below
             raise NotIdentified("this device may not use a token URL")
         return Proven(mac, view.device.vendor, Proof.TOKEN, path, token)
 
@@ -168,6 +169,7 @@ class Delivery:
         secret = view.device.digest_secret if view is not None and view.device.allow_digest else ""
         outcome = self.digest.verify(claim, ask.method, ask.target, secret, ask.at)
         if view is None or outcome != "ok":
+            visit.view = None  # what is recorded of this connection is not this device's
             raise NeedsCredentials(f"digest {outcome}", stale=outcome == "stale")
         return Proven(mac, view.device.vendor, Proof.DIGEST, ask.path)
 

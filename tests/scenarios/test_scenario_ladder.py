@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import re
 import subprocess
@@ -13,8 +14,12 @@ import pytest
 from house import SECRET, House
 from stage import add, administer, boots_once, no_canary, no_traceback, phone, secret_of, soon, url
 
+from provisioner import settings
+from provisioner.fleet.flights import Flights
+from provisioner.flight import Flight
 from provisioner.model import Mac
 from provisioner.simulator import Outcome
+from provisioner.store.database import Store
 
 DIGEST, VVX, OBI, PLAIN, TOKEN = "001565c00001", "0004f2c00002", "9cadefc00003", "001565c00004", "001565c00005"
 UNKNOWN = "001565cfffff"
@@ -128,6 +133,17 @@ def test_nobody_learns_from_a_401_which_devices_there_are(house: House, password
     ((status, headers, body),) = answers
     assert (status, body) == (401, b"")
     assert headers.lower().count("www-authenticate: digest") == 2, headers
+
+
+def test_who_has_the_name_of_a_device_and_not_its_password_is_not_recorded_as_it(house: House) -> None:
+    assert curl(house, f"{TOKEN}.cfg", f"{TOKEN}:wrong")[0] == "401"
+
+    async def flights() -> list[Flight]:
+        async with Store.of(settings.load(house.data)) as store:
+            return await Flights(store, {}).flights(Mac(TOKEN))
+
+    found = soon(lambda: asyncio.run(flights()))
+    assert [one.proven for one in found] == [False] * len(found) != []
 
 
 def test_a_certificate_goes_before_and_one_of_a_stranger_gets_no_challenge(house: House, tmp_path: Path) -> None:
