@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
-from typing import IO, Final
+from typing import Final
 
 from provisioner.certificates import (
     MODERN,
@@ -397,19 +397,15 @@ def _locked(directory: Path) -> Iterator[Path]:
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (directory / ".lock").open("a") as lock:
         until = time.monotonic() + _PATIENCE
-        while not _is_locked(lock):
-            if time.monotonic() >= until:
-                raise Conflict(f"another process is changing the trusted CAs, and holds {lock.name}: try again later")
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= until:
+                    raise Conflict(f"another process is changing the trusted CAs, and holds {lock.name}") from None
             time.sleep(0.05)
         yield directory
-
-
-def _is_locked(lock: IO[str]) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _store_additions(directory: Path, before: Trust, found: Sequence[Ca]) -> None:
