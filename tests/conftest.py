@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 from effort import SOME, WHOLE, remember_sql, spare_the_disk
 from hypothesis import settings
+from namespaces import not_played, refused
 from pytest_socket import socket_allow_hosts
 
 from provisioner.cli.main import cli
@@ -38,6 +39,7 @@ LONG = (
     "test_ivr_server.py",
 )
 """Files that take longest: begun first, so that at the end nobody waits for one of them."""
+LABORATORY = Path(__file__).with_name("lab")
 LOOPBACK = ["127.0.0.0/8", "::1", "localhost"]
 spare_the_disk()
 remember_sql()
@@ -56,9 +58,31 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_report_header() -> list[str]:
+    """What this machine leaves out; said again at the end."""
+    return [not_played()] if refused() else []
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """After all else, where it is seen."""
+    if refused():
+        terminalreporter.section("left out")
+        terminalreporter.line(not_played())
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """The laboratory needs namespaces; nothing else does."""
+    within = LABORATORY in (collection_path, *collection_path.parents)
+    return True if within and refused() else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long files first; a file stays together, and in its own order."""
-    items.sort(key=lambda one: LONG.index(one.path.name) if one.path.name in LONG else len(LONG))
+    """Long files first, held-out cases last; a file stays together, and in its own order."""
+    items.sort(key=lambda one: LONG.index(one.path.name) if one.path.name in LONG else len(LONG) + _is_held_out(one))
+
+
+def _is_held_out(one: pytest.Item) -> bool:
+    return "held_out" in one.nodeid
 
 
 @pytest.hookimpl(trylast=True)

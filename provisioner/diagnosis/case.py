@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 
-from provisioner.diagnosis.catalogue import Rung
+from provisioner.diagnosis.catalogue import Party, Rung
 from provisioner.diagnosis.facts import Fact, Kind, Source, Witness
 from provisioner.model import Mac
 
@@ -28,6 +28,7 @@ _MAKERS: Final = (
 )
 """How makers' phones speak of themselves in User-Agent and vendor class, and what their factories are called."""
 _SPEAKS: Final = ((Kind.REQUEST, "user_agent"), (Kind.DHCP, "vendor_class"), (Kind.VERDICT, "vendor"))
+_GOOD: Final = frozenset({"200", "201", "204", "206", "304"})
 _FRACTION: Final = 1e15
 """Beyond it no number is a time; whoever sends one gets none."""
 
@@ -86,6 +87,8 @@ class Finding:
     sure: bool = True
     side: bool = False
     """Worth a word, and no cause."""
+    refused: Party | None = None
+    """Who has refused whom, where it is not as the row says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,9 +181,15 @@ class Case:
 
     def of_kind(self, kind: Kind, **wanted: str) -> list[Fact]:
         """Facts of a kind with these values, the earliest first."""
-        return [
-            one for one in self.facts if one.kind is kind and all(one[name] == text for name, text in wanted.items())
-        ]
+        same = self._kinds.get(kind, ())
+        return [one for one in same if all(one[name] == text for name, text in wanted.items())] if wanted else [*same]
+
+    @cached_property
+    def _kinds(self) -> dict[Kind, list[Fact]]:
+        found: dict[Kind, list[Fact]] = {}
+        for one in self.facts:
+            found.setdefault(one.kind, []).append(one)
+        return found
 
     @cached_property
     def blind(self) -> bool:
@@ -205,6 +214,41 @@ class Case:
     def model(self) -> str:
         """What is known of its model."""
         return self.subject.model or next((one["model"] for one in self.of_kind(Kind.DEVICE) if one["model"]), "")
+
+    @cached_property
+    def places(self) -> frozenset[str]:
+        """Addresses of our server: as they are set, otherwise as its names were resolved."""
+        if self.subject.addresses:
+            return self.subject.addresses
+        answers = [one for one in self.of_kind(Kind.DNS) if one["name"].rstrip(".").lower() in self.subject.names]
+        return frozenset(text.strip() for one in answers for text in one["addresses"].split(",")) - {""}
+
+    @cached_property
+    def resolved(self) -> frozenset[frozenset[str]]:
+        """The addresses of each name."""
+        told = {one["addresses"] for one in self.of_kind(Kind.DNS)} - {""}
+        return frozenset(frozenset(text.strip() for text in one.split(",")) for one in told)
+
+    @cached_property
+    def answering(self) -> dict[str, list[float]]:
+        """Addresses that took its connections, and when."""
+        found: dict[str, list[float]] = {}
+        for one in self.connections:
+            if one.has(Kind.SYN_ACK):
+                found.setdefault(one.to, []).append(one.facts[0].at)
+        return found
+
+    @cached_property
+    def greeted(self) -> list[float]:
+        """When this server has seen its ClientHellos, in order."""
+        return [one.at for one in self.of_kind(Kind.HELLO) if one.witness.source is Source.SERVER]
+
+    @cached_property
+    def served(self) -> float:
+        """When this server has last answered it well; long ago where it never has."""
+        told = [one for one in self.of_kind(Kind.ANSWER) if one.witness.source is Source.SERVER]
+        good = [one for one in told if one["status"] in _GOOD and one.witness not in self.doubtful]
+        return max((one.at for one in good), default=float("-inf"))
 
     def foreign(self, one: Connection) -> bool:
         """Whether it leads to another server than ours, as far as anybody knows."""

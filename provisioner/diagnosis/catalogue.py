@@ -14,6 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+from provisioner.deeds import Deed
 from provisioner.errors import Unusable
 
 _PATH: Final = Path(__file__).with_name("catalogue.toml")
@@ -68,7 +69,8 @@ class Place:
     exit_class: str
     exit: int
     witness: str
-    command: str
+    deed: Deed
+    """How they are asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,8 @@ class Row:
     """The same where nobody has confirmed it."""
     unseen: str = ""
     """Why no fact can show it; empty for all others."""
+    deed: Deed | None = None
+    """By what the general cure is done, where that is one of ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +102,7 @@ class Lookalike:
 
     rows: tuple[int, ...]
     separates: str
-    command: str
+    deed: Deed
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +118,10 @@ class Catalogue:
         return (one for one in self.lookalikes if row in one.rows)
 
 
-_PLACE: Final = frozenset({"id", "title", "asks", "class", "exit", "witness", "command"})
+_PLACE: Final = frozenset({"id", "title", "asks", "class", "exit", "witness", "deed"})
 _ROW: Final = frozenset({"id", "rung", "title", "phone", "evidence", "cause", "cure", "refused"})
-_MAYBE: Final = frozenset({"cures", "inferred", "unseen"})
-_LOOKALIKE: Final = frozenset({"rows", "separates", "command"})
+_MAYBE: Final = frozenset({"cures", "inferred", "unseen", "deed"})
+_LOOKALIKE: Final = frozenset({"rows", "separates", "deed"})
 
 
 @lru_cache(1)
@@ -147,12 +151,12 @@ def read_catalogue(text: str) -> Catalogue:
 def _place(said: Mapping[str, object]) -> Place:
     where = f"rung {said.get('id')!r}"
     _require(where, said, _PLACE)
-    words = {name: _text(where, said, name) for name in _PLACE - {"exit"}}
+    words = {name: _text(where, said, name) for name in _PLACE - {"exit", "deed"}}
     code = said["exit"]
     if not isinstance(code, int) or isinstance(code, bool) or not 10 <= code <= 19:
         raise Unusable(f"catalogue: {where}: exit must be a number from 10 to 19")
     rung = _rung(where, words.pop("id"))
-    return Place(rung, exit_class=words.pop("class"), exit=code, **words)
+    return Place(rung, exit_class=words.pop("class"), exit=code, deed=_deed(where, said["deed"]), **words)
 
 
 def _row(said: Mapping[str, object]) -> Row:
@@ -173,6 +177,7 @@ def _row(said: Mapping[str, object]) -> Row:
         cures=_by_vendor(where, said, "cures"),
         inferred=_by_vendor(where, said, "inferred"),
         unseen=_text(where, said, "unseen") if "unseen" in said else "",
+        deed=_deed(where, said["deed"]) if "deed" in said else None,
         **words,
     )
 
@@ -183,7 +188,7 @@ def _lookalike(said: Mapping[str, object], rows: Collection[int]) -> Lookalike:
     idents = said["rows"]
     if not isinstance(idents, list) or len(idents) < 2 or not set(idents) <= set(rows):
         raise Unusable(f"catalogue: {where}: rows must be two or more that there are")
-    return Lookalike(tuple(idents), _text(where, said, "separates"), _text(where, said, "command"))
+    return Lookalike(tuple(idents), _text(where, said, "separates"), _deed(where, said["deed"]))
 
 
 def _require(
@@ -207,6 +212,13 @@ def _rung(where: str, name: object) -> Rung:
         return Rung(str(name))
     except ValueError as error:
         raise Unusable(f"catalogue: {where}: there is no rung {name!r}") from error
+
+
+def _deed(where: str, name: object) -> Deed:
+    try:
+        return Deed(str(name))
+    except ValueError as error:
+        raise Unusable(f"catalogue: {where}: there is no deed {name!r}") from error
 
 
 def _by_vendor(where: str, said: Mapping[str, object], name: str) -> Mapping[str, str]:

@@ -31,8 +31,8 @@ class Kind(StrEnum):
     # --- inventory and switch
     DEVICE = "device"
     """state (as model.DeviceState, or unknown: nobody has added it), vendor, model, account, lines (how many are
-    bound), verdict_wanted, min_firmware, firmware, last_seen (epoch seconds), configuration (current|behind), wiped
-    (yes)"""
+    bound), verdict_wanted, min_firmware, firmware, last_seen (epoch seconds), configuration (current|behind), changed
+    (epoch seconds: the first change that it lacks), wiped (yes)"""
     PORT = "port"
     """switch, port, link (up|down), vlan (where the Mac is learned), macs (on this port),
     poe (delivering|searching|fault|off|none)"""
@@ -53,7 +53,7 @@ class Kind(StrEnum):
     """version (4|6), type (discover|offer|request|ack|nak|decline|inform), sender (phone|server), vlan, server,
     address, lease, router, dns, ntp, vendor_class, asked (option numbers, comma between), option_<n> (text of boot
     options 43 66 67 120 125 128 132 150 159 160 161; of DHCPv6 17 59), sname, file, next_server, relay, domain,
-    message, client, overload (yes)"""
+    message, client, overload (yes), full (boot options that hold as many bytes as an option can, or nearly)"""
     ADDRESS_CONFLICT = "address_conflict"
     """address, holder (the other Mac)"""
     DNS = "dns"
@@ -82,7 +82,7 @@ class Kind(StrEnum):
     """connection, by (phone|server), times, bytes"""
     # --- TLS
     HELLO = "hello"
-    """connection, sni, versions, suites, signature_algorithms, by=phone"""
+    """connection, sni, versions, suites, signature_algorithms, by=phone, random (a hash of it, other in each hello)"""
     SERVER_HELLO = "server_hello"
     """connection, version, suite"""
     CHAIN = "chain"
@@ -92,7 +92,8 @@ class Kind(StrEnum):
     CERTIFICATE_REQUEST = "certificate_request"
     """connection, by, names (how many CAs), cas (some of them), types"""
     ALERT = "alert"
-    """connection, by (phone|server), code, name, sure (no: it was encrypted, the code follows from the fault)"""
+    """connection, by (phone|server), code, name, level (warning|fatal), sure (no: it was encrypted, the code follows
+    from the fault)"""
     TLS_DONE = "tls_done"
     """connection, version, suite, resumed (yes|no)"""
     TLS_REFUSED = "tls_refused"
@@ -104,11 +105,11 @@ class Kind(StrEnum):
     # --- HTTP and after
     REQUEST = "request"
     """connection, method, path, file, user_agent, host, authorization (the scheme alone),
-    class (p0..p3, how admission ranks it)"""
+    class (p0..p3, how admission ranks it), accepts (encodings; empty: it has asked for none)"""
     ANSWER = "answer"
     """connection, status, bytes, etag, type, reason (the server's word for a refusal), why (in words), file,
     complete (yes|no), retry_after, held (s that admission let it wait), location, asks_for (scheme of
-    authentication)"""
+    authentication), encoding, looks (page|gzip|binary|text: by its first bytes), mac (whose the file says it is)"""
     REFUSED_EARLY = "refused_early"
     """connection, by (gate|admission), why, retry_after"""
     UPLOAD = "upload"
@@ -116,7 +117,8 @@ class Kind(StrEnum):
     NOTIFY = "notify"
     """result, status, way, event"""
     REGISTER = "register"
-    """type (request|answer), status, registrar, user, authorization (the scheme alone), reason"""
+    """type (request|answer), status, to (address:port that is asked), registrar, user,
+    authorization (the scheme alone), reason"""
     PNP = "pnp"
     """type (subscribe|notify), from, url"""
     ICMP_LOST = "icmp_lost"

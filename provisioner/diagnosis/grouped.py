@@ -78,6 +78,8 @@ class Group:
     """With how many each, the most first."""
     first: float
     last: float
+    who: tuple[str, ...] = ()
+    """Their Macs; of strangers their addresses."""
 
     @property
     def title(self) -> str:
@@ -125,12 +127,15 @@ def _group(known: bool, row: int, same: list[Trouble]) -> Group:
     counted = ((name, _phones(some)) for name, some in models.items())
     by_number = tuple(sorted(counted, key=lambda pair: (-pair[1], pair[0])))
     first, last = min(one.first for one in same), max(one.last for one in same)
-    phones = _phones(same)
-    return Group(catalogue().rows.get(row), same[0].label, phones, known, by_number, first, last)
+    phones, who = _phones(same), tuple(sorted(_who(same)))
+    return Group(catalogue().rows.get(row), same[0].label, phones, known, by_number, first, last, who)
 
 
 def _phones(some: Iterable[Trouble]) -> int:
     """Each once, under however many words it failed."""
     told = list(some)
-    named = frozenset[str]().union(*(one.who for one in told))
-    return len(named) + sum(one.phones for one in told if not one.who)
+    return len(_who(told)) + sum(one.phones for one in told if not one.who)
+
+
+def _who(some: Iterable[Trouble]) -> frozenset[str]:
+    return frozenset[str]().union(*(one.who for one in some))

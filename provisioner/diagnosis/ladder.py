@@ -12,8 +12,10 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
+from provisioner import deeds
+from provisioner.deeds import Deed
 from provisioner.diagnosis.case import Case, Finding, Gap, Mark, Subject
-from provisioner.diagnosis.catalogue import Catalogue, Lookalike, Party, Row, Rung, catalogue
+from provisioner.diagnosis.catalogue import Catalogue, Party, Row, Rung, catalogue
 from provisioner.diagnosis.clocks import Clocks, compared
 from provisioner.diagnosis.facts import Fact, Kind, Source, Witness
 from provisioner.diagnosis.rungs import judged
@@ -21,6 +23,8 @@ from provisioner.diagnosis.rungs.exchanges import exchanges
 
 _MINOR: Final = frozenset({38, 67, 76})
 """What a phone can have beside a failure of the same rung that keeps it from coming up."""
+_OTHER_CERTIFICATE: Final = frozenset({49, 50, 53, 54})
+"""Refusals of a certificate that is not the phone's own, where that was good before: it is burnt in."""
 _SHOWN: Final = 3
 """Witnesses of one finding."""
 UNDECIDED: Final = 20
@@ -66,8 +70,11 @@ class Told:
     times: int
     sure: bool
     witnesses: tuple[Witness, ...]
+    refused: Party
     doubtful: bool = False
     """Another phone at the same address, or who takes this one's name, may have done it."""
+    stranger: bool = False
+    """Somebody else has done it in this phone's name: it has shown another certificate than the phone's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +84,17 @@ class Cure:
     text: str
     vendor: str = ""
     inferred: bool = False
+    by: deeds.Cure | None = None
+    """The deed that does it, where it is one of ours."""
 
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """Who could decide, and the command that asks them."""
+    """Who could decide, and the deed that asks them."""
 
     witness: str
     why: str
-    command: str
+    by: deeds.Cure
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +126,16 @@ class Diagnosis:
         """In one line."""
         if self.cause is not None:
             return f"{self.cause.row.title}{'' if self.cause.sure else ' (very likely)'}"
-        if self.also:
-            return f"It cannot be decided; perhaps: {self.also[0].row.title}"
-        return "It comes up" if self.outcome is Outcome.UP else "It cannot be decided: a witness is missing"
+        if self.outcome is Outcome.UP:
+            other = self.pretended
+            return "It comes up" + (f", and somebody else has come in its name: {other.row.title}" if other else "")
+        perhaps = next((one.row.title for one in self.also if not one.stranger), "")
+        return f"It cannot be decided; perhaps: {perhaps}" if perhaps else "It cannot be decided: a witness is missing"
+
+    @property
+    def pretended(self) -> Told | None:
+        """What became of somebody else in this phone's name."""
+        return next((one for one in self.also if one.stranger), None)
 
 
 _WHO: Final = {
@@ -145,6 +161,7 @@ def diagnose(facts: Iterable[Fact], subject: Subject, now: float) -> Diagnosis:
     steps = tuple(_steps(marks, surely, known, silent=silent))
     gaps = [one for one in told if isinstance(one, Gap)]
     notes = _notes(case, found, open_ones, known, marks, silent) + ([clocks.note] if clocks.note else [])
+    notes += [one.says for one in gaps if one.rung is Rung.LINK and not case.blind]
     return _diagnosis(case, surely[0] if surely else None, failures[1:] if surely else failures, steps, gaps, notes)
 
 
@@ -168,7 +185,7 @@ def _diagnosis(
         last_good=_last_good(steps, broken),
         broken=broken,
         cause=cause,
-        refused=cause.row.refused if cause else Party.NONE,
+        refused=cause.refused if cause else Party.NONE,
         cures=tuple(_cures(cause.row, case)) if cause else (),
         also=tuple(also),
         missing=tuple(dict.fromkeys(_missing(case, cause, steps, gaps, known))) if outcome is not Outcome.UP else (),
@@ -177,10 +194,10 @@ def _diagnosis(
 
 
 def _outcome(cause: Told | None, also: Sequence[Told], steps: Sequence[Step]) -> Outcome:
-    """What perhaps was its own is no failure, and it is not known to be well either."""
+    """What perhaps was its own is no failure, nor is it known to be well. What was a stranger's is neither."""
     if cause is not None:
         return Outcome.BROKEN
-    if also:
+    if any(not one.stranger for one in also):
         return Outcome.UNDECIDED
     served = any(one.rung is Rung.FILE and one.state is State.GOOD for one in steps)
     return Outcome.UP if served else Outcome.UNDECIDED
@@ -206,10 +223,17 @@ def _merged(found: Iterable[Finding], known: Catalogue, case: Case) -> Iterator[
         last = max(sure or same, key=lambda one: (one.at, one.says, tuple(map(str, one.witnesses))))
         times = [one.at for one in same]
         doubtful = all(case.doubtful.intersection(one.witnesses) for one in same)
+        stranger = doubtful and ident in _OTHER_CERTIFICATE and _has_its_own(case)
         yield Told(
             known.rows[ident], last.says, min(times), max(times), len(set(times)), bool(sure), last.witnesses[:_SHOWN],
-            doubtful,
+            last.refused or known.rows[ident].refused, doubtful, stranger,
         )  # fmt: skip
+
+
+def _has_its_own(case: Case) -> bool:
+    """It has proven itself here with the certificate that its maker burnt in: that does not change."""
+    told = case.of_kind(Kind.VERDICT, verdict="unique")
+    return any(one.witness.source is Source.SERVER and one.witness not in case.doubtful for one in told)
 
 
 def _rank(one: Told) -> tuple[bool, int, bool, bool, float, int]:
@@ -261,15 +285,15 @@ def _last_good(steps: Sequence[Step], broken: Rung | None) -> Rung | None:
 
 
 def _cures(row: Row, case: Case) -> Iterator[Cure]:
-    yield Cure(_filled(row.cure, case))
+    yield Cure(row.cure, by=_done(row.deed, case) if row.deed else None)
     if text := row.cures.get(case.vendor):
-        yield Cure(_filled(text, case), case.vendor)
+        yield Cure(text, case.vendor)
     if text := row.inferred.get(case.vendor):
-        yield Cure(_filled(text, case), case.vendor, inferred=True)
+        yield Cure(text, case.vendor, inferred=True)
 
 
-def _filled(text: str, case: Case) -> str:
-    return text.replace("{mac}", case.subject.mac or "MAC")
+def _done(deed: Deed, case: Case) -> deeds.Cure:
+    return deeds.Cure(deed, case.subject.mac or "MAC")
 
 
 def _missing(
@@ -281,28 +305,21 @@ def _missing(
     elif not cause.sure:
         for one in known.looks_like(cause.row.id):
             others = ", ".join(f"{row} {known.rows[row].title.lower()}" for row in one.rows if row != cause.row.id)
-            yield Missing(one.separates, f"looks the same: {others}", _command(one, case))
+            yield Missing(one.separates, f"looks the same: {others}", _done(one.deed, case))
 
 
 def _dark(case: Case, unknown: Sequence[Rung], gaps: Sequence[Gap], known: Catalogue) -> Iterator[Missing]:
     for gap in gaps:
         if gap.rung in unknown:
             place = known.places[gap.rung]
-            yield Missing(place.witness, gap.says, _filled(place.command, case))
+            yield Missing(place.witness, gap.says, _done(place.deed, case))
     if case.blind:
-        yield Missing("a capture without lost frames", "frames were lost", "provisioner capture live -i IFACE")
+        yield Missing("a capture without lost frames", "frames were lost", _done(Deed.TAKE_FRAMES, case))
     for rung in unknown[:1]:
         place = known.places[rung]
-        yield Missing(place.witness, place.asks, _filled(place.command, case))
+        yield Missing(place.witness, place.asks, _done(place.deed, case))
     if not any(one.witness.source is Source.CAPTURE for one in case.facts):
-        yield Missing("frames at the phone", "they show all rungs up to TLS", _filled(_CAPTURE, case))
-
-
-_CAPTURE: Final = "provisioner why {mac} --live IFACE"
-
-
-def _command(one: Lookalike, case: Case) -> str:
-    return _filled(one.command, case)
+        yield Missing("frames at the phone", "they show all rungs up to TLS", _done(Deed.TAKE_FRAMES, case))
 
 
 # --- worth a word --------------------------------------------------------------------------------------
@@ -326,7 +343,8 @@ def _notes(
     broken = case.of_kind(Kind.BROKEN)
     if broken:
         notes.append(f"{len(broken)} frames or files could not be read")
-    over = sorted({one.row for one in found if one not in open_ones and not one.side})
+    still = set(open_ones)
+    over = sorted({one.row for one in found if one not in still and not one.side})
     if over:
         notes.append(f"over since: {', '.join(f'{row} {known.rows[row].title.lower()}' for row in over)}")
     if sides := sorted({one.row for one in found if one.side}):

@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
+from provisioner import deeds
 from provisioner.diagnosis.facts import Witness
 from provisioner.diagnosis.ladder import Cure, Diagnosis, Outcome, State, Step, Told
 
 _SIGNS: Final = {State.GOOD: "ok", State.BROKEN: "BROKEN", State.UNKNOWN: "?"}
-_DAY: Final = 86_400.0
+
+Say = Callable[[deeds.Cure], str]
+"""How a deed is done at one edge: each has words of its own."""
 
 
-def screen(found: Diagnosis, now: float) -> str:
+def screen(found: Diagnosis, now: float, say: Say) -> str:
     """What `provisioner why` prints."""
-    return "\n".join(_lines(found, now))
+    return "\n".join(_lines(found, now, say))
 
 
 def headline(found: Diagnosis) -> str:
     """The first line: the cause, and who has refused whom."""
-    row = f" [{found.cause.row.id}]" if found.cause else ""
+    told = found.cause or (found.pretended if found.outcome is Outcome.UP else None)
+    row = f" [{told.row.id}]" if told else ""
     who = f": {found.who}" if found.who else ""
     return f"{found.title}{row}{who}"
 
 
-def _lines(found: Diagnosis, now: float) -> Iterator[str]:
+def _lines(found: Diagnosis, now: float, say: Say) -> Iterator[str]:
     device = " ".join(text for text in (found.subject.vendor, found.subject.model) if text)
-    yield f"{found.subject.called}{f' ({device})' if device else ''}"
+    yield f"{found.subject.called}{f' ({device})' if device else ''}{f', {day(now)} UTC' if day(now) else ''}"
     yield headline(found)
     if found.cause is not None:
         yield from _cause(found.cause, now)
@@ -37,8 +41,11 @@ def _lines(found: Diagnosis, now: float) -> Iterator[str]:
     if found.cures:
         yield ""
         yield "What helps"
-        yield from (f"  {cure_words(one)}" for one in found.cures)
-    yield from _rest(found, now)
+        for one in found.cures:
+            yield f"  {cure_words(one)}"
+            if one.by is not None:
+                yield f"    {say(one.by)}"
+    yield from _rest(found, now, say)
 
 
 def _title(found: Diagnosis) -> str:
@@ -58,17 +65,21 @@ def _cause(cause: Told, now: float) -> Iterator[str]:
 
 
 def _ladder(found: Diagnosis, now: float) -> Iterator[str]:
-    """Rungs of which the same is known stand in one line."""
-    runs: list[list[Step]] = []
+    told = runs(found)
+    width = max(len(title) for title, _ in told)
+    for title, one in told:
+        yield f"  {_SIGNS[one.state]:<6}  {title:<{width}}  {_said(one, now)}".rstrip()
+
+
+def runs(found: Diagnosis) -> list[tuple[str, Step]]:
+    """Rungs of which the same is known stand in one line: what they are called, and one of them."""
+    same: list[list[Step]] = []
     for one in found.steps:
-        if runs and (runs[-1][0].state, _said(runs[-1][0], now)) == (one.state, _said(one, now)):
-            runs[-1].append(one)
+        if same and (same[-1][0].state, _said(same[-1][0], 0.0)) == (one.state, _said(one, 0.0)):
+            same[-1].append(one)
         else:
-            runs.append([one])
-    titles = [_span(run) for run in runs]
-    width = max(map(len, titles))
-    for run, title in zip(runs, titles, strict=True):
-        yield f"  {_SIGNS[run[0].state]:<6}  {title:<{width}}  {_said(run[0], now)}".rstrip()
+            same.append([one])
+    return [(_span(run), run[0]) for run in same]
 
 
 def _span(run: Sequence[Step]) -> str:
@@ -84,13 +95,13 @@ def _said(one: Step, now: float) -> str:
     return f"{one.says}{at} ({_cited(one.witnesses)})"
 
 
-def _rest(found: Diagnosis, now: float) -> Iterator[str]:
+def _rest(found: Diagnosis, now: float, say: Say) -> Iterator[str]:
     if found.missing:
         yield ""
         yield "Who could tell more"
         for one in found.missing:
             yield f"  {one.witness} ({one.why})"
-            yield f"    {one.command}"
+            yield f"    {say(one.by)}"
     if found.also:
         yield ""
         yield "Also"
@@ -115,16 +126,24 @@ def _cited(witnesses: Sequence[Witness]) -> str:
 
 
 def when(at: float, now: float) -> str:
-    """The time of the day, with the date where it is another one; UTC."""
+    """In UTC, with the date where that is not the one of the first line."""
     try:
         moment = datetime.fromtimestamp(at, UTC)
     except (OverflowError, OSError, ValueError):
         return f"at {at:g}"
-    return moment.strftime("%H:%M:%SZ" if abs(now - at) < _DAY else "%Y-%m-%d %H:%M:%SZ")
+    return moment.strftime("%H:%M:%SZ" if f"{moment:%Y-%m-%d}" == day(now) else "%Y-%m-%d %H:%M:%SZ")
 
 
-def as_document(found: Diagnosis) -> dict[str, object]:
-    """Plain values for JSON."""
+def day(now: float) -> str:
+    """The date of what is told without one: a ticket is read later; empty where nothing says when that is."""
+    try:
+        return f"{datetime.fromtimestamp(now, UTC):%Y-%m-%d}" if now else ""
+    except (OverflowError, OSError, ValueError):
+        return ""
+
+
+def as_document(found: Diagnosis, say: Say) -> dict[str, object]:
+    """Plain values for JSON; ``how`` is in the words of the edge that tells it."""
     return {
         "mac": found.subject.mac or "",
         "address": found.subject.where,
@@ -139,7 +158,13 @@ def as_document(found: Diagnosis) -> dict[str, object]:
         "last_good": found.last_good.value if found.last_good else None,
         "broken": found.broken.value if found.broken else None,
         "cause": None if found.cause is None else _told(found.cause),
-        "cures": [{"text": one.text, "vendor": one.vendor, "inferred": one.inferred} for one in found.cures],
+        "cures": [
+            {
+                "text": one.text, "vendor": one.vendor, "inferred": one.inferred,
+                "how": "" if one.by is None else say(one.by),
+            }
+            for one in found.cures
+        ],
         "ladder": [
             {
                 "rung": one.rung.value, "title": one.title, "state": one.state.value, "says": one.says, "at": one.at,
@@ -148,7 +173,7 @@ def as_document(found: Diagnosis) -> dict[str, object]:
             for one in found.steps
         ],
         "also": [_told(one) for one in found.also],
-        "missing": [{"witness": one.witness, "why": one.why, "command": one.command} for one in found.missing],
+        "missing": [{"witness": one.witness, "why": one.why, "how": say(one.by)} for one in found.missing],
         "notes": list(found.notes),
     }  # fmt: skip
 

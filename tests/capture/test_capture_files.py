@@ -15,6 +15,9 @@ from provisioner.capture.files import CaptureFile, Frame, of_paths
 
 FRAMES = [(BEGIN + 0.25, b"first frame of all"), (BEGIN + 0.5, b"second")]
 OTHERS = section() + interface()
+PACKED = gzip.compress(pcap([(BEGIN + one, frame) for one, (_, frame) in enumerate(boot().frames)]), mtime=0)
+NO_BLOCK = PACKED[:10] + b"\7" + bytes(30)
+"""Of RFC 1951: a last block of the type that is none."""
 
 
 def read(path: Path) -> tuple[list[Frame], CaptureFile]:
@@ -71,6 +74,16 @@ def test_what_the_capture_has_dropped_is_known(tmp_path: Path) -> None:
     assert file.dropped == 7 + 2
 
 
+@given(st.data())
+def test_no_change_of_a_compressed_one_breaks_the_reader(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    whole = bytearray(PACKED)
+    for _ in range(data.draw(st.integers(1, 6))):
+        whole[data.draw(st.integers(2, len(whole) - 1))] = data.draw(st.integers(0, 255))
+    of(tmp_path_factory.mktemp("packed"), bytes(whole))
+
+
 def test_compressed(tmp_path: Path) -> None:
     found, _ = of(tmp_path, gzip.compress(pcap(FRAMES)))
     assert [one.data for one in found] == [data for _, data in FRAMES]
@@ -96,6 +109,10 @@ def test_the_frames_length_survives_a_cut(tmp_path: Path) -> None:
         (OTHERS + packet(1, b"x") + b"\x06\0", 1, "after frame 1"),
         (section()[:8] + b"zzzz" + section()[12:], 0, "byte order"),
         (gzip.compress(pcap(FRAMES), mtime=0)[:-30], 0, ""),
+        (gzip.compress(pcap(FRAMES[:1]), mtime=0) + NO_BLOCK, 1, "invalid block type"),
+        (section() + interface(offset=-(10**15)) + packet(1, b"x"), 0, "frame 1 says a time that no clock shows"),
+        (section() + interface(offset=1 << 62) + packet(1, b"x"), 0, "frame 1 says a time that no clock shows"),
+        (OTHERS + packet(1, b"x") + packet((1 << 64) - 1, b"y"), 1, "frame 2 says a time that no clock shows"),
     ],
     ids=lambda one: one if isinstance(one, str) else "",
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gzip
 import json
 import os
 import re
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from wire import PHONE, PHONE_IP, SERVER_IP, Talk, Tape, boot, dhcp, ip, option, udp
+from wire import PHONE, PHONE_IP, SERVER_IP, Talk, Tape, boot, dhcp, interface, ip, option, packet, pcap, section, udp
 
 from provisioner.capture.files import CaptureFile
 from provisioner.cli.main import cli
@@ -158,7 +159,7 @@ def test_without_scapy_it_says_what_to_install(tmp_path: Path, capture: Path) ->
     words = "import sys; sys.modules['scapy'] = None; from provisioner.capture.__main__ import main; sys.exit(main())"
     command = [sys.executable, "-I", "-c", words, "read", "--mac", PHONE, str(capture)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
-    assert done.returncode == 1
+    assert done.returncode == 3
     assert json.loads(done.stdout.splitlines()[-1])["error"].endswith("`pip install 'provisioner[capture]'` brings it")
 
 
@@ -166,6 +167,24 @@ def test_what_is_no_capture_is_said(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"GIF89a")
     found = program.read([tmp_path / "x"], MAC)
     assert found.facts[0]["why"] == "this is no pcap and no pcapng file"
+
+
+def test_what_was_read_before_the_damage_counts(tmp_path: Path) -> None:
+    """A second member of the file that is none: RFC 1952 section 2.2."""
+    whole = gzip.compress(boot().save(tmp_path / "a.pcap").read_bytes(), mtime=0)
+    (tmp_path / "a.pcap.gz").write_bytes(whole + whole[:10] + b"\7" + bytes(30))
+    found = program.read([tmp_path / "a.pcap.gz"], MAC)
+    assert found.frames == len(boot().frames) and {"broken", "request"} <= {one.kind for one in found.facts}
+
+
+def test_a_fault_of_the_program_is_no_ordinary_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python ends with 1 where nobody catches what is raised."""
+    broken = tmp_path / "python"
+    broken.write_text('#!/bin/sh\necho \'{"done":{"mac":"","frames":1}}\'\necho "KeyError: 7" >&2\nexit 1\n')
+    broken.chmod(0o700)
+    monkeypatch.setattr(program.sys, "executable", str(broken))
+    with pytest.raises(Unusable, match="the capture program has failed: KeyError: 7"):
+        program.read([tmp_path / "x"])
 
 
 def test_wrong_words_are_refused(tmp_path: Path) -> None:
@@ -232,7 +251,7 @@ def test_no_secret_is_cut_out_with_the_frames(tmp_path: Path) -> None:
     path = secretive().save(tmp_path / "all.pcap")
     assert all(secret in path.read_bytes() for secret in SECRETS)
     (tmp_path / "out").mkdir()
-    made = program.cut([path], MAC, tmp_path / "out")
+    made = [program.cut([path], MAC, tmp_path / "out").file]
     data = next(iter(made)).read_bytes()
     assert not [secret for secret in SECRETS if secret in data]
     assert b"\x07\x8a\x03\x20" not in data, "which key it was"
@@ -255,9 +274,11 @@ def test_the_bundle_has_only_this_phone(tmp_path: Path) -> None:
     Talk(other, phone="10.0.0.6", port=80).open().say("phone", b"GET /0004f2aabbcc.cfg HTTP/1.1\r\n\r\n")
     tape.frames += other.frames
     path = tape.save(tmp_path / "all.pcap")
+    path.write_bytes(path.read_bytes()[:-3])
     out = tmp_path / "bundle"
     done = CliRunner().invoke(cli, ["--data", str(tmp_path), "capture", "bundle", PHONE, str(path), "--into", str(out)])
     assert done.exit_code == 0, done.output
+    assert "not all of it is in there: all.pcap: the file ends in the middle of frame" in done.output
     assert {one.name for one in out.iterdir()} == {f"{PHONE}.pcapng", "verdict.json", "facts.jsonl", "report.html"}
     kept = list(CaptureFile([(out / f"{PHONE}.pcapng", "")]).frames())
     assert len(kept) > 20
@@ -271,6 +292,26 @@ def test_what_the_server_saw_lies_beside_it(run: Callable[..., object], tmp_path
     """Of a device that nobody has added as well: a stranger's connection may be all there is."""
     run("capture", "bundle", PHONE, str(capture), "--into", str(tmp_path / "out"))
     assert json.loads((tmp_path / "out" / "records.json").read_text()) == []
+
+
+ODD = section() + interface(offset=1 << 62) + packet(1, boot().frames[0][1])
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"hello", "is in x.pcap: there is no evidence; x.pcap: this is no pcap and no pcapng file"),
+        (b"", "there is no evidence; x.pcap: the file is empty"),
+        (pcap([(1, boot(Tape(phone="001565000001")).frames[0][1])]), "no frame of 00:04:f2:aa:bb:cc is in x.pcap"),
+        (ODD, "there is no evidence; x.pcap: frame 1 says a time that no clock shows"),
+    ],
+)
+def test_of_nothing_there_is_no_bundle(tmp_path: Path, data: bytes, why: str) -> None:
+    (tmp_path / "x.pcap").write_bytes(data)
+    words = ["--data", str(tmp_path), "capture", "bundle", PHONE, str(tmp_path / "x.pcap"), "--into"]
+    done = CliRunner().invoke(cli, [*words, str(tmp_path / "out")])
+    assert done.exit_code != 0 and not (tmp_path / "out").exists()
+    assert why in " ".join(done.output.split())
 
 
 def test_half_a_bundle_is_none(tmp_path: Path, capture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -316,23 +357,3 @@ def test_the_page_needs_nothing_and_obeys_nobody(tmp_path: Path) -> None:
     assert not re.search(r"<(script|img|link|iframe)|src=\"|href=|url\(|@import", page)
     assert page.count("<svg") == 1 and "GET /0004f2aabbcc.cfg" in page and "<h2>The ladder</h2>" in page
     assert "<h2>The frames that decide</h2>" in page and "<pre>0000  " in page
-
-
-def test_live_without_the_right_says_what_to_do(tmp_path: Path) -> None:
-    """As a user who may not take frames."""
-    if os.getuid() != 0:
-        with pytest.raises(Unusable, match="CAP_NET_RAW"):
-            program.live("lo", tmp_path / "ring", MAC, seconds=1, by="socket")
-        return
-    (tmp_path / "ring").mkdir()
-    words = ["-I", "-m", "provisioner.capture", "live", "-i", "lo", "--into", str(tmp_path / "ring"), "--by", "socket"]
-    done = subprocess.run(
-        ["setpriv", "--bounding-set=-net_raw", "--inh-caps=-net_raw", sys.executable, *words],
-        capture_output=True, text=True, timeout=30, check=False,
-    )  # fmt: skip
-    assert done.returncode == 1 and "CAP_NET_RAW" in json.loads(done.stdout.splitlines()[-1])["error"]
-
-
-def test_live_on_an_interface_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(Unusable):
-        program.live("nosuch0", tmp_path / "ring", seconds=1, by="socket")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import ssl
 from pathlib import Path
 
@@ -161,3 +162,30 @@ def test_a_ring_is_read_as_one(tmp_path: Path) -> None:
     found = Course(paths).facts(bytes.fromhex(PHONE))
     assert one(found, "answer")["complete"] == "yes"
     assert {fact.ref.partition(" ")[0] for fact in found} == {"ring_00001.pcapng", "ring_00002.pcapng"}
+
+
+# --- who shows no Mac ------------------------------------------------------------------------------------------
+
+
+def test_of_a_phone_behind_a_router_its_address_is_enough(tmp_path: Path) -> None:
+    """It does not trust the server, so nobody has seen its certificate."""
+    there = far()
+    for phone in (OUTSIDE, "203.0.113.10"):
+        Talk(there, port=80, phone=phone).open().flow([("phone", GET), ("server", OK)]).close()
+    path = there.save(tmp_path / "server.pcap")
+    found = Course([path]).facts(None, [ipaddress.ip_address(OUTSIDE).packed])
+    assert {fact.values["connection"] for fact in found} == {f"{OUTSIDE}:40000>{SERVER_IP}:80"}
+    assert one(found, "syn")["to"] == SERVER_IP
+    assert [fact.kind for fact in Course([path]).facts(None, [ipaddress.ip_address("203.0.113.11").packed])] == []
+
+
+def test_a_file_without_it_proves_nothing_where_another_one_has_it(tmp_path: Path) -> None:
+    there, strangers = far(), far()
+    with_mac = GET.replace(b"a.cfg", b"0004f2aabbcc.cfg")
+    Talk(there, port=80).open().flow([("phone", with_mac), ("server", OK)]).close()
+    Talk(strangers, port=80, phone="10.0.0.77").open().flow([("phone", GET), ("server", OK)]).close()
+    assert one(facts(tmp_path, strangers), "frame") == {"silent": "yes"}
+    assert of(facts(tmp_path, there, strangers), "frame") == []
+    broken = tmp_path / "half.pcap"
+    broken.write_bytes(strangers.save(tmp_path / "whole.pcap").read_bytes()[:-9])
+    assert [fact.kind for fact in Course([broken]).facts(bytes.fromhex(PHONE))] == ["broken"]

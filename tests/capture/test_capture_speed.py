@@ -232,3 +232,29 @@ def test_ticks_of_a_second_are_kept(tmp_path: Path) -> None:
         tmp_path / "n.pcap", nano=True
     )
     assert program.facts_of([path], Mac(PHONE))[0].at == pytest.approx(BEGIN + 0.123456, abs=1e-6)
+
+
+@pytest.mark.slow
+def test_a_phone_behind_a_router_is_taken_by_its_address_and_with_a_doubt() -> None:
+    """No frame has its MAC: it may have been its neighbour behind the same address."""
+    if os.getuid() != 0:
+        told("Taking frames needs CAP_NET_RAW; the filter itself is tested in test_capture_filters.")
+        return
+    begun, found = threading.Event(), []
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = str(listener.getsockname()[1])
+
+    def take() -> None:
+        words = {"addresses": ["127.0.0.1", "2001:db8::/64"], "told": lambda _: begun.set()}
+        found.extend(program.live_facts("lo", Mac(PHONE), 4.0, **words))  # type: ignore[arg-type]  # of several kinds
+
+    thread = threading.Thread(target=take)
+    thread.start()
+    with listener:
+        assert begun.wait(10)
+        while thread.is_alive():
+            socket.create_connection(listener.getsockname()).close()
+            time.sleep(0.2)
+    thread.join(30)
+    assert [one for one in found if one.kind is Kind.SYN and one["port"] == port]
+    assert {one["whose"] for one in found if one["connection"]} == {"maybe"}

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import click
 import pytest
 
 import provisioner.diagnosis.catalogue as module
-from provisioner.cli.main import cli
+from provisioner.cli.cures import typed
+from provisioner.deeds import Cure
 from provisioner.diagnosis.catalogue import Rung, catalogue, read_catalogue
 from provisioner.diagnosis.grouped import Group, grouped, row_of
 from provisioner.errors import Refused, Unusable
@@ -21,7 +21,7 @@ TEXT = Path(module.__file__).with_name("catalogue.toml").read_text("utf-8")
 
 
 def test_all_seventy_six_are_there_and_what_only_this_server_knows() -> None:
-    assert list(catalogue().rows) == list(range(1, 86))
+    assert list(catalogue().rows) == list(range(1, 91))
     assert {one.rung for one in catalogue().rows.values()} == set(Rung)
 
 
@@ -46,28 +46,20 @@ def test_a_mistake_in_the_data_is_found_when_it_is_read(before: str, after: str)
         read_catalogue(TEXT.replace(before, after, 1))
 
 
-def commands() -> list[str]:
-    return sorted(set(re.findall(r"`?(provisioner [a-z][^`\"\n]*)", TEXT)))
+def test_no_text_names_a_command_and_each_deed_is_known() -> None:
+    """The same rows are read on the command line, in the console and by the API: each has words of its own."""
+    said = [line for line in TEXT.splitlines() if not line.startswith("#")]
+    assert [line for line in said if re.search(r"provisioner |`|\{|(?<![\w-])--[a-z]", line)] == []
+    done = {one.deed for one in catalogue().rows.values()} - {None}
+    asked = {one.deed for one in (*catalogue().places.values(), *catalogue().lookalikes)}
+    assert done and asked and len(re.findall("(?m)^deed = ", TEXT)) > len(done | asked)
+    with pytest.raises(Unusable, match="there is no deed"):
+        read_catalogue(TEXT.replace('deed = "ask_switch"', 'deed = "ask_nobody"', 1))
 
 
-@pytest.mark.parametrize("line", commands())
-def test_each_command_that_it_names_exists(line: str) -> None:
-    command: click.Command = cli
-    options: set[str] = set()
-    for word in line.split()[1:]:
-        if word.startswith("-"):
-            options.add(word)
-        elif isinstance(command, click.Group) and (child := command.get_command(click.Context(command), word)):
-            command = child
-    assert not isinstance(command, click.Group), f"{line}: which of its commands?"
-    known = {name for one in command.params for name in one.opts}
-    assert options <= known, line
-
-
-def test_the_mac_stands_where_a_command_needs_it() -> None:
-    needs = re.compile(r"provisioner (?:why|device (?:add|allow|restore|bind|wipe)|resync|render)\b(?! --fleet)")
-    for line in commands():
-        assert "{mac}" in line or not needs.match(line), line
+def test_the_command_line_says_which_phone() -> None:
+    places = [typed(Cure(one.deed, "0004f2aabbcc")) for one in catalogue().places.values()]
+    assert all("0004f2aabbcc" in one and "`" not in one for one in places), places
 
 
 # --- one word of the recorder, one row -----------------------------------------------------------------

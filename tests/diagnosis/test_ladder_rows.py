@@ -57,6 +57,16 @@ def lease(**values: object) -> list[Fact]:
     return [dhcp("discover", 1, vlan=0), dhcp("offer", 2, **said), dhcp("request", 3), dhcp("ack", 4, **said)]
 
 
+def fetched(later: float = 0.0, *, accepts: str | None = None, **answer: object) -> list[Fact]:
+    """A configuration in the clear, and what came of it."""
+    key, asks = f"h{later}", {} if accepts is None else {"accepts": accepts}
+    return [
+        *(replace(one, at=one.at + later, values={**one.values, "connection": key}) for one in met()[:2]),
+        frame("request", 51 + later, connection=key, method="GET", path=f"/{CFG}", **asks),
+        frame("answer", 51.1 + later, connection=key, **answer),
+    ]
+
+
 def judged(verdict: str, why: str = "", **more: str) -> list[Fact]:
     return [*tls()[:3], record("verdict", 90_000.1, "0015-1", verdict=verdict, why=why, **more),
             *asked(CFG, 404, reason="not_identified")]  # fmt: skip
@@ -70,7 +80,7 @@ ntp = [frame("ntp", at, type="query", server="10.0.0.9") for at in (10, 14)]
 
 CASES: list[tuple[int, list[Fact], Subject]] = [
     (1, [switch("port", 1, switch="sw1", port="7", link="down", poe="searching")], YEALINK),
-    (1, [switch("port", 1, switch="sw1", port="7", link="up", poe="fault")], YEALINK),
+    (1, [switch("port", 1, switch="sw1", port="7", poe="fault")], YEALINK),
     (2, [switch("port", 1, switch="sw1", port="7", link="down", poe="delivering")], YEALINK),
     (2, [frame("frame", 9, silent="yes")], YEALINK),
     (3, [frame("vlan_offered", 1, by="lldp", vlan=""), dhcp("discover", 2, vlan=0), dhcp("ack", 3, vlan=0,
@@ -95,7 +105,7 @@ CASES: list[tuple[int, list[Fact], Subject]] = [
     (15, lease(option_43="01 04 0a 0b 0c 0d"), YEALINK),
     (16, [dhcp("discover", 1), dhcp("offer", 2), dhcp("discover", 5), dhcp("offer", 6)], YEALINK),
     (17, [*lease(option_66="prov.example.net"), frame("tftp", 6, type="request", file=CFG)], YEALINK),
-    (18, lease(option_66="https://prov.example.net/" + "x" * 230), YEALINK),
+    (18, lease(option_66="https://prov.example.net/x", full="66"), YEALINK),
     (18, lease(file="https://prov.example.net/boot"), YEALINK),
     (19, [dhcp("request", 1), dhcp("nak", 2)], YEALINK),
     (20, [frame("dns", 1, type="query", name="prov.example.net", record="A"),
@@ -150,7 +160,10 @@ CASES: list[tuple[int, list[Fact], Subject]] = [
     (43, [*tls(), record("closed", 90_000.5, by="phone", after="handshake")], YEALINK),
     (44, [*hello(50, sni="", versions="TLSv1.2"), frame("tls_done", 51, connection="a", version="TLSv1.2"),
           frame("closed", 51.5, connection="a", by="phone", after="handshake")], YEALINK),
-    (45, refused("server", 40), YEALINK),
+    (45, [*hello(50, versions="TLSv1.2", suites="AES128-SHA,DES-CBC3-SHA"),
+          frame("alert", 51, connection="a", by="server", code=40)], YEALINK),
+    (48, [*hello(50, versions="TLSv1.2", suites="ECDHE-RSA-AES128-GCM-SHA256,AES128-SHA"),
+          frame("alert", 51, connection="a", by="server", code=40)], YEALINK),
     (45, [*tls()[:2], record("tls_refused", 90_000.1, by="server", why="no_shared_cipher"),
           record("alert", 90_000.1, by="server", code=40, sure="no")], YEALINK),
     (46, [*hello(50, versions="TLSv1"), frame("alert", 51, connection="a", by="server", code=70)], YEALINK),
@@ -184,7 +197,9 @@ CASES: list[tuple[int, list[Fact], Subject]] = [
     (61, [*tls(), *asked(CFG, 401, reason="needs_credentials", authorization="Digest")], YEALINK),
     (62, [*tls(), *asked(f"{MAC}.boot", 404, reason="no_such_file"), *asked(CFG, 404, reason="no_such_file")], YEALINK),
     (63, refusal("wrong_vendor"), YEALINK),
+    (64, fetched(status=200, mac=OTHER, looks="text"), YEALINK),
     (65, [*tls(), *asked(CFG, 200, complete="no", bytes=1400)], YEALINK),
+    (66, [one for turn in range(3) for one in fetched(turn * 60.0, status=200, looks="binary", etag="c")], YEALINK),
     (67, [*booted(), *asked(f"{MAC}-phone.cfg", 405, at=90_002, method="PUT", reason="method_not_allowed")], POLY),
     (68, [fact for turn in range(6) for fact in booted(NOW - 700 + 110 * turn, f"0015-{turn}")], YEALINK),
     (68, [fact for turn in range(4) for fact in (
@@ -202,7 +217,7 @@ CASES: list[tuple[int, list[Fact], Subject]] = [
     (74, [*booted(), *(frame("register", at, type="answer", status=status, registrar="pbx.example")
           for at, status in ((90_010, 401), (90_011, 403)))], YEALINK),
     (75, [frame("tftp", 1, type="request", file=CFG), frame("tftp", 2, type="error", file=CFG, error=1)], YEALINK),
-    (76, [*booted(), device(state="assigned", lines=1, configuration="behind")], YEALINK),
+    (76, [*booted(-90_000), device(state="assigned", lines=1, configuration="behind", changed=-80_000)], YEALINK),
     (77, [*booted(), device(state="revoked", lines=1, configuration="current")], YEALINK),
     (77, refusal("revoked"), YEALINK),
     (78, refusal("unknown_device"), YEALINK),
@@ -212,6 +227,15 @@ CASES: list[tuple[int, list[Fact], Subject]] = [
     (82, [*booted(), device(state="unassigned", lines=0, configuration="current")], YEALINK),
     (83, [*booted(), device(state="unassigned", lines=1, configuration="current", wiped="yes")], YEALINK),
     (84, refusal("render_failed", 500), YEALINK),
+    (86, [frame("eap", 1, code="request", method="tls"), frame("eap", 2, code="response", method="tls"),
+          frame("alert", 2, connection="802.1X", by="phone", code=48, name="unknown_ca"),
+          frame("eap", 3, code="failure")], YEALINK),
+    (87, refused("phone", 70, frame("server_hello", 50.4, connection="a", version="TLSv1")), YEALINK),
+    (88, fetched(status=502, type="text/html"), YEALINK),
+    (89, fetched(status=200, encoding="gzip", accepts=""), YEALINK),
+    (90, [*booted(), *(frame("register", 90_010 + at, type="request", to="192.0.2.9:5060") for at in (0, 1, 3))],
+     YEALINK),
+    (90, [*booted(), frame("register", 90_010, type="answer", status=503)], YEALINK),
     (85, [*tls()[:2], record("stalled", 90_008, in_="handshake", retransmits=0, sacked=0, lost=0, unacked=0)], YEALINK),
     (85, [*tls()[:2], record("closed", 90_001, by="phone", after="hello")], YEALINK),
 ]  # fmt: skip
@@ -230,4 +254,4 @@ def test_the_first_line_names_the_cause(wanted: int, facts: list[Fact], subject:
 def test_each_row_that_facts_can_show_has_its_case() -> None:
     unseen = {one.id for one in catalogue().rows.values() if one.unseen}
     assert {one[0] for one in CASES} == set(catalogue().rows) - unseen
-    assert unseen == {9, 64, 66, 72}, "the page of the catalogue says why for each of these"
+    assert unseen == {9, 72}, "the page of the catalogue says why for each of these"

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from seen import MAC, NOW, POLY, YEALINK, asked, booted, device, frame, met, of, record, row, tls
 
+from provisioner.cli.cures import typed
 from provisioner.diagnosis.case import Rules, Subject
 from provisioner.diagnosis.catalogue import Party, Rung, catalogue
 from provisioner.diagnosis.facts import Fact, Kind, Source, Witness
@@ -44,6 +45,38 @@ def test_who_has_proven_itself_before_may_be_somebody_else_now() -> None:
     later = [*tls("x-1", 95_000)[:3], record("verdict", 95_000.1, "x-1", verdict="untrusted", why="who knows")]
     assert any("somebody else" in note for note in of([*booted(), *later]).notes)
     assert not any("somebody else" in note for note in of(later).notes)
+
+
+@pytest.mark.parametrize(
+    ("version", "after", "trusted"),
+    [("TLSv1.2", "answer", State.GOOD), ("TLSv1.3", "answer", State.UNKNOWN)],
+)
+def test_who_speaks_inside_tls_trusts_the_server(version: str, after: str, trusted: State) -> None:
+    done = frame("tls_done", 51, connection="a", version=version)
+    found = of([*met(), done, frame("closed", 60, connection="a", by="", after=after)], now=61)
+    assert state(found, Rung.PHONE_TRUSTS) is trusted
+
+
+def test_a_polycom_without_a_master_file_of_its_own_misses_nothing() -> None:
+    common = asked("000000000000.cfg", 200, at=90_001.1)
+    own = asked(f"{MAC}-phone1.cfg", 200, at=90_001.2)
+    whole = of([*tls(), *asked(CFG, 404, at=90_001, reason="no_such_file"), *common, *own], POLY)
+    assert (whole.outcome, [note for note in whole.notes if "62" in note]) == (Outcome.UP, [])
+    assert row(of([*tls(), *asked(CFG, 404, at=90_001, reason="no_such_file")], POLY)) == 62
+    assert row(of([*tls(), *common, *asked(CFG, 404, at=90_001.3, reason="no_such_file")])) == 62, "asked for behind it"
+
+
+def test_who_shows_another_certificate_in_the_name_of_a_phone_that_is_well_is_somebody_else() -> None:
+    def came(verdict: str) -> list[Fact]:
+        told = [*tls("x-1", 95_000)[:3], record("verdict", 95_000.1, "x-1", verdict=verdict, why="who knows")]
+        return [replace(one, values={**one.values, "whose": "maybe"}) for one in told]
+
+    found = of([*booted(), *came("untrusted")])
+    assert (found.outcome, found.exit, [one.row.id for one in found.also]) == (Outcome.UP, 0, [49])
+    assert headline(found).endswith("comes from a CA that is not trusted here [49]")
+    assert of([*booted(), *came("none")]).outcome is Outcome.UNDECIDED, "its own may be gone"
+    by_token = [one for one in booted() if one.kind is not Kind.VERDICT]
+    assert of([*by_token, *came("untrusted")]).outcome is Outcome.UNDECIDED, "perhaps it never had a good one"
 
 
 def test_an_rst_behind_the_phones_own_fin_is_no_cause() -> None:
@@ -101,7 +134,8 @@ def test_optional_files_are_said_to_be_optional() -> None:
 def test_who_is_missing_is_named_with_the_command_that_asks() -> None:
     found = of([frame("syn", 1, connection="a", to="192.0.2.1", port=443, times=5)])
     assert (row(found), found.cause and found.cause.sure) == (27, False)
-    assert [one.command for one in found.missing] == [f"provisioner why {MAC} --live IFACE (on the server)"]
+    there = "provisioner capture live -i IFACE --keep DIR (on the server, while it starts)"
+    assert [typed(one.by) for one in found.missing] == [there], "whose MAC is behind a router is no filter there"
     sure = of([frame("syn", 1, connection="a", to="192.0.2.1", port=443, times=5, at_server="no")])
     assert (row(sure), sure.missing) == (27, ())
 
@@ -109,7 +143,7 @@ def test_who_is_missing_is_named_with_the_command_that_asks() -> None:
 def test_who_never_came_is_looked_for_at_its_cable() -> None:
     found = of([device(state="assigned", lines=1, configuration="current")])
     assert (found.outcome, found.exit, found.broken) == (Outcome.UNDECIDED, 20, None)
-    assert found.missing[0].command == f"provisioner why {MAC} --switch"
+    assert typed(found.missing[0].by) == f"provisioner why {MAC} --switch"
 
 
 def test_what_was_good_days_ago_is_no_answer() -> None:
@@ -162,13 +196,14 @@ def test_the_cure_is_for_this_maker() -> None:
 
 def test_the_mac_stands_in_the_commands() -> None:
     found = of([*tls(), *asked(CFG, 404, reason="revoked")])
-    assert f"provisioner device restore {MAC}" in found.cures[0].text
+    assert found.cures[0].by is not None
+    assert typed(found.cures[0].by) == f"provisioner device restore {MAC}"
 
 
 def test_one_screen_says_all_of_it() -> None:
     found = of([*booted(80_000), *tls("x-4")[:3],
                 record("verdict", 90_000.1, "x-4", verdict="untrusted", why="its issuer is unknown")])  # fmt: skip
-    text = screen(found, NOW)
+    text = screen(found, NOW, typed)
     for wanted in ("the SERVER refused the phone", "record x-4", "BROKEN  server trusts phone", "What helps",
                    "the last good one: phone trusts server", MAC.colons):  # fmt: skip
         assert wanted in text
@@ -215,8 +250,8 @@ def test_no_sequence_of_facts_breaks_it(facts: list[Fact], subject: Subject) -> 
         surely = [one for one in found.also if one.doubtful == found.cause.doubtful]
         assert all(one.row.rung.height >= found.cause.row.rung.height for one in surely)
         assert found.cures
-    assert screen(found, NOW)
-    assert as_document(found)["exit"] == found.exit
+    assert screen(found, NOW, typed)
+    assert as_document(found, typed)["exit"] == found.exit
 
 
 @given(st.lists(_FACTS, max_size=20), _SUBJECTS, st.randoms(use_true_random=False))
@@ -225,8 +260,10 @@ def test_the_order_in_which_facts_are_handed_in_does_not_count(
 ) -> None:
     shuffled = list(facts)
     order.shuffle(shuffled)
-    assert as_document(diagnose(facts, subject, NOW)) == as_document(diagnose(shuffled, subject, NOW))
-    assert as_document(diagnose([*facts, *shuffled], subject, NOW)) == as_document(diagnose(facts, subject, NOW))
+    assert as_document(diagnose(facts, subject, NOW), typed) == as_document(diagnose(shuffled, subject, NOW), typed)
+    assert as_document(diagnose([*facts, *shuffled], subject, NOW), typed) == as_document(
+        diagnose(facts, subject, NOW), typed
+    )
 
 
 _IDLE = st.builds(

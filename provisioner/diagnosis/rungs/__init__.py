@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from provisioner.diagnosis.case import Case, Judged
-from provisioner.diagnosis.rungs import addressing, files, ground, handshake, inventory, names, path, times
+from provisioner.diagnosis.rungs import (
+    addressing,
+    dot1x,
+    files,
+    ground,
+    handshake,
+    heading,
+    inventory,
+    names,
+    path,
+    times,
+)
 
 
 def judged(case: Case) -> Judged:
     """All that any rung has to say."""
-    for judge in (ground, addressing, names, times, path, handshake, files, inventory):
+    for judge in (ground, dot1x, addressing, heading, names, times, path, handshake, files, inventory):
         yield from judge.judge(case)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Final
 
 from provisioner.diagnosis.case import Case, Finding, Gap, Judged, Mark
 from provisioner.diagnosis.catalogue import Rung
 from provisioner.diagnosis.facts import Fact, Kind
+from provisioner.diagnosis.rungs.heading import OPTIONS, host_of, is_redirector, knows_where
 
 _LEASED: Final = frozenset({Rung.POWER, Rung.LINK, Rung.DOT1X, Rung.DHCP})
-_OPTIONS: Final = ("160", "161", "159", "66", "150", "67", "43")
-"""Options that may hold where a phone's files are; 132 and its like hold VLANs."""
-_ALL: Final = tuple(f"option_{number}" for number in _OPTIONS)
-_LONG: Final = 250
-"""Bytes: one option holds 255, and a URL that fills it was cut."""
+_ALL: Final = tuple(f"option_{number}" for number in OPTIONS)
+_BOOT: Final = 120.0
+"""s from a DISCOVER to the lease that comes of it; without one it is a renewal, which boots nothing."""
 _HOSTLIKE: Final = re.compile(r"(?:[a-z][a-z0-9+.-]*://)?[\w.-]+(?::\d+)?(?:/[!-~]*)?", re.I | re.A)
 _UNTAGGED: Final = frozenset({"", "0"})
 
@@ -43,7 +43,8 @@ def _lease(case: Case) -> Judged:
     if len(unheard) > (1 if answers else 0):  # the last one of a good capture may still be answered
         yield from _unheard(case, unheard)
     for one in _typed(case, "ack"):
-        yield Mark(_LEASED, one.at, one.witness, f"it has the address {one['address']}" if one["address"] else "leased")
+        rungs = _LEASED - {Rung.DHCP} if _is_shut_in(one) else _LEASED
+        yield Mark(rungs, one.at, one.witness, f"it has the address {one['address']}" if one["address"] else "leased")
     for one in _typed(case, "nak"):
         yield Finding(19, one.at, (one.witness,), "the DHCP server says no to the address that it wants")
     yield from _turned_down(case)
@@ -71,9 +72,14 @@ def _turned_down(case: Case) -> Iterator[Finding]:
     yield Finding(16, offers[-1].at, (offers[-1].witness,), f"{len(offers)} offers, no REQUEST", sure=lacks)
 
 
+def _is_shut_in(ack: Fact) -> bool:
+    """A lease without a router: nothing outside its own network answers it."""
+    return "router" in ack.values and not ack["router"]
+
+
 def _no_router(case: Case) -> Iterator[Finding]:
     last = _typed(case, "ack")[-1:]
-    if last and "router" in last[0].values and not last[0]["router"]:
+    if last and _is_shut_in(last[0]):
         yield Finding(19, last[0].at, (last[0].witness,), "the lease names no router", sure=False)
 
 
@@ -92,18 +98,24 @@ def _conflict(case: Case) -> Iterator[Finding]:
 def _option(case: Case) -> Judged:
     rivals = list(_two_servers(case))
     yield from rivals
-    acks = _typed(case, "ack") or _typed(case, "offer")
-    if not acks:
+    leases = _typed(case, "ack") or _typed(case, "offer")
+    if not leases:
         return
-    told = acks[-1]
+    boots = [one for one in leases if _is_of_boot(case, one)]
+    told = (boots or leases)[-1]
     values = _told(told)
-    if rivals and not values:
-        return  # whose offer it took is what is wrong, and that has been told
+    if not values and (rivals or not boots):
+        return  # whose offer it took is what is wrong, and that has been told; or it only keeps what it has
     trouble = list(_troubles(case, told, values))
-    yield from trouble
+    kept = not boots and case.served > told.at - case.subject.rules.silent_after
+    yield from (replace(one, side=True) if kept else one for one in trouble)
     if values and not trouble:
         name, text = next(iter(values.items()))
         yield Mark(frozenset({Rung.BOOT_OPTION}), told.at, told.witness, f"{_named(name)} says {text}", heals=False)
+
+
+def _is_of_boot(case: Case, lease: Fact) -> bool:
+    return any(0 <= lease.at - one.at <= _BOOT for one in _typed(case, "discover"))
 
 
 def _told(one: Fact) -> dict[str, str]:
@@ -121,13 +133,23 @@ def _troubles(case: Case, told: Fact, values: dict[str, str]) -> Iterator[Findin
         yield from _nowhere(case, told)
     elif set(values) == {"option_43"} and not _HOSTLIKE.fullmatch(_plain(values["option_43"])):
         yield Finding(15, told.at, seen)
-    differ = {_plain(text) for text in urls.values() if _HOSTLIKE.fullmatch(_plain(text))}
-    if len(differ) > 1:
-        says = ", ".join(f"{_named(name)} says {text}" for name, text in urls.items())
-        yield Finding(13, told.at, seen, says)
-    if any(len(text) >= _LONG for text in values.values()):
+    yield from _differ(case, told, urls)
+    if any(f"option_{number}" in values for number in told["full"].split(",")):
         yield Finding(18, told.at, seen, "an option is as long as an option can be")
     yield from _misread(case, told, urls)
+
+
+def _differ(case: Case, told: Fact, urls: dict[str, str]) -> Iterator[Finding]:
+    """A name and an address of one server do not; nor does a URL beside its bare host, which is for other phones."""
+    plain = {text for one in urls.values() if _HOSTLIKE.fullmatch(text := _plain(one))}
+    hosts = {"" if _is_ours(case, host_of(one)) else host_of(one) for one in plain}
+    if len(hosts) > 1 or len([one for one in plain if "://" in one]) > 1:
+        says = ", ".join(f"{_named(name)} says {text}" for name, text in urls.items())
+        yield Finding(13, told.at, (told.witness,), says, sure=len(hosts) > 1 and "" not in hosts)
+
+
+def _is_ours(case: Case, host: str) -> bool:
+    return host in case.subject.names or host in case.places
 
 
 def _plain(text: str) -> str:
@@ -138,9 +160,11 @@ def _nowhere(case: Case, told: Fact) -> Iterator[Finding]:
     if "://" in told["sname"] + told["file"]:
         yield Finding(18, told.at, (told.witness,), f"the URL stands in {'file' if '://' in told['file'] else 'sname'}")
         return
+    if knows_where(case):
+        return
     asked = [one["asked"] for one in _typed(case, "discover", "request") if one["asked"]]
-    wants = set(asked[-1].replace(" ", "").split(",")) if asked else set(_OPTIONS)
-    says = "the lease has none" if wants & set(_OPTIONS) else "it asks for none: it has an address of its own"
+    wants = set(asked[-1].replace(" ", "").split(",")) if asked else set(OPTIONS)
+    says = "the lease has none" if wants & set(OPTIONS) else "it asks for none: it has an address of its own"
     yield Finding(14, told.at, (told.witness,), says)
 
 
@@ -171,27 +195,19 @@ def _brief(pairs: Iterable[tuple[str, str]]) -> str:
 
 # --- sent elsewhere --------------------------------------------------------------------------------------
 
-_REDIRECTORS: Final = re.compile(
-    r"(?:^|\.)(?:rps\.yealink\.com|rpscloud\.yealink\.com|dm\.yealink\.com|ztp\.polycom\.com|ztpconsole\.polycom\.com"
-    r"|lens\.poly\.com|fm\.grandstream\.com|gds\.grandstream\.com|provisioning\.snom\.com|secure-provisioning\.snom\.com"
-    r"|webapps\.cisco\.com|activate\.cisco\.com|redirect\.audiocodes\.com|prov\.gigaset\.net)$",
-    re.I,
-)
-"""Makers' redirection services, as far as they are known; every new phone asks there, so asking is no fault."""
-
 
 def _redirected(case: Case) -> Iterator[Finding]:
     """It asked its maker, and then a host that is not ours."""
     asked = [
         one for one in (*case.of_kind(Kind.HELLO), *case.of_kind(Kind.DNS))
-        if _REDIRECTORS.search(one["sni"] or one["name"])
+        if is_redirector(one["sni"] or one["name"])
     ]  # fmt: skip
     if not asked or not case.subject.addresses:
         return
     first = min(one.at for one in asked)
     # The first one that it reaches afterwards is the maker itself.
     after = [one for one in case.connections if case.foreign(one) and one.facts[0].at > first]
-    hosts = [one for one in after if not _REDIRECTORS.search(one.said(Kind.HELLO, "sni")) and one.has(Kind.HELLO)]
+    hosts = [one for one in after if not is_redirector(one.said(Kind.HELLO, "sni")) and one.has(Kind.HELLO)]
     if hosts:
         last = hosts[-1].last
         name = hosts[-1].said(Kind.HELLO, "sni") or hosts[-1].to

@@ -27,6 +27,9 @@ _OPTIONAL: Final = re.compile(
 )
 """Files that phones ask for and do well without."""
 GOOD: Final = frozenset({200, 201, 204, 206, 304})
+_PACKED: Final = frozenset({"gzip", "x-gzip", "deflate", "br", "zstd"})
+_SCRAMBLED: Final = re.compile(r"\.enc$", re.I)
+"""Files that are meant to be read by nobody on the way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,20 +51,34 @@ class Exchange:
     credentials: bool
     """It came with an Authorization."""
     retry_after: str
+    looks: str
+    """What its first bytes are, where they were seen: page, gzip, binary or text."""
+    packed: bool
+    """It came compressed, and the phone had not asked for that."""
+    owner: str
+    """Whose the file says it is."""
+    port: int
+    """0 where it was asked inside TLS, or nobody knows."""
+    ended_by: str
+    """Who has ended the connection within the answer."""
     seen: tuple[Witness, ...]
 
     @property
     def good(self) -> bool:
         """It got what it asked for, all of it."""
-        return self.status in GOOD and self.whole and not self.is_page
+        return self.status in GOOD and self.whole and not (self.is_page or self.packed)
 
     @property
     def is_page(self) -> bool:
         """A web page where a phone's file was asked for."""
         foreign = self.witness.source is not Source.SERVER
-        return (
-            foreign and self.status == 200 and "html" in self.media.lower() and not self.file.endswith(("htm", "html"))
-        )
+        page = self.looks == "page" or ("html" in self.media.lower() and self.looks != "text")
+        return foreign and self.status == 200 and page and not self.file.endswith(("htm", "html"))
+
+    @property
+    def unreadable(self) -> bool:
+        """A configuration that is no text."""
+        return self.status == 200 and self.config and self.looks == "binary" and not _SCRAMBLED.search(self.file)
 
     @property
     def own(self) -> bool:
@@ -111,7 +128,7 @@ def _of(one: Connection) -> Iterator[Exchange]:
         request = _request(asked, answer)
         if request is not None:
             asked.remove(request)
-        yield _exchange(answer, request)
+        yield _exchange(one, answer, request)
 
 
 def _request(asked: Sequence[Fact], answer: Fact) -> Fact | None:
@@ -122,7 +139,7 @@ def _request(asked: Sequence[Fact], answer: Fact) -> Fact | None:
     return next((one for one in asked if one.at <= answer.at), None)
 
 
-def _exchange(answer: Fact, request: Fact | None) -> Exchange:
+def _exchange(one: Connection, answer: Fact, request: Fact | None) -> Exchange:
     file = _name(answer["file"]) or (_file(request) if request else "")
     seen = (answer.witness,) if request is None else (answer.witness, request.witness)
     return Exchange(
@@ -137,8 +154,28 @@ def _exchange(answer: Fact, request: Fact | None) -> Exchange:
         media=answer["type"],
         credentials=bool(request and request["authorization"]),
         retry_after=answer["retry_after"],
+        looks=answer["looks"],
+        packed=_is_packed(answer, request, file),
+        owner=answer["mac"],
+        port=0 if one.has(Kind.HELLO, Kind.TLS_DONE) else number(one.said(Kind.SYN, "port")),
+        ended_by=_ended_by(one),
         seen=tuple(dict.fromkeys(seen)),
     )
+
+
+def _is_packed(answer: Fact, request: Fact | None, file: str) -> bool:
+    """By its own word, or by its first bytes where it gives none: then nobody unpacks it."""
+    if answer["looks"] == "gzip" and not answer["encoding"]:
+        return not file.lower().endswith((".gz", ".tgz"))
+    asked = request["accepts"].lower() if request is not None else ""
+    known = request is not None and "accepts" in request.values
+    said = answer["encoding"].strip().lower()
+    return known and said in _PACKED and said.removeprefix("x-") not in asked and "*" not in asked
+
+
+def _ended_by(one: Connection) -> str:
+    ends = [fact for fact in one.of(Kind.RESET, Kind.CLOSED) if fact["after"] in {"answer", "request"}]
+    return ends[0]["by"] if ends else ""
 
 
 def _file(request: Fact) -> str:

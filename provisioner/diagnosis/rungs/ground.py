@@ -1,18 +1,18 @@
-"""Power, link, voice VLAN and 802.1X: what the switch says of the port, and what of the phone is on the cable. Pure."""
+"""Power, link and voice VLAN: what the switch says of the port, and what of the phone is on the cable. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 from provisioner.diagnosis.case import Case, Finding, Gap, Judged, Mark, number
 from provisioner.diagnosis.catalogue import Rung
-from provisioner.diagnosis.facts import Fact, Kind
+from provisioner.diagnosis.facts import Fact, Kind, Source
 
 _POWER: Final = frozenset({Rung.POWER})
 _LINK: Final = frozenset({Rung.POWER, Rung.LINK})
 _VLAN: Final = frozenset({Rung.VOICE_VLAN})
-_DOT1X: Final = frozenset({Rung.POWER, Rung.LINK, Rung.DOT1X})
 _SWITCH: Final = frozenset({"lldp", "cdp", "switch"})
 _STARVED: Final = frozenset({"searching", "off"})
 _UNTAGGED: Final = "0"
@@ -21,15 +21,31 @@ _AT_ONCE: Final = 1.0
 
 
 def judge(case: Case) -> Judged:
-    """The four lowest rungs."""
+    """The three lowest rungs."""
     yield from _ports(case)
     yield from _frames(case)
-    yield from _vlans(case)
-    yield from _eap(case)
+    for one in _vlans(case):
+        yield _softened(case, one) if isinstance(one, Finding) else one
+
+
+def _softened(case: Case, one: Finding) -> Finding:
+    """A switch says how it is now, which no boot can be behind: what came through all the same is not stopped by it."""
+    if any(each.source is not Source.SWITCH for each in one.witnesses):
+        return one
+    if case.served >= case.now - case.subject.rules.loop_window:
+        return replace(one, side=True)
+    return replace(one, sure=False) if _is_heard(case) else one
+
+
+def _is_heard(case: Case) -> bool:
+    return case.served >= case.now - case.subject.rules.silent_after
 
 
 def _ports(case: Case) -> Judged:
-    """The last word of each switch port counts; where one is up, a port that it left is none of its troubles."""
+    """The last word of each switch port counts; where one is up, a port that it left is none of its troubles.
+
+    A phone with a power supply of its own has a link, and PoE may fail there as it will.
+    """
     ports = case.of_kind(Kind.PORT)
     up = [one for one in ports if one["link"] == "up"]
     last = up[-1] if up else ports[-1] if ports else None
@@ -38,10 +54,10 @@ def _ports(case: Case) -> Judged:
     where = f"port {last['port'] or '?'} of {last['switch'] or 'the switch'}"
     poe, link = last["poe"], last["link"]
     if poe == "fault" or (poe in _STARVED and link == "down"):
-        yield Finding(1, last.at, (last.witness,), f"{where}: PoE {poe}")
+        yield Finding(1, last.at, (last.witness,), f"{where}: PoE {poe}", side=link == "up")
     elif link == "down":
         yield Finding(2, last.at, (last.witness,), f"{where} has no link")
-    elif link == "up":
+    if link == "up":
         yield Mark(_LINK, last.at, last.witness, f"{where} has a link")
     if poe == "delivering":
         yield Mark(_POWER, last.at, last.witness, f"{where} delivers power")
@@ -53,8 +69,11 @@ def _frames(case: Case) -> Judged:
             yield Mark(_LINK, one.at, one.witness, "it sends frames")
         elif case.blind:
             yield Gap(Rung.LINK, "frames were lost, so it may have sent some")
+        elif _is_heard(case) or any(port["link"] == "up" for port in case.of_kind(Kind.PORT)):
+            yield Gap(Rung.LINK, "a capture has seen others and not it: perhaps it was taken where it does not pass")
         else:
-            yield Finding(2, one.at, (one.witness,), "frames of others were seen and none of it")
+            says = "frames of others were seen and none of it: or it was captured where it does not pass"
+            yield Finding(2, one.at, (one.witness,), says, sure=False)
     for one in case.of_kind(Kind.DHCP):
         if one["type"] in {"discover", "request", "inform", "decline"}:
             yield Mark(_LINK, one.at, one.witness, "it sends frames")
@@ -69,11 +88,12 @@ def _vlans(case: Case) -> Judged:
     by_dhcp = [one for one in case.of_kind(Kind.VLAN_OFFERED, by="dhcp") if number(one["vlan"])]
     seen = _used(case)
     used = seen[0] if seen else None
-    yield from _quarrel(named)
+    quarrel = list(_quarrel(named))
+    yield from quarrel
     if offered and not named:
         yield from _none_offered(offered[-1], used)
-    if not named:
-        return
+    if quarrel or not named:
+        return  # whichever it follows, the other says that it is wrong
     policy = named[-1]
     yield from _stale(policy, by_dhcp)
     if used is None:
@@ -136,28 +156,3 @@ def _stale(policy: Fact, by_dhcp: list[Fact]) -> Iterator[Finding]:
     if other is not None:
         says = f"the switch offers VLAN {policy['vlan']}, DHCP names {other['vlan']}"
         yield Finding(7, other.at, (policy.witness, other.witness), says)
-
-
-# --- 802.1X ----------------------------------------------------------------------------------------------
-
-
-def _eap(case: Case) -> Judged:
-    told = case.of_kind(Kind.EAP)
-    ends = [one for one in told if one["code"] in {"success", "failure"}]
-    for one in ends:
-        if one["code"] == "success":
-            yield Mark(_DOT1X, one.at, one.witness, "802.1X let it in")
-        else:
-            yield Finding(8, one.at, (one.witness,), f"EAP failure{_method(one)}")
-    asked = [one for one in told if one["code"] == "request"]
-    if ends or not asked or any(one["code"] == "response" for one in told):
-        return
-    if case.blind:
-        yield Gap(Rung.DOT1X, "frames were lost, so it may have answered the switch")
-    else:
-        says = "the switch asks who it is and is not answered"
-        yield Finding(8, asked[-1].at, (asked[-1].witness,), says, sure=len(asked) > 1)
-
-
-def _method(one: Fact) -> str:
-    return f" ({one['method']})" if one["method"] else ""

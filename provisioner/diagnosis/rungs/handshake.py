@@ -8,17 +8,31 @@ from __future__ import annotations
 
 from typing import Final
 
-from provisioner.diagnosis.case import Case, Connection, Finding, Judged, Mark, below
+from provisioner.diagnosis.case import DOT1X, Case, Connection, Finding, Judged, Mark, below, number
 from provisioner.diagnosis.catalogue import Rung
 from provisioner.diagnosis.facts import Fact, Kind, Source, Witness
-from provisioner.diagnosis.rungs.refusals import by_phone, by_server, is_leaf_only, phone_dates, server_dates, weak_row
+from provisioner.diagnosis.rungs.refusals import (
+    by_phone,
+    by_server,
+    has_its_name,
+    is_leaf_only,
+    is_nameless,
+    other_name,
+    phone_dates,
+    server_dates,
+    weak_row,
+)
 
 _TRUSTED: Final = below(Rung.PHONE_TRUSTS)
 _GOOD: Final = frozenset({"200", "201", "204", "206", "304"})
+_TOGETHER: Final = 60.0
+"""s between what two witnesses saw of one attempt."""
 _BOOT: Final = 600.0
 """s: connections of one boot; a phone may open more of them than it needs."""
 _ENDS: Final = frozenset({"0", "90", "100"})
 """Alerts that refuse nothing: close_notify, user_canceled, no_renegotiation (RFC 5246 section 7.2)."""
+_NAME_UNKNOWN: Final = "112"
+"""RFC 6066 section 3: as a warning it says nothing to those who go on."""
 _VERDICTS: Final = {"untrusted": 49, "self_signed": 49, "expired": 51, "not_yet_valid": 52, "none": 55, "generic": 56}
 _CUT_MODELS: Final = ("spa2102", "spa3102", "spa9000")
 """Made with wrong certificates, some of them."""
@@ -46,15 +60,23 @@ def _judge_connection(case: Case, one: Connection) -> Judged:
 
 def _refusal(one: Connection, by: str) -> Fact | None:
     """The first that ended it; an alert of the other side's behind it is only an answer."""
+    done = one.first(Kind.TLS_DONE)
     found = [
-        fact
-        for fact in one.of(Kind.ALERT, Kind.TLS_REFUSED)
-        if not (fact.kind is Kind.ALERT and (fact["code"] in _ENDS or not (fact["code"] or fact["name"])))
+        fact for fact in one.of(Kind.ALERT, Kind.TLS_REFUSED) if fact.kind is not Kind.ALERT or _refuses(fact, done)
     ]
     mine = [fact for fact in found if fact["by"] == by]
     if not mine or any(fact.at < mine[0].at for fact in found if fact["by"] != by):
         return None
     return next((fact for fact in mine if fact.kind is Kind.ALERT), mine[0])
+
+
+def _refuses(alert: Fact, done: Fact | None) -> bool:
+    """Behind a warning both may go on; where the handshake then came to its end, they did."""
+    if alert["code"] in _ENDS or not (alert["code"] or alert["name"]):
+        return False
+    if alert["level"] == "warning" and alert["code"] == _NAME_UNKNOWN:
+        return False
+    return done is None or alert.at >= done.at
 
 
 def _accepted(case: Case, one: Connection) -> Judged:
@@ -68,17 +90,33 @@ def _accepted(case: Case, one: Connection) -> Judged:
         return
     yield Mark(frozenset({Rung.TCP}), done.at, done.witness, f"{done['version'] or 'TLS'} is agreed on", heals=False)
     ended = one.first(Kind.CLOSED, by="phone") or one.first(Kind.RESET, by="phone") or one.first(Kind.CLOSED)
+    if ended is not None and _has_spoken(done, ended):
+        yield Mark(_TRUSTED, ended.at, done.witness, f"it speaks inside {done['version']}")
     if ended is None or ended["after"] not in {"", "handshake"} or _was_served(case, ended.at):
         return
     if server_dates(case, one, ended.at):
         yield Finding(42, ended.at, _seen(one, ended), "the server's certificate is not valid today")
         return
-    hello = one.first(Kind.HELLO)
-    nameless = hello is not None and "sni" in hello.values and not hello["sni"] and not one.server_saw
+    yield _without_a_word(one, done, ended)
+
+
+def _has_spoken(done: Fact, ended: Fact) -> bool:
+    """Up to TLS 1.2 what comes encrypted behind the handshake is no alert in disguise: the phone trusts the server."""
+    return done["version"] in {"TLSv1.0", "TLSv1.1", "TLSv1.2"} and ended["after"] in {"request", "answer"}
+
+
+def _without_a_word(one: Connection, done: Fact, ended: Fact) -> Finding:
+    """What the certificate says of its name tells the causes apart, where it was seen."""
+    nameless = is_nameless(one) and not one.server_saw
     left = ended["by"] == "phone"
     says = f"complete handshake, no request, {'the phone closes' if left else 'then closed'}"
-    sure = left and not nameless
-    yield Finding(44 if nameless else 43, ended.at, (done.witness, ended.witness), says, sure=sure)
+    seen = (done.witness, ended.witness)
+    if other := other_name(one):
+        return Finding(43, ended.at, seen, f"{says}: the certificate is for {other}", sure=left)
+    if has_its_name(one):
+        return Finding(39, ended.at, seen, f"{says}; the name is not why", sure=False)
+    own = one.server_saw  # its certificate is known to be in order, so what is left is the name in the URL
+    return Finding(44 if nameless else 43, ended.at, seen, says, sure=left and own and not nameless)
 
 
 def _left(one: Connection) -> Judged:
@@ -131,8 +169,24 @@ def _verdict(case: Case, one: Connection, fact: Fact) -> Judged:
         row = 50 if is_leaf_only(one, fact) else 49
         issuer = f"; issuer {fact['issuer']}" if fact["issuer"] else ""
         yield Finding(row, fact.at, seen, f"verdict {verdict}: {why}{issuer}")
+    elif verdict == "none" and any(asked["authorization"] for asked in one.of(Kind.REQUEST)):
+        return  # it proves itself by a password: whether that is right, the answers tell
+    elif verdict == "none" and (shown := _shown_elsewhere(case, fact)):
+        to = shown["connection"].partition(">")[2] or "somebody"
+        says = f"it shows a certificate to {to}, and this server sees none"
+        yield Finding(59, fact.at, (fact.witness, shown.witness), says)
     elif verdict in _VERDICTS:
         yield Finding(_VERDICTS[verdict], fact.at, seen, f"verdict {verdict}: {why}")
+
+
+def _shown_elsewhere(case: Case, verdict: Fact) -> Fact | None:
+    """A certificate that the phone has put on the wire at that time, and not on a connection that this server saw."""
+    shown = [
+        fact for one in case.connections if not one.server_saw and one.key != DOT1X
+        for fact in one.of(Kind.CHAIN, by="phone")
+        if number(fact["length"]) and abs(fact.at - verdict.at) < _TOGETHER
+    ]  # fmt: skip
+    return shown[-1] if shown else None
 
 
 def _named(case: Case, fact: Fact) -> Judged:

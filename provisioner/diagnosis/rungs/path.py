@@ -5,6 +5,7 @@ Rule: an RST behind the phone's own FIN, or behind an alert, is how connections 
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from typing import Final
 
@@ -49,7 +50,8 @@ def _judge_connection(case: Case, one: Connection) -> Judged:
     yield from _unreturned(one)
     yield from _resets(case, one)
     for fact in one.of(Kind.UNREACHABLE):
-        yield from _told_by_network(fact)
+        if _is_of_the_way(one, fact):
+            yield from _told_by_network(fact)
     for fact in one.of(Kind.STALLED):
         yield from _stalled(one, fact)
     yield from _no_server_hello(case, one)
@@ -67,19 +69,26 @@ def _marks(one: Connection) -> Iterator[Mark]:
         yield Mark(below(Rung.DNS), first.at, first.witness, says)
     if ack := one.first(Kind.SYN_ACK):
         yield Mark(below(Rung.DNS), ack.at, ack.witness, "its SYN was answered")
-        yield Mark(frozenset({Rung.TCP}), ack.at, ack.witness, "its SYN was answered", heals=False)
+        if not _answer_is_lost(one):
+            yield Mark(frozenset({Rung.TCP}), ack.at, ack.witness, "its SYN was answered", heals=False)
     for fact in one.of(*_THERE_AND_BACK):
         yield Mark(below(Rung.DNS) | {Rung.TCP}, fact.at, fact.witness, "packets go both ways")
 
 
+def _answer_is_lost(one: Connection) -> bool:
+    """Frames at the server show its SYN-ACK, and those at the phone do not; nothing came of it."""
+    beyond = [fact for fact in one.of(*_ANSWERED) if fact.kind is not Kind.SYN_ACK]
+    return not beyond and any(syn["at_server"] == "answered" for syn in one.of(Kind.SYN))
+
+
 def _unanswered(case: Case, one: Connection) -> Judged:
     syn = next(iter(reversed(one.of(Kind.SYN))), None)
-    if syn is None or one.of(*_ANSWERED):
+    if syn is None or (one.of(*_ANSWERED) and not _answer_is_lost(one)):
         return
     if case.blind:
         yield Gap(Rung.TCP, "frames were lost, so the SYN may have been answered")
         return
-    if syn["at_server"] == "answered":
+    if _answer_is_lost(one):
         yield Finding(30, syn.at, (syn.witness,), "the server has answered it, and the answer did not come back")
         return
     sure = syn["at_server"] == "no" and (number(syn["times"]) > 1 or len(one.of(Kind.SYN)) > 1)
@@ -94,15 +103,9 @@ def _unanswered(case: Case, one: Connection) -> Judged:
 
 def _other_answers(case: Case, dead: Connection) -> bool:
     """Another address of the same name that answers in the same boot."""
-    names = [
-        {text.strip() for text in one["addresses"].split(",")} for one in case.of_kind(Kind.DNS) if one["addresses"]
-    ]
-    return any(
-        one.has(Kind.SYN_ACK) and abs(one.facts[0].at - dead.facts[0].at) < _TOGETHER and {dead.to, one.to} <= among
-        for one in case.connections
-        for among in names
-        if one.to != dead.to
-    )
+    begun = dead.facts[0].at
+    others = {one for among in case.resolved if dead.to in among for one in among} - {dead.to}
+    return any(abs(at - begun) < _TOGETHER for one in others for at in case.answering.get(one, ()))
 
 
 def _unreturned(one: Connection) -> Iterator[Finding]:
@@ -141,7 +144,8 @@ def _cut(case: Case, one: Connection, fact: Fact) -> Finding:
 
 
 def _server_saw_hello(case: Case, at: float) -> bool:
-    return any(one.witness.source is Source.SERVER and abs(one.at - at) < _NEAR for one in case.of_kind(Kind.HELLO))
+    place = bisect_right(case.greeted, at - _NEAR)
+    return place < len(case.greeted) and case.greeted[place] < at + _NEAR
 
 
 def _told_by_network(fact: Fact) -> Iterator[Finding]:
@@ -150,6 +154,18 @@ def _told_by_network(fact: Fact) -> Iterator[Finding]:
         yield Finding(31, fact.at, (fact.witness,), f"ICMP: fragmentation needed{mtu}", sure=False)
     elif fact["code"] in _FORBIDDEN:
         yield Finding(29, fact.at, (fact.witness,), f"ICMP: {fact['code']} unreachable")
+
+
+def _is_of_the_way(one: Connection, fact: Fact) -> bool:
+    """A closed UDP port is its service's matter: time, names, syslog, the PBX. What was heeded is none any more."""
+    if fact["code"] == "port" and not fact["connection"]:
+        return False
+    return fact["code"] != "fragmentation" or not _got_through(one)
+
+
+def _got_through(one: Connection) -> bool:
+    """The server has heeded what it was told: that is how it should be (RFC 1191)."""
+    return one.has(Kind.TLS_DONE) or any(fact["complete"] == "yes" for fact in one.of(Kind.ANSWER))
 
 
 def _stalled(one: Connection, fact: Fact) -> Iterator[Finding]:
@@ -163,15 +179,24 @@ def _stalled(one: Connection, fact: Fact) -> Iterator[Finding]:
         yield Finding(32 if sacked else 30, fact.at, seen, counted)
     elif fact["waits_for"] == "server":
         yield Finding(37, fact.at, seen, f"{where}: the server says nothing", sure=False)
-    elif fact["in"] in {"handshake", "hello"} and one.server_saw and not number(fact["unacked"]):
+    elif fact["in"] in {"handshake", "hello"} and _is_the_phones_turn(one, fact):
         yield Finding(85, fact.at, seen, f"{where}: it has acknowledged everything", sure=False)
 
 
+def _is_the_phones_turn(one: Connection, fact: Fact) -> bool:
+    """Nothing is on its way to it; told by the server's kernel, or by frames."""
+    return (one.server_saw or fact["waits_for"] == "phone") and not number(fact["unacked"])
+
+
 def _no_server_hello(case: Case, one: Connection) -> Judged:
-    hello = one.first(Kind.HELLO)
-    if hello is None or one.has(*_BEYOND_HELLO) or one.server_saw:
+    """What comes when the phone has left is no answer any more."""
+    hello, left = one.first(Kind.HELLO), one.left_at
+    if hello is None or one.server_saw:
+        return
+    if any(left is None or fact.at < left for fact in one.of(*_BEYOND_HELLO, Kind.REQUEST)):
         return
     if case.blind:
         yield Gap(Rung.TCP, "frames were lost, so a ServerHello may have come")
     else:
-        yield Finding(37, hello.at, (hello.witness,), "no ServerHello", sure=False)
+        waited = f" within {left - hello.at:.0f} s" if left is not None else ""
+        yield Finding(37, hello.at, (hello.witness,), f"no ServerHello{waited}", sure=False)
