@@ -2,35 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import functools
-from collections.abc import Awaitable, Callable
-from typing import Concatenate, ParamSpec
-
 import click
 
-from provisioner.cli.session import Nouns, acting, session
+from provisioner.cli.session import Nouns, with_desk
 from provisioner.keys_desk import ApiKeys
 from provisioner.roles import Right
-from provisioner.store.database import Store
 from provisioner.terminal import Shown, moment
 
-P = ParamSpec("P")
-
-
-def with_keys(function: Callable[Concatenate[ApiKeys, P], Awaitable[object]]) -> Callable[P, object]:
-    """Let a coroutine that takes the use-cases of keys be a command."""
-
-    @functools.wraps(function)
-    def command(*args: P.args, **kwargs: P.kwargs) -> object:
-        async def call() -> object:
-            configured = session().settings()
-            async with Store.of(configured) as store:
-                return await function(ApiKeys(store, {}, configured, actor=acting()), *args, **kwargs)
-
-        return asyncio.run(call())
-
-    return command
+with_keys = with_desk(ApiKeys, vendors=False)
 
 
 @click.group(cls=Nouns)
