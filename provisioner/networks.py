@@ -1,20 +1,30 @@
 """Which site an address belongs to: the longest prefix wins, and where two sites claim the same one, neither. Pure.
 
 The same networks behind two accounts' routers are two networks, so an address is looked up among one account's sites.
+Also what an operator has listed, and what an address carries inside itself: IPv4-mapped (RFC 4291), 6to4 (RFC 3056),
+NAT64 (RFC 6052) and Teredo (RFC 4380).
 """
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Final
+
+from provisioner.errors import Unusable
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _NOBODYS: Final = ""
 _BROADCAST: Final = ipaddress.IPv4Address("255.255.255.255")
+_MAPPED: Final = ipaddress.ip_network("::ffff:0:0/96")
+_TRANSLATED: Final = ipaddress.ip_network("::ffff:0:0:0/96")
+_NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
+_SIX_TO_FOUR: Final = ipaddress.ip_network("2002::/16")
+_TEREDO: Final = ipaddress.ip_network("2001::/32")
+_LOW: Final = 0xFFFFFFFF
 
 
 def parse_source(text: str) -> Address | None:
@@ -61,6 +71,42 @@ def _network(text: str) -> Network | None:
 def listed(address: str, networks: Iterable[str]) -> bool:
     """Whether it is an address, no name, in one of these networks."""
     return site_of(address, {"listed": networks}) != _NOBODYS
+
+
+def allow_list(setting: str, names: Iterable[str]) -> tuple[Network, ...]:
+    """The networks of a setting; Unusable names the entry that is none."""
+    try:
+        return tuple(ipaddress.ip_network(one) for one in names)
+    except ValueError as error:
+        raise Unusable(f"{setting}: {error}: write it like 10.20.0.0/16") from None
+
+
+def allowed(address: Address, allow: Iterable[Network]) -> bool:
+    """Whether the operator has listed this very address; one with a zone never is."""
+    if getattr(address, "scope_id", None):
+        return False
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    found = mapped or address  # ::ffff:10.0.0.1 is the very connection that 10.0.0.1 is
+    return any(found.version == one.version and found in one for one in allow)
+
+
+def carries_ipv4(address: Address) -> bool:
+    """Whether it is nothing but an IPv4 address in other clothes, as that is judged."""
+    return address in _MAPPED or address in _NAT64
+
+
+def carried(address: Address) -> Iterator[ipaddress.IPv4Address]:
+    """IPv4 addresses at which a packet to this one may end."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return
+    number = int(address)
+    if any(address in one for one in (_MAPPED, _TRANSLATED, _NAT64)):
+        yield ipaddress.IPv4Address(number & _LOW)
+    if address in _SIX_TO_FOUR:
+        yield ipaddress.IPv4Address(number >> 80 & _LOW)
+    if address in _TEREDO:
+        yield ipaddress.IPv4Address(number >> 64 & _LOW)
+        yield ipaddress.IPv4Address(number & _LOW ^ _LOW)
 
 
 def is_nobodys(address: str) -> bool:

@@ -18,6 +18,9 @@ class SwitchSettings(ProfileSettings):
     switch_networks: tuple[str, ...] = knob(
         (), "CIDR networks", "in which administrators of single accounts may add switches; empty: only the house may"
     )
+    switch_allow: tuple[str, ...] = knob(
+        (), "CIDR networks", "of this machine itself or its own links in which switches are asked all the same"
+    )
     switch_cycles: int = knob(
         6, "power cycles/h", "of one switch: more is a fault of something else, and its power supply has its own limit",
         1, 1000,

@@ -20,7 +20,7 @@ from provisioner.events import printable
 from provisioner.fleet.rebind import Rebinding
 from provisioner.hooks.mapping import Action, Asked
 from provisioner.model import Event, Mac
-from provisioner.rights import Part, Principal, Reach, Right
+from provisioner.rights import Principal
 from provisioner.settings import Settings
 from provisioner.store import codes, devices, journal, people
 from provisioner.store.database import Store
@@ -31,19 +31,13 @@ from provisioner.vendor import VendorDriver, model_named
 
 _DAY: Final = 86_400.0
 _YES: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-_RIGHTS: Final = frozenset(
-    {Right.HOOK_POST, Right.DEVICE_READ, Right.DEVICE_WRITE, Right.DEVICE_BIND, Right.PEOPLE_READ, Right.CODE_ISSUE}
-)
-
-
-def principal_of(source: Source) -> Principal:
-    """A source reaches its account, and stands in the audit log under its own name."""
-    reach = Reach(accounts=frozenset({source.account}))
-    return Principal(f"hook/{source.name}", (Part(_RIGHTS, reach),), credential=source.id)
 
 
 class Actions:
-    """For one message of one source; ``store`` is the transaction that the message is settled in."""
+    """For one message of one source; ``store`` is the transaction that the message is settled in.
+
+    ``principal`` is the source with the rights and the reach of whoever answers for it.
+    """
 
     def __init__(
         self,
@@ -51,13 +45,13 @@ class Actions:
         drivers: Mapping[str, VendorDriver],
         settings: Settings,
         source: Source,
+        principal: Principal,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._source = source
         self._drivers = drivers
         self._clock = clock
         self._whole = store
-        principal = principal_of(source)
         self._store = Limited(store, principal)
         self._actor = principal.actor
         self._lines = Rebinding(store, drivers, clock=clock, principal=principal)

@@ -17,7 +17,8 @@ from provisioner.hook_events import PING, Told, checked
 from provisioner.hooks.orphans import author_in
 from provisioner.hooks.post import HookPost, disable
 from provisioner.hooks.signing import Scheme, check_secret, new_secret
-from provisioner.hooks.target import networks, parse_target, refusal
+from provisioner.hooks.target import parse_target, refusal
+from provisioner.networks import allow_list
 from provisioner.rights import Right
 from provisioner.store import hook_queue, hooks, people, schema
 from provisioner.store.database import Change
@@ -203,7 +204,7 @@ class Hooks(SettingsDesk):
 
     def _check_url(self, url: str) -> None:
         """What can be judged before anybody is asked for the name's addresses; the rest is, with each delivery."""
-        target, allow = parse_target(url), networks(self._settings.webhook_allow)
+        target, allow = parse_target(url), allow_list("webhook.allow", self._settings.webhook_allow)
         if target.literal is not None and (why := refusal(target.literal, target.scheme, allow)):
             raise Invalid("url", why)
         if target.literal is None and target.scheme != "https" and not allow:

@@ -12,9 +12,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from provisioner.errors import BodyTooLarge, Conflict, Invalid, NotSignedIn, ProvisionerError, StoreFailed
-from provisioner.hooks.actions import Actions, principal_of
+from provisioner.errors import (
+    BodyTooLarge,
+    Conflict,
+    Invalid,
+    NobodyAnswers,
+    NotSignedIn,
+    ProvisionerError,
+    StoreFailed,
+)
+from provisioner.hooks.actions import Actions
 from provisioner.hooks.mapping import Action, Asked
+from provisioner.hooks.orphans import acting_as, name_of, note_source, why_orphaned
 from provisioner.hooks.signing import Proof, Scheme, new_secret, prove
 from provisioner.hooks.sources import one_source, read_document, rules_of
 from provisioner.settings import Settings
@@ -69,12 +78,14 @@ class Intake:
     ) -> Taken:
         """Take in what was posted; ``headers`` by their names in lower case. NotSignedIn unless the source made it.
 
-        ``admit`` is asked with the name of a source that has proven itself, and may raise Throttled.
+        ``admit`` is asked with the name of a source that has proven itself, and may raise Throttled. NobodyAnswers, and
+        nothing is kept, where whoever answered for the source is gone or may let no system post any more.
         """
         if len(body) > self._settings.webhook_body:
             raise BodyTooLarge(f"a message is at most {self._settings.webhook_body} bytes (webhook.body)")
         source, proof = await self._proven(name, headers, body)
         admit(source.name)
+        await self._require_author(source)
         ident = proof.ident or _ident_in(source, body) or f"sha256:{hashlib.sha256(body).hexdigest()}"
         taken = await self._stored(source, ident, body)
         return taken if taken.again else Taken(await self.settle(taken.message.id), False)
@@ -89,7 +100,7 @@ class Intake:
             body = await hook_inbox.read_message(store.connection, store.box, found)
             outcome = await self._outcome(store, source, found, body)
             if outcome.state is InboxState.PARKED:
-                async with store.changing(principal_of(source).actor, self._clock()) as change:
+                async with store.changing(name_of(source).actor, self._clock()) as change:
                     note_message(change, found, source, "hook_message_parked", "warning", outcome.why)
             return await hook_inbox.settle_message(
                 store.connection, ident, outcome.state, self._clock(), outcome.why, action=outcome.action,
@@ -117,6 +128,14 @@ class Intake:
                 raise NotSignedIn("no such source")
             secrets = await hook_inbox.source_secrets(connection, self._all.box, source.id, now)
         return source, prove(Scheme(source.scheme), secrets, headers, body, now, window)
+
+    async def _require_author(self, source: Source) -> None:
+        async with self._all.reading() as connection:
+            why = await why_orphaned(connection, source, self._clock())
+        if bool(why) != bool(source.orphaned):
+            await note_source(self._all, source, self._clock())
+        if why:
+            raise NobodyAnswers(f"the source {source.name} is not listened to: {why}")
 
     async def _stored(self, source: Source, ident: str, body: bytes) -> Taken:
         now = self._clock()
@@ -149,8 +168,9 @@ class Intake:
         if asked.action is Action.IGNORE:
             return named
         try:
+            principal = await acting_as(store.connection, source, asked.action, self._clock())
             async with store.writing():  # all that the action changes, or nothing
-                actions = Actions(store, self._drivers, self._settings, source, self._clock)
+                actions = Actions(store, self._drivers, self._settings, source, principal, self._clock)
                 for subject in await actions.subjects(asked):
                     if not await hook_inbox.is_newest(store.connection, source.account, subject, occurred):
                         raise _Older("something newer was applied to the same already")

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Final
 
 from provisioner.background import contained
-from provisioner.hooks.orphans import look_for_orphans
+from provisioner.hooks.orphans import look_at_sources, look_for_orphans
 from provisioner.hooks.post import HookPost
 from provisioner.model import Count
 from provisioner.outbox import Channel, Outbox
@@ -94,11 +94,12 @@ class HookSenders:
             return await hook_queue.tell_on(connection)
 
     async def look_for_orphans(self) -> int:
-        """See whether somebody still answers for each endpoint; for how many that is another than before."""
+        """See whether somebody still answers for each source and endpoint; for how many that is another than before."""
+        turned = await look_at_sources(self._store, self._clock())
         if await self._nobody():
-            return 0
+            return turned
         disables = not self._settings.webhook_orphans
-        return await look_for_orphans(self._store, self._clock(), disables=disables)
+        return turned + await look_for_orphans(self._store, self._clock(), disables=disables)
 
     async def _nobody(self) -> bool:
         """Whether there is no endpoint: then the database is asked again after a change from here, or after a while.

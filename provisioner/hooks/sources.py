@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from provisioner.desk import SettingsDesk, account_id, account_of, matching
 from provisioner.errors import Conflict, Forbidden, Invalid, NotFound
 from provisioner.hooks.mapping import Asked, MappingError, Rules, load_rules
+from provisioner.hooks.orphans import author_in
 from provisioner.hooks.paths import Json
 from provisioner.hooks.signing import Scheme, check_secret, new_secret
 from provisioner.rights import Right
@@ -79,7 +80,10 @@ class Sources(SettingsDesk):
             owner = (await account_of(change.connection, account)).id
             if await hook_inbox.find_source(change.connection, name) is not None:
                 raise Conflict(f"there is a source {name!r} already")
-            made = Source(people.new_id(), name, owner, scheme.value, rules, True, 0.0, change.at, None)
+            made = Source(
+                people.new_id(), name, owner, scheme.value, rules, True, 0.0, change.at, None,
+                **author_in(self._principal, self._actor),
+            )  # fmt: skip
             sealed = self._store.box.seal(told.encode(), "hook_source", made.id, "secret")
             await hook_inbox.insert_source(change.connection, made, sealed)
             _note(change, made, "hook_source_added")
@@ -97,7 +101,10 @@ class Sources(SettingsDesk):
             return await one_source(connection, ref)
 
     async def change_source(self, ref: str, *, rules: str | None = None, enabled: bool | None = None) -> Source:
-        """Other rules, or no more posting for now; what is parked can be tried again by the new ones."""
+        """Other rules, or no more posting for now; what is parked can be tried again by the new ones.
+
+        Whoever gives it rules or lets it post answers for it from now on: it acts with their rights and reach.
+        """
         if rules is None and enabled is None:
             raise Invalid("source", "say at least one of rules, enabled")
         values: dict[str, object] = {}
@@ -109,12 +116,18 @@ class Sources(SettingsDesk):
             values["enabled"] = enabled
         async with self._change() as change:
             found = await one_source(change.connection, ref)
+            told = ", ".join(sorted(values))
+            if rules is not None or (enabled and not self._principal.is_key):
+                values |= self._answer(change, found)
             await hook_inbox.write_source(change.connection, found.id, values)
-            _note(change, found, "hook_source_changed", changed=", ".join(sorted(values)))
+            _note(change, found, "hook_source_changed", changed=told)
         return await self.source(found.id)
 
     async def rotate_source(self, ref: str, *, secret: str = "") -> MadeSource:
-        """A new secret, told once; for a while the old one is taken as well."""
+        """A new secret, told once; for a while the old one is taken as well.
+
+        Whoever makes it could post with it, and so answers for the source from now on.
+        """
         self._require_person()
         async with self._change() as change:
             found = await one_source(change.connection, ref)
@@ -122,6 +135,7 @@ class Sources(SettingsDesk):
             fresh = check_secret(scheme, secret) if secret else _fresh(scheme)
             until = change.at + self._settings.webhook_overlap * _HOUR
             await hook_inbox.rotate_source(change.connection, self._store.box, found.id, fresh, until)
+            await hook_inbox.write_source(change.connection, found.id, self._answer(change, found))
             _note(change, found, "hook_source_rotated", severity="warning")
         return MadeSource(await self.source(found.id), fresh)
 
@@ -133,8 +147,13 @@ class Sources(SettingsDesk):
             _note(change, found, "hook_source_removed", severity="warning")
         return found
 
+    def _answer(self, change: Change, found: Source) -> dict[str, str]:
+        if found.orphaned:
+            _note(change, found, "hook_source_answered_for")
+        return author_in(self._principal, self._actor)
+
     def _require_person(self) -> None:
-        """A source has rights of its own and outlives the key of the API that made it."""
+        """A source outlives the key of the API that made it, and may be given more than that key may do."""
         if self._principal.is_key:
             raise Forbidden("a key lets no system post: sign in", right=Right.HOOK_WRITE.value)
 

@@ -1,23 +1,20 @@
 """Where a webhook may go: https to the open Internet, or wherever the operator's allow-list says. Pure.
 
 An administrator of one account must not reach this machine's neighbours through the server (SSRF), so the judgement is
-about the address that is connected to, not about the name. What an address carries inside itself is judged as well:
-IPv4-mapped (RFC 4291), 6to4 (RFC 3056), NAT64 (RFC 6052) and Teredo (RFC 4380).
+about the address that is connected to, not about the name. What an address carries inside itself is judged as well.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Final
 from urllib.parse import urlsplit
 
-from provisioner.errors import Invalid, Unusable
-
-Address = IPv4Address | IPv6Address
-Network = IPv4Network | IPv6Network
+from provisioner.errors import Invalid
+from provisioner.networks import Address, Network, allowed, carried, carries_ipv4
 
 _LONGEST: Final = 2000
 _VISIBLE: Final = re.compile(r"[!-~]+")
@@ -37,12 +34,6 @@ _NEVER: Final = tuple(
 """IANA's special-purpose registries (RFC 6890 and what came later): none of them is somebody's server on the Internet.
 169.254.169.254, where clouds tell a machine its credentials, and fd00:ec2::254 are among them."""
 _GLOBAL: Final = ip_network("2000::/3")
-_MAPPED: Final = ip_network("::ffff:0:0/96")
-_TRANSLATED: Final = ip_network("::ffff:0:0:0/96")
-_NAT64: Final = ip_network("64:ff9b::/96")
-_SIX_TO_FOUR: Final = ip_network("2002::/16")
-_TEREDO: Final = ip_network("2001::/32")
-_LOW: Final = 0xFFFFFFFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,22 +79,6 @@ def _is_host(host: str) -> bool:
         return bool(_HOST.fullmatch(host))
 
 
-def networks(names: Sequence[str]) -> tuple[Network, ...]:
-    """The allow-list; Unusable names the entry that is no network."""
-    try:
-        return tuple(ip_network(one) for one in names)
-    except ValueError as error:
-        raise Unusable(f"webhook.allow: {error}: write it like 10.20.0.0/16") from None
-
-
-def allowed(address: Address, allow: Sequence[Network]) -> bool:
-    """Whether the operator has said that this very address may be called; an address with a zone never is."""
-    address = _unmapped(address)
-    if getattr(address, "scope_id", None):
-        return False
-    return any(address.version == one.version and address in one for one in allow)
-
-
 def refusal(address: Address, scheme: str, allow: Sequence[Network]) -> str:
     """Why this address is not called; empty when it may be."""
     if allowed(address, allow):
@@ -115,31 +90,11 @@ def refusal(address: Address, scheme: str, allow: Sequence[Network]) -> str:
     return ""
 
 
-def _unmapped(address: Address) -> Address:
-    """``::ffff:10.0.0.1`` is the very connection that 10.0.0.1 is."""
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return mapped or address
-
-
 def _special(address: Address) -> bool:
     if isinstance(address, IPv6Address):
-        if address in _MAPPED or address in _NAT64:
+        if carries_ipv4(address):
             return False  # what it carries is judged
         if address not in _GLOBAL or address.scope_id:
             return True
     elsewhere = any(address.version == one.version and address in one for one in _NEVER)
     return elsewhere or address.is_private or not address.is_global or address.is_multicast
-
-
-def carried(address: Address) -> Iterator[IPv4Address]:
-    """IPv4 addresses at which a packet to this one may end."""
-    if isinstance(address, IPv4Address):
-        return
-    number = int(address)
-    if any(address in one for one in (_MAPPED, _TRANSLATED, _NAT64)):
-        yield IPv4Address(number & _LOW)
-    if address in _SIX_TO_FOUR:
-        yield IPv4Address(number >> 80 & _LOW)
-    if address in _TEREDO:
-        yield IPv4Address(number >> 64 & _LOW)
-        yield IPv4Address(number & _LOW ^ _LOW)

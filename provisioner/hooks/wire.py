@@ -22,7 +22,8 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from provisioner.errors import Invalid, Unusable
 from provisioner.events import printable
-from provisioner.hooks.target import Address, Network, Target, networks, parse_target, refusal
+from provisioner.hooks.target import Target, parse_target, refusal
+from provisioner.networks import Address, Network, allow_list
 from provisioner.settings import Settings
 
 _READ: Final = 2048
@@ -71,7 +72,7 @@ class Wire:
 
     def __init__(self, settings: Settings, *, names: Resolve = resolved) -> None:
         self._timeout = settings.webhook_timeout
-        self._allow: Sequence[Network] = networks(settings.webhook_allow)
+        self._allow: Sequence[Network] = allow_list("webhook.allow", settings.webhook_allow)
         self._tls = _trusted(settings)
         self._names = names
 

@@ -236,7 +236,7 @@ class Cycler:
         async with self._store.reading() as connection:
             lately = await cycles.lately(connection, found.switch.id, self._clock() - _HOUR)
         around = Circumstances(found.switch.writable, lately, self._settings.switch_cycles, len(found.failed))
-        if reasons := objections(found.port, around):
+        if reasons := objections(row.mac, found.port, around):
             raise Conflict("; ".join(reasons))
         return _power(found.switch, found.port, doors)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from provisioner.model import Mac
@@ -19,7 +19,9 @@ _LINKS: Final = {1: "up"}
 _UNKNOWN_LINK: Final = 4
 _ROWS: Final = 4096
 """Of a filtering database that are counted; a switch with more has uplinks, and none of these is asked about."""
+_FIRST: Final = 25
 _PAGE: Final = 250
+"""Rows of a look at a filtering database: at an uplink the first few show it, and a desk's port takes all of them."""
 _ENOUGH: Final = 12
 """Macs on a port above which nobody counts on."""
 _VIEWS: Final = 64
@@ -37,6 +39,31 @@ class Told:
     cells: Mapping[Oid, Value] = field(repr=False)
 
 
+async def glance(agent: Agent, mac: Mac, place: Place, switch: str) -> Port | None:
+    """A port on the way, as far as it is asked to know it for one; None where the phone may be plugged in there."""
+    told = await _interface(agent, place)
+    if told is None or await _others(agent, place, told.bridge_port, mac) is not None:
+        return None
+    return _plain(told, place, switch)
+
+
+def _plain(told: Told, place: Place, switch: str) -> Port:
+    """Who it is; nobody has counted its Macs."""
+    cells, if_index = told.cells, told.if_index
+    return Port(
+        switch=switch,
+        if_index=if_index,
+        name=next((name for name in told.names if name), str(if_index)),
+        alias=text_in(cells.get((*oids.IF_ALIAS, if_index))),
+        link=_link(cells.get((*oids.IF_OPER, if_index))),
+        kind=number_in(cells.get((*oids.IF_TYPE, if_index))),
+        bridge_port=told.bridge_port,
+        vlans=place.vlans,
+        native=_native(if_index, told.bridge_port, cells),
+        seen=place.seen,
+    )
+
+
 async def describe(
     agent: Agent, mac: Mac, place: Place, greeting: Greeting, switch: str, rule: Rule, confirmed: Mapping[int, Oid]
 ) -> Port | None:
@@ -52,18 +79,11 @@ async def describe(
         neighbour, used = await _cdp(agent, if_index)
     counted = await _others(agent, place, bridge_port, mac)
     tagged, untagged = await _members(agent, bridge_port)
-    return Port(
-        switch=switch,
-        if_index=if_index,
-        name=next((name for name in told.names if name), str(if_index)),
-        alias=text_in(cells.get((*oids.IF_ALIAS, if_index))),
-        link=_link(cells.get((*oids.IF_OPER, if_index))),
-        kind=number_in(cells.get((*oids.IF_TYPE, if_index))),
-        bridge_port=bridge_port,
+    return replace(
+        _plain(told, place, switch),
         vlans=place.vlans or _only_vlan(tagged | untagged),
         macs=None if counted is None else len(counted),
         others=tuple(sorted(one for one in counted or () if one != mac))[:_ENOUGH],
-        native=_native(if_index, bridge_port, cells),
         tagged=tagged,
         untagged=untagged,
         offered=tuple(one for one in (lldp.offered, cisco) if one is not None),
@@ -71,7 +91,6 @@ async def describe(
         neighbour=neighbour,
         inventory=lldp.inventory,
         poe=await poe_of(agent, if_index, rule_of(rule, greeting.object_id), confirmed),
-        seen=place.seen,
     )
 
 
@@ -220,9 +239,9 @@ async def _on_port(view: Agent, roots: Sequence[Oid], bridge_port: int) -> set[M
     """Page by page, so that nobody reads a large database to its end to learn that a port is an uplink."""
     found: set[Mac] = set()
     for root in roots:
-        after, read = root, 0
+        after, read, page = root, 0, _FIRST
         while read < _ROWS:
-            table = await view.walk(root, _PAGE, after)
+            table = await view.walk(root, page, after)
             macs = (oids.mac_of(index) for index, port in column(table.rows, root).items() if port == bridge_port)
             found |= {one for one in macs if one is not None}
             read += len(table.rows)
@@ -230,7 +249,7 @@ async def _on_port(view: Agent, roots: Sequence[Oid], bridge_port: int) -> set[M
                 return None
             if table.whole or not table.rows:
                 break
-            after = table.rows[-1][0]
+            after, page = table.rows[-1][0], _PAGE
         if read:
             return found if read < _ROWS else None
     return found

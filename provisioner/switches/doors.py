@@ -12,6 +12,7 @@ from provisioner.store.database import Store
 from provisioner.store.switches import Switch
 from provisioner.switches.credentials import Credential, of_sealed
 from provisioner.switches.engine import Pace, SnmpAgent, Where, shared
+from provisioner.switches.fence import fence_of
 
 
 class StoreDoors:
@@ -21,6 +22,7 @@ class StoreDoors:
         self._store = store
         self._sealed: dict[str, tuple[bytes, bytes | None]] = {}
         self.pace = Pace(settings.switch_timeout, settings.switch_retries)
+        self._fence = fence_of(settings)
 
     async def fetch(self, switches: Sequence[Switch]) -> None:
         """What opens many of them, in one question."""
@@ -40,7 +42,7 @@ class StoreDoors:
     async def reader(self, switch: Switch) -> SnmpAgent:
         """As its first credential sees it."""
         read, _ = await self.credentials(switch)
-        return await (await shared()).agent(where_of(switch), read, self.pace)
+        return await (await shared()).agent(self.where(switch), read, self.pace)
 
     async def writer(self, switch: Switch, *, once: bool = False) -> SnmpAgent:
         """As its second one does; Conflict where it has none. ``once``: a change is sent a single time."""
@@ -48,10 +50,9 @@ class StoreDoors:
         if write is None:
             raise Conflict(f"switch {switch.name} has no second credential, so nothing can be changed there")
         return await (await shared()).agent(
-            where_of(switch), write, replace(self.pace, retries=0) if once else self.pace
+            self.where(switch), write, replace(self.pace, retries=0) if once else self.pace
         )
 
-
-def where_of(switch: Switch) -> Where:
-    """Where it is reached."""
-    return Where(switch.address, switch.port)
+    def where(self, switch: Switch) -> Where:
+        """Where it is reached, if it may be."""
+        return Where(switch.address, switch.port, self._fence)

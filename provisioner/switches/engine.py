@@ -15,10 +15,10 @@ from importlib.metadata import version
 from typing import Any, Final
 
 from provisioner.errors import Unusable
-from provisioner.networks import is_nobodys
 from provisioner.switches.agent import AgentFailed, Part, Table
 from provisioner.switches.credentials import Auth, Community, Credential, Privacy
 from provisioner.switches.discovery import engine_in, request
+from provisioner.switches.fence import CLOSED, Fence
 from provisioner.switches.oids import Oid, Row, Value, below, dotted, parts
 
 _CRYPTOGRAPHY: Final = 47
@@ -74,6 +74,7 @@ class Where:
 
     host: str
     port: int = 161
+    fence: Fence = CLOSED
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -274,16 +275,17 @@ def _made() -> Any:
 
 
 async def resolved(where: Where) -> tuple[int, tuple[Any, ...]]:
-    """Family and address; AgentFailed where the name means nothing."""
+    """Family and address; AgentFailed where the name means nothing, or nothing that may be asked."""
     try:
         found = await asyncio.get_running_loop().getaddrinfo(where.host, where.port, type=socket.SOCK_DGRAM)
     except OSError as error:
-        raise AgentFailed(Part.ADDRESS, f"{where.host} is no address, and no name that is known: {error}") from error
-    found = [one for one in found if not is_nobodys(str(one[4][0]))]
-    if not found:  # clouds tell a machine its credentials at a link-local address
         raise AgentFailed(
-            Part.ADDRESS, f"{where.host} is a group, or of this machine's own link: no switch is asked there"
-        )
+            Part.ADDRESS, f"{where.host} is no address, and no name that is known: {error.strerror}"
+        ) from error
+    whys = [where.fence.refusal(str(one[4][0])) for one in found]
+    found = [one for one, why in zip(found, whys, strict=True) if not why]
+    if not found:
+        raise AgentFailed(Part.ADDRESS, f"nobody is asked at {where.host}: {whys[0]}")
     found.sort(key=lambda one: one[0] != socket.AF_INET)
     family, _, _, _, address = found[0]
     return family, address

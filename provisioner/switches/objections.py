@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from provisioner.model import Mac
 from provisioner.switches.values import DELIVERING, Port
 
 
@@ -20,9 +21,9 @@ class Circumstances:
     """Switches that did not answer: the phone may be at one of them."""
 
 
-def objections(port: Port, around: Circumstances) -> list[str]:
-    """Why the port must not be switched off; empty: it may."""
-    return [*_of_power(port, around), *_of_place(port), *_of_circumstances(port, around)]
+def objections(mac: Mac, port: Port, around: Circumstances) -> list[str]:
+    """Why the port must not be switched off for this phone; empty: it may."""
+    return [*_of_power(port, around), *_of_place(port), *_of_neighbour(mac, port), *_of_circumstances(port, around)]
 
 
 def _of_power(port: Port, around: Circumstances) -> list[str]:
@@ -49,6 +50,14 @@ def _of_place(port: Port) -> list[str]:
     if port.link != "up":
         found.append(f"the link of {where} is not up, so nobody could see whether it is the right port")
     return found
+
+
+def _of_neighbour(mac: Mac, port: Port) -> list[str]:
+    """A table of addresses may be minutes old, or a phone plugged into another: what is there now says who it is."""
+    there = port.neighbour
+    if there is None or there.mac in (None, mac) or not there.is_phone:
+        return []
+    return [f"another phone says by {there.by.upper()} that it is at {port.switch} {port.name}: {there.mac.colons}"]
 
 
 def _of_circumstances(port: Port, around: Circumstances) -> list[str]:

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from provisioner.errors import StoreFailed
 from provisioner.model import Mac
 from provisioner.store.switches import Switch
-from provisioner.switches.agent import Agent, AgentFailed, Part
-from provisioner.switches.describe import describe
+from provisioner.switches.agent import Agent, AgentFailed
+from provisioner.switches.describe import describe, glance
 from provisioner.switches.locate import Greeting, Place, by_neighbour, greet, locate
 from provisioner.switches.ports import Rule, read_map
 from provisioner.switches.values import Port, likeliest
 
+T = TypeVar("T")
 _ONE: Final = 20.0
 """s for one switch, however many questions that are; one that answers slowly is none that is waited for."""
 _ALL: Final = 90.0
-"""s for all of them."""
+"""s for all of them; so much of it as one switch takes is kept for looking closer at those that have seen it."""
+_LATE: Final = "time was up before it had answered, or before its turn: other switches were waited for"
 
 
 class Doors(Protocol):
@@ -56,73 +57,95 @@ class Found:
     @property
     def words(self) -> str:
         """For people, in one sentence."""
-        missed = f"; {len(self.failed)} of {self.asked} switches did not answer" if self.failed else ""
+        missed = f"; {len(self.failed)} of {_switches(self.asked)} did not answer" if self.failed else ""
         if self.port is None:
             if not self.asked:
                 return "no switch is known where this phone may be: add the one that it is plugged into"
-            return f"none of {self.asked - len(self.failed)} switches has seen {self.mac.colons}{missed}"
+            if (answered := self.asked - len(self.failed)) <= 0:
+                return f"nobody has answered that could have seen {self.mac.colons}{missed}"
+            return f"{self.mac.colons} was not seen by {_switches(answered)} that answered{missed}"
         why = f" ({self.port.uplink}: it is behind that)" if self.port.uplink else ""
         return f"{self.mac.colons} is at {self.port.switch} {self.port.name}{why}{missed}"
 
 
+def _switches(count: int) -> str:
+    return "1 switch" if count == 1 else f"{count} switches"
+
+
 async def search(mac: Mac, switches: Sequence[Switch], doors: Doors, parallel: int) -> Found:
-    """Ask all, look closer at those that have seen it; AgentFailed where that takes too long in all."""
-    try:
-        async with asyncio.timeout(_ALL):
-            return await _search(mac, switches, doors, parallel)
-    except TimeoutError as error:
-        raise AgentFailed(Part.SILENT, f"{len(switches)} switches were not asked within {_ALL:g} s") from error
+    """Ask all, look closer at those that have seen it; whoever has not answered when time is up is named."""
+    return await _Search(mac, doors, parallel).among(switches)
 
 
-async def _search(mac: Mac, switches: Sequence[Switch], doors: Doors, parallel: int) -> Found:
-    gate = asyncio.Semaphore(parallel)
-    failed: list[tuple[str, str]] = []
+class _Search:
+    """One phone, at one moment."""
 
-    async def look(one: Switch) -> Look | None:
-        async with gate:
-            try:
-                async with _patience():
-                    agent = await doors.reader(one)
-                    greeting = await greet(agent, mac)
-                    return Look(one, agent, greeting, await locate(agent, mac, greeting))
-            except (AgentFailed, StoreFailed) as error:
-                failed.append((one.name, error.cause))
-                return None
+    def __init__(self, mac: Mac, doors: Doors, parallel: int) -> None:
+        self._mac = mac
+        self._doors = doors
+        self._gate = asyncio.Semaphore(parallel)
+        self._failed: list[tuple[str, str]] = []
+        self._end = asyncio.get_running_loop().time() + _ALL
 
-    async def look_again(one: Look) -> Look:
-        async with gate:
-            with suppress(AgentFailed):  # it has answered so far
-                async with _patience():
-                    return replace(one, place=await by_neighbour(one.agent, mac))
-            return one
+    async def among(self, switches: Sequence[Switch]) -> Found:
+        """What all of them say."""
+        looks = [one for one in await asyncio.gather(*map(self._look, switches)) if one is not None]
+        if not any(one.place for one in looks):
+            looks = [one for one in await asyncio.gather(*map(self._look_again, looks)) if one is not None]
+        found = await self._ports([one for one in looks if one.place])
+        best = likeliest([port for _, port in found])
+        chosen = next((hit.switch for hit, port in found if port is best), None)
+        rest = tuple(port for _, port in found if port is not best)
+        return Found(self._mac, best, chosen, rest, len(switches), tuple(sorted(self._failed)))
 
-    looks = [one for one in await asyncio.gather(*(look(one) for one in switches)) if one is not None]
-    if not any(one.place for one in looks):
-        looks = await asyncio.gather(*(look_again(one) for one in looks))
+    async def _ports(self, hits: Sequence[Look]) -> list[tuple[Look, Port]]:
+        """Most of many are on the way, and are asked for no more than shows that; where all are, all are looked at."""
+        found = await self._closer_at(hits, brief=len(hits) > 1)
+        if len(hits) > 1 and all(port.macs is None for _, port in found):
+            return await self._closer_at(hits)
+        return found
 
-    async def closer(hit: Look) -> tuple[Switch, Port] | None:
+    async def _closer_at(self, hits: Sequence[Look], *, brief: bool = False) -> list[tuple[Look, Port]]:
+        asked = await asyncio.gather(*(self._closer(hit, brief=brief) for hit in hits))
+        return [(hit, port) for hit, port in zip(hits, asked, strict=True) if port is not None]
+
+    async def _look(self, switch: Switch) -> Look | None:
+        async def look() -> Look:
+            agent = await self._doors.reader(switch)
+            greeting = await greet(agent, self._mac)
+            return Look(switch, agent, greeting, await locate(agent, self._mac, greeting))
+
+        return await self._asked(switch, look, self._end - _ONE)
+
+    async def _look_again(self, one: Look) -> Look | None:
+        async def look() -> Look:
+            return replace(one, place=await by_neighbour(one.agent, self._mac))
+
+        return await self._asked(one.switch, look, self._end - _ONE)
+
+    async def _closer(self, hit: Look, *, brief: bool = False) -> Port | None:
+        async def look() -> Port | None:
+            return (await _glanced(self._mac, hit) if brief else None) or await _described(self._mac, hit)
+
+        return await self._asked(hit.switch, look, self._end)
+
+    async def _asked(self, switch: Switch, look: Callable[[], Awaitable[T]], end: float) -> T | None:
+        """When it is its turn, and no longer than it may take; who does not answer is noted, and the rest goes on."""
+        clock = asyncio.get_running_loop().time
         try:
-            async with _patience():
-                port = await _described(mac, hit)
-        except AgentFailed as error:
-            failed.append((hit.switch.name, error.cause))
-            return None
-        return None if port is None else (hit.switch, port)
-
-    ports = [one for one in await asyncio.gather(*(closer(hit) for hit in looks if hit.place)) if one is not None]
-    best = likeliest([port for _, port in ports])
-    chosen = next((switch for switch, port in ports if port is best), None)
-    rest = tuple(port for _, port in ports if port is not best)
-    return Found(mac, best, chosen, rest, len(switches), tuple(sorted(failed)))
+            async with asyncio.timeout_at(end), self._gate, asyncio.timeout_at(min(end, clock() + _ONE)):
+                return await look()
+        except (AgentFailed, StoreFailed) as error:
+            self._failed.append((switch.name, error.cause))
+        except TimeoutError:
+            self._failed.append((switch.name, _LATE if clock() >= end else f"it has not told all within {_ONE:g} s"))
+        return None
 
 
-@asynccontextmanager
-async def _patience() -> AsyncIterator[None]:
-    try:
-        async with asyncio.timeout(_ONE):
-            yield
-    except TimeoutError as error:
-        raise AgentFailed(Part.SILENT, f"it has not told all within {_ONE:g} s") from error
+async def _glanced(mac: Mac, hit: Look) -> Port | None:
+    """A port that is on the way; None for one that has to be looked at whole."""
+    assert hit.place is not None, "nobody else is looked at closer"
+    return await glance(hit.agent, mac, hit.place, hit.switch.name)
 
 
 async def _described(mac: Mac, hit: Look) -> Port | None:

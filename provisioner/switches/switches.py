@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,7 +13,7 @@ from provisioner.cycle_states import CYCLE_WORDS, CycleState, CycleStep
 from provisioner.desk import SettingsDesk, account_id, account_of, device_of, site_of, text_of
 from provisioner.errors import Conflict, Invalid, NotFound
 from provisioner.model import Mac
-from provisioner.networks import listed
+from provisioner.networks import listed, parse_source
 from provisioner.store import people
 from provisioner.store import power_cycles as cycles
 from provisioner.store import switches as rows
@@ -20,16 +21,19 @@ from provisioner.store.database import Change
 from provisioner.store.power_cycles import PowerCycle, Wish
 from provisioner.store.switches import Switch
 from provisioner.switches import oids, vlans
+from provisioner.switches.agent import AgentFailed
 from provisioner.switches.check import Finding, examine
 from provisioner.switches.credentials import Community, Credential, sealed_form
-from provisioner.switches.doors import StoreDoors, where_of
+from provisioner.switches.doors import StoreDoors
 from provisioner.switches.engine import reached, shared
+from provisioner.switches.fence import fence_of
 from provisioner.switches.oids import column, text_in
 from provisioner.switches.ports import Rule, poe_index, read_map, written_map
 from provisioner.switches.search import Found, search
 from provisioner.switches.vlans import VlanCheck
 
 _ADDRESS: Final = re.compile(r"[A-Za-z0-9_.:-]{1,253}")
+_NUMBERS: Final = re.compile(r"[0-9.]+|.*:.*")
 _PORT: Final = range(1, 65536)
 SHORTEST: Final = 3.0
 """s: a phone forgets nothing in less."""
@@ -38,8 +42,8 @@ USUAL: Final = cycles.MINUTE
 _BEGIN: Final = 30.0
 """s in which whoever has asked begins by itself."""
 _MOST: Final = 4096
-_NEEDED: Final = frozenset({"address", "port", "read", "write"})
-"""Without these power does not come back."""
+_WHERE: Final = frozenset({"address", "port"})
+"""Of another switch power does not come back."""
 _LATE: Final = 60.0
 """s after its end at which nobody is bringing power back any more, it seems."""
 
@@ -89,7 +93,7 @@ class Switches(SettingsDesk):
         async with self._change() as change:
             owner = await account_of(change.connection, account)
             place = (await site_of(change.connection, site, owner.id)).id if site else ""
-            self._require_listed(host)
+            self._require_outside(host)
             name = await _free_name(change, text_of("name", name), owner.id)
             made = Switch(
                 people.new_id(), owner.id, place, name, host, number, rule.value, "{}", write is not None, change.at
@@ -123,7 +127,8 @@ class Switches(SettingsDesk):
     ) -> Switch:
         """What is given is different from now on; ``forget_write``: nothing may be changed there any more.
 
-        Conflict while one of its ports is off, unless it is the name or the rule: power comes back by all the others.
+        While one of its ports is off its place stays, and so does that something may be changed there, or it is a
+        Conflict; what opens it may be corrected, as power comes back by that.
         """
         if forget_write and write is not None:
             raise Invalid("write", "cannot be given and forgotten at once")
@@ -134,11 +139,11 @@ class Switches(SettingsDesk):
                 values["name"] = await _free_name(change, text_of("name", name), found.account, but=found.id)
             if address is not None or port is not None:
                 host, number = address_of(address or found.address, port or found.port)
-                self._require_listed(host)
+                self._require_outside(host)
                 values |= {"address": host, "port": number}
             values |= {} if rule is None else {"rule": rule.value}
             values |= self._keys(found.id, read, write, forget=forget_write)
-            if values.keys() & _NEEDED:
+            if values.keys() & _WHERE or forget_write:
                 await _refuse_busy(change, found)
             if not values:
                 raise Invalid("switch", "say at least one of name, address, port, rule, or a credential")
@@ -157,6 +162,8 @@ class Switches(SettingsDesk):
 
     async def confirm_port(self, switch: str, interface: int, poe: str) -> Switch:
         """An administrator has looked: this interface (ifIndex) has this PoE port (group.port; empty: not known)."""
+        if interface < 1:
+            raise Invalid("interface", "must be the port's name, or its ifIndex: 1 or more")
         async with self._change() as change:
             found = await _one(change.connection, switch)
             known = read_map(found.ports)
@@ -178,25 +185,32 @@ class Switches(SettingsDesk):
         found = await self.switch(switch)
         doors = StoreDoors(self._store, self._settings)
         read, write = await doors.credentials(found)
-        engine, where = await shared(), where_of(found)
+        engine, where = await shared(), doors.where(found)
         engine.forget(where)
+        try:
+            answered = await reached(where, doors.pace)
+        except AgentFailed as error:
+            return Tested(found.name, (Finding("address", False, error.part, error.cause),))
         async with self._store.reading() as connection:
             busy = await cycles.open_of(connection, switch=found.id)
         write = None if busy else write  # what is there now is off, and is not to be written once more
-        told = await examine(engine, where, await reached(where, doors.pace), read, write, doors.pace)
+        told = await examine(engine, where, answered, read, write, doors.pace)
         if busy:
             told.append(Finding("changing", True, "", f"not tried: power cycle {busy.id} has not ended"))
         return Tested(found.name, tuple(told))
 
     async def interface_named(self, switch: str, name: str) -> int:
-        """The ifIndex of a port by its name, asked of the switch."""
+        """The ifIndex of a port by its name, asked of the switch; a number that is no port's name is the ifIndex."""
         found = await self.switch(switch)
         agent = await StoreDoors(self._store, self._settings).reader(found)
-        wanted = name.strip().lower()
+        wanted, there = name.strip().lower(), set[int]()
         for root in (oids.IF_NAME, oids.IF_DESCR):
             table = column((await agent.walk(root, _MOST)).rows, root)
+            there |= {index[0] for index in table}
             if matches := [index[0] for index, said in table.items() if text_in(said).lower() == wanted]:
-                return matches[0]
+                return _one_port(found.name, wanted, matches)
+        if wanted.isascii() and wanted.isdigit() and int(wanted) in there:
+            return int(wanted)
         raise NotFound(f"switch {found.name} has no port {name!r}")
 
     async def find_port(self, mac: Mac) -> Found:
@@ -285,11 +299,17 @@ class Switches(SettingsDesk):
 
     # --- parts ----------------------------------------------------------------------------------------------
 
-    def _require_listed(self, host: str) -> None:
-        """Whoever administers one account does not make this server ask its neighbours, and a name changes its mind."""
-        if self._principal.reach.accounts is None or listed(host, self._settings.switch_networks):
-            return
-        raise Invalid("address", "must be an IP address in a network that the operator has listed in switch.networks")
+    def _require_outside(self, host: str) -> None:
+        """No switch is this server itself. Whoever administers one account does not make it ask its neighbours either.
+
+        A name changes its mind: what it means is judged whenever it is asked.
+        """
+        if self._principal.reach.accounts is not None and not listed(host, self._settings.switch_networks):
+            raise Invalid(
+                "address", "must be an IP address in a network that the operator has listed in switch.networks"
+            )
+        if parse_source(host) is not None and (why := fence_of(self._settings).refusal(host)):
+            raise Invalid("address", f"{why}; the operator may list its network in switch.allow")
 
     def _sealed(self, ident: str, read: Credential, write: Credential | None) -> tuple[bytes, bytes | None]:
         box = self._store.box
@@ -314,6 +334,8 @@ def address_of(address: str, port: int) -> tuple[str, int]:
     """Host and port; Invalid for what is none."""
     if not _ADDRESS.fullmatch(address):
         raise Invalid("address", "must be a host name, or an IPv4 or IPv6 address without brackets")
+    if _NUMBERS.fullmatch(address) and parse_source(address) is None:
+        raise Invalid("address", f"{address} looks like an IP address and is none")
     if port not in _PORT:
         raise Invalid("port", "must be 1 to 65535")
     return address, port
@@ -331,6 +353,18 @@ async def _free_name(change: Change, name: str, account: str, *, but: str = "") 
     return name
 
 
+def _one_port(switch: str, name: str, matches: Sequence[int]) -> int:
+    """What is called 7 is seldom interface 7, and the wrong one is a colleague's phone."""
+    if len(matches) > 1:
+        several = ", ".join(map(str, matches[:8]))
+        raise Conflict(f"{len(matches)} ports of {switch} are called {name}; name one by its ifIndex: {several}")
+    if name.isascii() and name.isdigit() and int(name) != matches[0]:
+        raise Conflict(
+            f"port {name} of {switch} is interface {matches[0]}, not {name}; say by the ifIndex which is meant"
+        )
+    return matches[0]
+
+
 async def _one(connection: AsyncConnection, ref: str) -> Switch:
     found = await rows.find_switches(connection, ref)
     found = [one for one in found if one.id == ref] or found
@@ -344,7 +378,10 @@ async def _one(connection: AsyncConnection, ref: str) -> Switch:
 
 async def _refuse_busy(change: Change, one: Switch) -> None:
     if (busy := await cycles.open_of(change.connection, switch=one.id)) is not None:
-        raise Conflict(f"port {busy.port} of {one.name} is off at this moment: wait for power cycle {busy.id}")
+        raise Conflict(
+            f"port {busy.port} of {one.name} is off at this moment: wait for power cycle {busy.id}; what opens the "
+            "switch may be corrected meanwhile"
+        )
 
 
 def _note(change: Change, one: Switch, kind: str, **details: str) -> None:

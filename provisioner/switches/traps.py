@@ -6,11 +6,12 @@ A trap (v2c) has left when it is sent; an inform (v3) when its receiver has said
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from provisioner.background import contained
-from provisioner.errors import NotNow, NotWanted, Unusable
+from provisioner.errors import NotNow, NotWanted, ProvisionerError, Unusable
 from provisioner.events import KINDS
 from provisioner.hook_events import moment
 from provisioner.model import Count
@@ -24,10 +25,12 @@ from provisioner.store.traps import KIND, Alarm
 from provisioner.switches.agent import AgentFailed, Part
 from provisioner.switches.credentials import Auth, Credential, Privacy, community, user
 from provisioner.switches.engine import Pace, Where, auth_data, close_shared, reached, said_of, shared, target
+from provisioner.switches.fence import Fence
 from provisioner.switches.oids import Oid, Value
 from provisioner.switches.trap_words import Receiver, objects, receiver, sentence
 
 _PACE: Final = Pace(2.0, 1)
+_FENCE: Final = Fence(here=True)
 _LONGEST: Final = 20.0
 """s for one attempt: to find the receiver's engine, to agree on its clock, and to be confirmed."""
 _SERVER: Final = "server"
@@ -50,8 +53,7 @@ class TrapSender:
         self._clock = clock
         self._began = clock()
         self._count = count
-        self.receivers: Sequence[Receiver] = [receiver(one) for one in settings.trap_receivers]
-        self._credentials = {one.confirmed: credential_of(settings, one) for one in self.receivers}
+        self.receivers: Sequence[Receiver] = list(_readable(settings.trap_receivers))
         channel = Channel(self.deliver, _LONGEST, told=False)
         self._outbox = Outbox(store, {KIND: channel}, settings, count, calm=calm, clock=clock)
 
@@ -85,8 +87,8 @@ class TrapSender:
             raise NotWanted("nobody is told there any more" if who is None else "the alarm is forgotten")
         said = objects(self._settings.trap_enterprise, self._clock() - self._began, _said(alarm))
         try:
-            await send(who, self._credentials[who.confirmed], said)
-        except AgentFailed as error:
+            await send(who, credential_of(self._settings, who), said)
+        except (AgentFailed, Unusable) as error:  # a file that is missing is put there while alarms wait
             raise NotNow(f"{who.name}: {error.cause}") from error
         return {}
 
@@ -104,8 +106,12 @@ def credential_of(settings: Settings, one: Receiver) -> Credential:
     """What receivers are told with; Unusable says which file is missing or what is wrong in it."""
     if not one.confirmed:
         path = settings.data / settings.trap_community
-        return community(secret_text(path, "the community of traps"), "trap.community")
-    keys = secret_text(settings.data / settings.trap_keys, "the keys of informs").splitlines()
+        what = "the community of traps"
+        missing = f"{path} is missing: {what} in one line, its owner's alone (chmod 600)"
+        return community(secret_text(path, what, missing=missing), "trap.community")
+    path, what = settings.data / settings.trap_keys, "the keys of informs"
+    missing = f"{path} is missing: {what}, auth key and privacy key, a line each, its owner's alone (chmod 600)"
+    keys = secret_text(path, what, missing=missing).splitlines()
     try:
         auth, privacy = Auth(settings.trap_auth), Privacy(settings.trap_privacy)
     except ValueError as error:
@@ -116,11 +122,35 @@ def credential_of(settings: Settings, one: Receiver) -> Credential:
     return user(settings.trap_user, auth, keys[0], privacy, keys[1] if wanted == 2 else "")
 
 
+def _readable(names: Sequence[str]) -> Iterator[Receiver]:
+    """Without those that are none: they cost the others nothing, and `objections` tells of them."""
+    for one in names:
+        with suppress(Unusable):
+            yield receiver(one)
+
+
+def objections(settings: Settings) -> list[str]:
+    """What keeps alarms from each receiver, as far as that is known without asking it."""
+    found = []
+    for text in settings.trap_receivers:
+        try:
+            credential_of(settings, receiver(text))
+        except ProvisionerError as error:
+            found.append(f"{text} is told no alarm: {error.cause}")
+    return found
+
+
+async def send_test(settings: Settings, who: Receiver, now: float) -> None:
+    """A notification like an alarm's that says it is none; AgentFailed or Unusable where it does not leave."""
+    said = {"kind": "test", "text": "a test of this server's alarms: nothing is wrong", "at": moment(now), "event": "0"}
+    await send(who, credential_of(settings, who), objects(settings.trap_enterprise, 0.0, said | {"severity": "info"}))
+
+
 async def send(who: Receiver, credential: Credential, said: Sequence[tuple[Oid, Value]]) -> None:
     """A trap, or an inform and its confirmation; AgentFailed where that does not come."""
     from pysnmp.hlapi.v3arch.asyncio import ContextData, send_notification
 
-    where = Where(who.host, who.port)
+    where = Where(who.host, who.port, _FENCE)
     ident = b""
     if who.confirmed:
         ident = (await reached(where, _PACE)).engine

@@ -19,7 +19,9 @@ from provisioner.vendors import drivers
 
 @pytest_asyncio.fixture
 async def desk(data: Path) -> AsyncIterator[Switches]:
-    """Switches of one account with one site and one phone."""
+    """Switches of one account with one site and one phone; agents of the tests run on this machine."""
+    file = data / "provisioner.toml"
+    file.write_text(file.read_text().replace("\n[switch]\n", '\n[switch]\nallow = ["127.0.0.0/8"]\n'))
     configured = settings.load(data, {}, switch_timeout=1.5, switch_dark=3.0)
     known = {one.manifest.name: one for one in drivers()}
     async with Store.of(configured) as store:

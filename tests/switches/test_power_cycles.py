@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from cabinet import PHONE, Cabinet
 from snmp_lab import READ, WRITE, RealSwitch, real
-from sqlalchemy import delete
+from sqlalchemy import delete, update
 
 from provisioner.cycle_states import CycleState
 from provisioner.errors import Conflict, StoreFailed
@@ -173,10 +173,7 @@ async def test_one_port_of_a_switch_after_the_other(desk: Switches, switch: Real
     assert f"power cycle {other}" in waits.result
     with pytest.raises(Conflict, match="is off at this moment"):
         await desk.remove_switch("sw1")
-    needed: list[dict[str, Any]] = [
-        {"address": "192.0.2.9"}, {"port": 1161}, {"read": Community("other")}, {"write": Community("third")},
-        {"forget_write": True},
-    ]  # fmt: skip
+    needed: list[dict[str, Any]] = [{"address": "203.0.113.9"}, {"port": 1161}, {"forget_write": True}]
     for one in needed:
         with pytest.raises(Conflict, match="is off at this moment"):
             await desk.change_switch("sw1", **one)
@@ -202,6 +199,39 @@ async def test_power_that_does_not_come_back_is_an_alarm_and_is_tried_again(desk
     later = Cycler(desk._store, desk._settings, clock=lambda: time.time() + 60.0)
     (done,) = await later.resume()
     assert (done.state, switch.value(ADMIN)) == (CycleState.DONE, "1")
+
+
+@pytest.mark.parametrize("which", ["write", pytest.param("read", marks=pytest.mark.slow)])
+@pytest.mark.asyncio
+async def test_a_wrong_credential_is_corrected_while_the_port_is_off_and_power_comes_back(
+    desk: Switches, switch: RealSwitch, which: str
+) -> None:
+    """As where somebody has changed the switch's own configuration within that minute."""
+    made = await known(desk, switch)
+    cycler = cycler_of(desk)
+    asked = await desk.power_cycle(MAC, seconds=3.0, owner=cycler.owner)
+    task = asyncio.create_task(cycler.run(asked.id))
+    await asyncio.to_thread(off_within, switch)
+    for name in ("read", "write"):
+        await desk.change_switch("sw1", **{name: Community(f"wrong-{name}")})
+    task.cancel()  # it holds the right ones, and brings power back by them
+    await asyncio.gather(task, return_exceptions=True)
+    await cycler.close()
+    assert switch.value(ADMIN) == "1"
+    switch.put(ADMIN, 2)
+    async with desk._store.writing() as connection:  # as whoever was killed has left it
+        left = {"state": CycleState.OFF.value, "owner": "", "lease": 0.0, "ended": None}
+        await connection.execute(update(schema.power_cycle).where(schema.power_cycle.c.id == asked.id).values(left))
+    right = {"read": Community(READ), "write": Community(WRITE)}
+    await desk.change_switch("sw1", **{name: one for name, one in right.items() if name != which})
+    with pytest.raises(Conflict, match="could not be switched on again"):
+        await cycler_of(desk, switch_timeout=0.3, switch_retries=0).run(asked.id)
+    assert switch.value(ADMIN) == "2" or which == "read"
+    assert (await desk.cycle(asked.id)).state is CycleState.RESTORING
+    await desk.change_switch(made.id, **{which: right[which]})
+    later = Cycler(desk._store, desk._settings, clock=lambda: time.time() + 60.0)
+    (done,) = await later.resume()
+    assert (done.ended is not None, switch.value(ADMIN)) == (True, "1")
 
 
 @pytest.mark.asyncio

@@ -13,8 +13,9 @@ from cabinet import CISCO, DATA, HP, PHONE, VOICE, Cabinet
 from snmp_lab import AUTH_KEY, PRIVACY_KEY, READ, USER, real, simulated
 
 from provisioner.diagnosis.facts import Kind, as_line
-from provisioner.errors import NotFound
+from provisioner.errors import Conflict, NotFound
 from provisioner.model import Mac
+from provisioner.switches import oids
 from provisioner.switches.credentials import Auth, Community, Credential, Privacy, User
 from provisioner.switches.engine import shared
 from provisioner.switches.oids import Oid, Value
@@ -49,8 +50,17 @@ def agents(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     }  # fmt: skip
     switches |= {f"v-{verdict}": one for verdict, one in WRONG.items()}
     rows = {name: one.rows() for name, one in switches.items()} | views(cisco(), "cisco@{}")
+    rows["numbers"] = {oid: _number(oid, value) for oid, value in Cabinet().rows().items()}
     with simulated(tmp_path_factory.mktemp("agents"), rows) as port:
         yield port
+
+
+def _number(oid: Oid, value: Value) -> Value:
+    """Names of ports as some switches give them; two have the same one."""
+    if oid[: len(oids.IF_NAME)] != oids.IF_NAME:
+        return value
+    assert isinstance(value, bytes)
+    return value.rpartition(b"/")[2].replace(b"10", b"9")
 
 
 async def at(desk: Switches, port: int, read: Credential, name: str = "sw1") -> None:
@@ -180,7 +190,7 @@ async def test_whom_nobody_has_seen_is_nowhere_and_dead_switches_are_named(desk:
     await at(desk, agents, Community("wrong"), "deaf")
     told = await desk.find_port(MAC)
     assert told.port is None
-    assert told.words == "none of 1 switches has seen 00:04:f2:aa:bb:cc; 1 of 2 switches did not answer"
+    assert told.words == "00:04:f2:aa:bb:cc was not seen by 1 switch that answered; 1 of 2 switches did not answer"
     assert [name for name, _ in told.failed] == ["deaf"]
     assert [fact.kind for fact in facts_of(told, 1.0)] == [Kind.BROKEN]
     with pytest.raises(NotFound):
@@ -197,6 +207,19 @@ async def test_the_name_of_a_port_is_asked_of_the_switch(desk: Switches, agents:
         await desk.interface_named("sw1", "Gi9/9/9")
     assert one.poe is not None
     assert (one.poe.index, one.poe.mapped) == ((1, 7), "confirmed")
+
+
+@pytest.mark.asyncio
+async def test_a_number_is_a_ports_name_before_it_is_an_ifindex(desk: Switches, agents: int) -> None:
+    """Ports that are called 1 to 12, with the ifIndexes 10101 to 10112, but two that are called 9."""
+    await at(desk, agents, Community("numbers"))
+    with pytest.raises(Conflict, match="port 7 of sw1 is interface 10107, not 7"):
+        await desk.interface_named("sw1", "7")
+    assert await desk.interface_named("sw1", "10107") == 10107
+    with pytest.raises(Conflict, match="2 ports of sw1 are called 9; name one by its ifIndex: 10109, 10110"):
+        await desk.interface_named("sw1", "9")
+    with pytest.raises(NotFound):
+        await desk.interface_named("sw1", "4711")
 
 
 @pytest.mark.asyncio

@@ -25,11 +25,12 @@ from provisioner.model import Mac
 from provisioner.switches.credentials import Community
 from provisioner.switches.describe import describe
 from provisioner.switches.engine import Pace, Where, close_shared, shared
+from provisioner.switches.fence import Fence
 from provisioner.switches.locate import by_neighbour, greet
 from provisioner.switches.ports import Rule
 
 async def main():
-    agent = await (await shared()).agent(Where("127.0.0.1", 1161), Community("public"), Pace(2.0, 2))
+    agent = await (await shared()).agent(Where("127.0.0.1", 1161, Fence(here=True)), Community("public"), Pace(2.0, 2))
     mac = Mac("MAC")
     greeting = await greet(agent, mac)
     place = await by_neighbour(agent, mac)

@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 from provisioner.errors import Invalid, Unusable
 from provisioner.model import Mac
 from provisioner.switches import oids, tables, vlans
-from provisioner.switches.agent import AgentFailed
 from provisioner.switches.credentials import Auth, Community, Privacy, community, of_sealed, sealed_form, user
 from provisioner.switches.discovery import engine_in, request
-from provisioner.switches.engine import Where, check_floor, resolved
+from provisioner.switches.engine import check_floor
 from provisioner.switches.locate import placed
 from provisioner.switches.objections import Circumstances, objections, warnings
 from provisioner.switches.oids import Oid
@@ -35,6 +34,7 @@ AT_DESK = Port(
     poe=Poe((1, 7), 1, 3, "hp"), seen=(1, 3),
 )  # fmt: skip
 MAY = Circumstances(writable=True)
+CALLS = frozenset({"telephone"})
 
 
 # --- indexes ----------------------------------------------------------------------------------------------------
@@ -160,19 +160,11 @@ def test_what_is_no_poe_port_is_refused(text: str) -> None:
     assert poe_index("1.7") == (1, 7)
 
 
-@pytest.mark.asyncio
-@pytest.mark.parametrize("host", ["169.254.169.254", "0.0.0.0", "224.0.0.1", "255.255.255.255", "::", "fe80::1"])
-async def test_nobody_is_asked_at_an_address_of_nobody(host: str) -> None:
-    with pytest.raises(AgentFailed, match="no switch is asked there"):
-        await resolved(Where(host))
-    assert (await resolved(Where("127.0.0.1")))[1][0] == "127.0.0.1"
-
-
 # --- power ------------------------------------------------------------------------------------------------------
 
 
 def test_a_phone_at_its_desk_may_be_switched_off() -> None:
-    assert objections(AT_DESK, MAY) == []
+    assert objections(PHONE, AT_DESK, MAY) == []
     assert warnings(AT_DESK) == ["what is connected through the phone loses its link too: b8:27:eb:00:00:01"]
 
 
@@ -192,20 +184,22 @@ def test_a_phone_at_its_desk_may_be_switched_off() -> None:
         (replace(AT_DESK, kind=161), MAY, "bundle"),
         (replace(AT_DESK, neighbour=Neighbour("ap", capabilities=frozenset({"access point"}))), MAY, "other end"),
         (replace(AT_DESK, neighbour=Neighbour("core", capabilities=frozenset({"bridge"}))), MAY, "core"),
+        (replace(AT_DESK, neighbour=Neighbour("VVX", mac=PC, capabilities=CALLS)), MAY, "by LLDP that it is at"),
+        (replace(AT_DESK, neighbour=Neighbour("SEP", "", PC, CALLS | {"bridge"}, "cdp")), MAY, "phone says by CDP"),
         (replace(AT_DESK, link="down"), MAY, "not up"),
         (replace(AT_DESK, link=""), MAY, "not up"),
         (AT_DESK, Circumstances(writable=True, lately=6, most=6), "within an hour"),
     ],
 )
 def test_each_of_these_is_in_the_way_alone(port: Port, around: Circumstances, why: str) -> None:
-    found = objections(port, around)
+    found = objections(PHONE, port, around)
     assert len(found) == 1
     assert why in found[0]
 
 
 @pytest.mark.parametrize("said", [1, 2, 3])
 def test_cisco_has_three_words_for_on(said: int) -> None:
-    assert objections(replace(AT_DESK, poe=Poe((1, 7), said, 3, "cisco", cisco=True)), MAY) == []
+    assert objections(PHONE, replace(AT_DESK, poe=Poe((1, 7), said, 3, "cisco", cisco=True)), MAY) == []
 
 
 @given(st.binary(max_size=40), st.integers(-1, 400))

@@ -20,9 +20,11 @@ from snmp_lab import free_port
 from provisioner.errors import Unusable
 from provisioner.outbox_states import MessageState
 from provisioner.store import outbox
+from provisioner.switches.agent import AgentFailed
+from provisioner.switches.engine import close_shared
 from provisioner.switches.switches import Switches
 from provisioner.switches.trap_words import receiver
-from provisioner.switches.traps import TrapSender, credential_of
+from provisioner.switches.traps import TrapSender, credential_of, objections, send_test
 
 AUTH_KEY, PRIVACY_KEY = "trap-auth-key", "trap-privacy-key"
 MIB = Path(__file__).resolve().parents[2] / "docs" / "PROVISIONER-MIB.txt"
@@ -140,6 +142,46 @@ async def test_a_receiver_that_is_away_holds_no_other_up(desk: Switches, tmp_pat
         await seen(log, "both are told")
     assert sorted(await states(desk)) == [MessageState.QUEUED.value, MessageState.SENT.value]
     await one.stop()
+
+
+@pytest.mark.asyncio
+async def test_a_receiver_whose_keys_are_missing_holds_no_other_up_and_is_told_once_they_are_there(
+    desk: Switches, tmp_path: Path
+) -> None:
+    port, clock = free_port(), [time.time()]
+    with snmptrapd(tmp_path / "noc", port) as log:
+        one = sender(desk, f"inform://127.0.0.1:{port}", "nonsense", f"trap://127.0.0.1:{port}")
+        one._clock = one._outbox._clock = lambda: clock[0]
+        keys = one._settings.data / "trap.keys"
+        text = keys.read_text()
+        keys.unlink()
+        wrong = objections(one._settings)
+        assert len(wrong) == 2 and "trap.keys is missing: the keys of informs" in wrong[0] and "nonsense" in wrong[1]
+        await one.turn()
+        await alarm(desk, cause="by the plain one alone")
+        await one.turn()
+        await seen(log, "by the plain one alone")
+        assert sorted(await states(desk)) == [MessageState.QUEUED.value, MessageState.SENT.value]
+        keys.write_text(text)
+        keys.chmod(0o600)
+        clock[0] += 60.0
+        await one.turn()
+    assert await states(desk) == [MessageState.SENT.value] * 2
+    await one.stop()
+
+
+@pytest.mark.asyncio
+async def test_a_test_arrives_and_says_that_it_is_one(desk: Switches, tmp_path: Path) -> None:
+    port = free_port()
+    settings = sender(desk)._settings
+    with snmptrapd(tmp_path / "noc", port) as log:
+        for how in ("inform", "trap"):
+            await send_test(settings, receiver(f"{how}://127.0.0.1:{port}"), time.time())
+        text = await seen(log, "provisionerAlarm", "a test of this server's alarms", "info")
+    assert "code_locked" not in text
+    with pytest.raises(AgentFailed, match="no receiver of informs is there"):
+        await send_test(settings, receiver(f"inform://127.0.0.1:{free_port()}"), time.time())
+    await close_shared()
 
 
 @pytest.mark.asyncio
