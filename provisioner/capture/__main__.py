@@ -4,19 +4,21 @@
 from __future__ import annotations
 
 import argparse
+import ipaddress
 import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from provisioner.capture.lines import as_line, say
+from provisioner.capture.lines import as_line, ask, say
 from provisioner.capture.scapy_layers import MISSING, NoScapy
 
-OK, FAILED, MISUSED = 0, 1, 2
+OK, MISUSED, FAILED = 0, 2, 3
+"""1 is Python's own, for a fault of the program."""
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run one verb; its exit code: 0 done, 1 nothing could be read, 2 wrong usage."""
+    """Run one verb; its exit code: 0 done, 2 wrong usage, 3 nothing could be read."""
     told = _parser().parse_args(words)
     try:
         return int(told.run(told))
@@ -35,6 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     read = _verb(verbs, "read", _read, "the facts of a phone; without --mac the phones that are there")
     read.add_argument("files", nargs="+", type=Path)
     read.add_argument("--mac", type=_mac, help="of the phone")
+    read.add_argument("--address", action="append", default=[], type=_address, help="of a phone behind a router")
     read.add_argument("--progress", action="store_true", help="say how far it is")
     frames = _verb(verbs, "frames", _frames, "single frames with their fields named")
     frames.add_argument("files", nargs="+", type=Path)
@@ -43,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     live.add_argument("-i", "--interface", required=True)
     live.add_argument("--into", type=Path, required=True, help="an empty folder")
     live.add_argument("--mac", type=_mac)
+    live.add_argument("--address", action="append", default=[], type=_network, help="and what comes from there")
     live.add_argument("--seconds", type=float, default=60.0)
     live.add_argument("--megabytes", type=int, default=64, help="of the whole ring")
     live.add_argument("--by", choices=("dumpcap", "tcpdump", "socket"), help="which program takes them")
@@ -50,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     cut.add_argument("files", nargs="+", type=Path)
     cut.add_argument("--mac", type=_mac, required=True)
     cut.add_argument("--into", type=Path, required=True, help="a folder that is there")
+    cut.add_argument("--keys", action="store_true", help="ask on stdout, by stdin, to have TLS opened and sealed again")
     return parser
 
 
@@ -69,16 +74,34 @@ def _mac(said: str) -> bytes:
     return bytes.fromhex(bare)
 
 
+def _address(said: str) -> bytes:
+    try:
+        return ipaddress.ip_address(said).packed
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{said!r} is no address") from error
+
+
+def _network(said: str) -> str:
+    """An address, or 64 bits of one of IPv6: so much of it a site has."""
+    try:
+        found = ipaddress.ip_network(said)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{said!r} is no address") from error
+    if found.prefixlen not in (found.max_prefixlen, 64):
+        raise argparse.ArgumentTypeError(f"{said!r} is more than one site")
+    return said
+
+
 def _read(told: argparse.Namespace) -> int:
     from provisioner.capture.course import Course  # each verb loads what it needs
 
     course = Course(told.files, say if told.progress else None)
     mac = told.mac
-    if mac is None:
+    if mac is None and not told.address:
         phones = course.phones()
         say({"phones": phones})
         mac = course.only_one(phones)
-    facts = course.facts(mac) if mac else course.broken()
+    facts = course.facts(mac, told.address) if mac or told.address else course.broken()
     for one in facts:
         say(as_line(one))
     say({"done": {"mac": mac.hex() if mac else "", "facts": len(facts), "frames": course.frames}})
@@ -99,13 +122,14 @@ def _frames(told: argparse.Namespace) -> int:
 def _live(told: argparse.Namespace) -> int:
     from provisioner.capture.live import Wanted, take
 
-    return take(Wanted(told.interface, told.into, told.mac, told.seconds, told.megabytes), told.by, say)
+    wanted = Wanted(told.interface, told.into, told.mac, told.seconds, told.megabytes, tuple(told.address))
+    return OK if take(wanted, told.by, say) else FAILED
 
 
 def _cut(told: argparse.Namespace) -> int:
     from provisioner.capture.cutting import cut
 
-    say({"cut": cut(told.files, told.mac, told.into)})
+    say({"cut": cut(told.files, told.mac, told.into, ask if told.keys else None)})
     return OK
 
 

@@ -8,6 +8,7 @@ from typing import Final
 
 from provisioner.capture import sip
 from provisioner.capture.lines import SCHEMES
+from provisioner.capture.looks import hidden
 
 X: Final = b"x"
 _PROOF: Final = re.compile(
@@ -17,25 +18,6 @@ _PROOF: Final = re.compile(
 """A whole header, with the lines that it was folded into."""
 _CHALLENGE: Final = re.compile(rb"(?im)^([ \t]*(?:www|proxy)-authenticate[ \t]*:[ \t]*)([^\n]*(?:\n[ \t][^\n]*)*)")
 _NONCE: Final = re.compile(rb"(?i)\b((?:c|next)?nonce|opaque|response)([ \t]*=[ \t]*)(\"[^\"\n]*\"?|[^\s,]+)")
-_TOKEN: Final = re.compile(
-    rb"(Polycom[A-Za-z]{1,20}-[A-Za-z]{1,6}_[A-Za-z0-9]{1,6}-UA(?![A-Za-z0-9_-]))|[A-Za-z0-9_-]{22,}"
-)
-"""128 bits are 22 characters of base64url; Polycom's names for its phones are as long, and no secret."""
-_END: Final = re.compile(rb"()(\S+)()\Z")
-_PATTERNS: Final = tuple(
-    re.compile(one)
-    for one in (
-        rb"(?i)(/t/)([^/\s\"<>]+)()",
-        rb"(://)([^\s/@\"'<>]{1,200})(@)",
-        rb"(?i)(\bsips?:[^\s:@<>;\"]{1,100}:)([^\s@<>]{1,100})(@)",
-        rb"(\?)([^\s\"'<>]+)()",
-        rb"(?i)((?:pass(?:word|wd)?|secret|pwd|pin|token)[\w.\"']{0,20}\s{0,3}(?:[=:>]|\bis\b)\s{0,3}[\"']?)"
-        rb"([^\s\"'<&]{1,200})()",
-        # SIP INFO: a digit, perhaps of an activation code; keys of SRTP and ICE in SDP (RFC 4568, 4566, 8839).
-        rb"(?i)(signal\s{0,3}=\s{0,3})([0-9*#A-D]+)()",
-        rb"(?im)(\binline:|^k=|\bice-pwd:)(\S+)()",
-    )
-)
 _HEAD_ENDS: Final = re.compile(rb"\r?\n\r?\n")
 _SAYS_MORE: Final = re.compile(rb"(?:INFO|MESSAGE) ")
 """SIP whose body is what somebody types or presses."""
@@ -48,10 +30,8 @@ def crossed(data: bytes) -> bytes:
 
 def words(data: bytes, *, whole: bool = True) -> bytes:
     """Free text without secrets; what is cut off may end in half a token."""
-    data = _TOKEN.sub(lambda found: found[1] or crossed(found[0]), data)
-    for pattern in _PATTERNS if whole else (*_PATTERNS, _END):
-        data = pattern.sub(lambda found: found[1] + crossed(found[2]) + found[3], data)
-    return data
+    text = data.decode("latin-1")  # a character for each byte
+    return hidden(text, lambda secret: X.decode() * len(secret), whole=whole).encode("latin-1")
 
 
 def message(data: bytes, *, keep_body: bool = False, whole: bool = True) -> bytes:

@@ -56,6 +56,10 @@ class Connection:
     _recent: dict[tuple[str, int, int, int, int, int], float] = field(default_factory=dict)
     _spoken: dict[str, float] = field(default_factory=dict)
     _closed_by: str = ""
+    _left: bool = False
+    """The phone has ended its side."""
+    _content: bool = False
+    """It had everything then: what comes later it need not acknowledge."""
 
     def take(self, by: str, segment: Segment) -> Iterator[Fact]:
         """What one segment tells."""
@@ -166,11 +170,15 @@ class Connection:
         return self.stage == "answer" and not self._streams[SERVER].hole
 
     def _closed(self, by: str, frame: Frame) -> Iterator[Fact]:
+        if by == PHONE and not self._left:
+            server = self._streams[SERVER]
+            self._left, self._content = True, not (server.unacked or server.hole)
         if self._closed_by:
             return
         self._closed_by = by
         answered = self.talk.answered if self.talk else 0
-        yield self._fact("closed", frame, by=by, after=self.stage, bytes=answered)
+        first = self.talk.left_by if isinstance(self.talk, TlsTalk) else ""
+        yield self._fact("closed", frame, by=first or by, after=self.stage, bytes=answered)
 
     def _losses(self, by: str, stream: Stream) -> Iterator[Fact]:
         if stream.repeated and stream.last_frame:
@@ -184,18 +192,20 @@ class Connection:
     def _stalled(self, end: float, *, trusted: bool) -> Fact | None:
         """Bytes that never arrive, or an answer that never comes; of silence nothing is said where frames are lost."""
         for by, stream in self._streams.items():
-            if stream.last_frame and stream.unacked and (stream.hole or stream.repeated):
+            if by == SERVER and self._content:
+                continue
+            if stream.last_frame and stream.unacked and (stream.hole or stream.again):
                 return self._standing(stream.last_frame, by, stream)
         return self._silence(end) if trusted else None
 
     def _silence(self, end: float) -> Fact | None:
         """Everything that was sent has arrived, and still nothing comes back."""
-        if self._closed_by == SERVER or self.stage not in _WAITING or any(one.lost for one in self._streams.values()):
+        if self.stage not in _WAITING or any(one.lost for one in self._streams.values()):
             return None
         quiet = (self.last if self._closed_by or self.over else end) - max(self._spoken.values(), default=end)
         by_phone = self._spoken.get(PHONE, 0.0) >= self._spoken.get(SERVER, 0.0)
         frame = self._streams[PHONE if by_phone else SERVER].last_frame
-        if frame is None or quiet < _SILENT or (self._closed_by and not by_phone):
+        if frame is None or quiet < _SILENT or not self._is_missed(by_phone=by_phone):
             return None
         return self._fact(
             "stalled",
@@ -206,6 +216,13 @@ class Connection:
             **_NOTHING,
         )
 
+    def _is_missed(self, *, by_phone: bool) -> bool:
+        """Who has waited leaves in the end; whose turn it was may leave as well, and then nothing stood still."""
+        if self._closed_by == SERVER:
+            done = isinstance(self.talk, TlsTalk) and self.talk.done
+            return not by_phone and self.stage == "handshake" and not done
+        return by_phone or not self._closed_by
+
     def _standing(self, frame: Frame, by: str, stream: Stream) -> Fact:
         return self._fact(
             "stalled",
@@ -214,7 +231,7 @@ class Connection:
             waits_for=by,
             retransmits=stream.repeated,
             sacked=int(stream.sacked or bool(stream.hole)),
-            lost=int(bool(stream.hole)),
+            lost=int(bool(stream.hole) or stream.too_big),
             unacked=math.ceil(stream.unacked / _SEGMENT),
         )
 

@@ -12,7 +12,7 @@ from provisioner.capture.files import CaptureFile, of_paths
 from provisioner.capture.lines import Fact, Say, fact
 from provisioner.capture.phones import Lookout
 from provisioner.capture.reading import Reading, joined
-from provisioner.capture.survey import Selection, Survey
+from provisioner.capture.survey import NOBODY, Selection, Survey
 
 _PAUSE: Final = 0.2
 """Seconds between two words on how far it is."""
@@ -53,12 +53,13 @@ class Course:
         """The phone that is meant when nobody has said which: there is no other."""
         return bytes.fromhex(str(phones[0]["mac"])) if len(phones) == 1 else None
 
-    def facts(self, mac: bytes) -> list[Fact]:
-        """What the files tell of one phone, in the order of time."""
+    def facts(self, mac: bytes | None, addresses: Sequence[bytes] = ()) -> list[Fact]:
+        """What the files tell of one phone, in the order of time; without a Mac of whoever has those addresses."""
+        mac = mac or NOBODY
         self._phase = "look"
         surveys = [Survey(file, mac).look() for file in self.files]
         self.frames = sum(one.seen for one in surveys)
-        chosen = Selection.of(surveys, mac)
+        chosen = Selection.of(surveys, mac, addresses)
         self._phase = "read"
         readings = [Reading(chosen, one) for one in surveys]
         for one in readings:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from provisioner.capture import dhcp, dhcp6, names, sip
-from provisioner.capture.lines import Fact, fact, path_without_secrets, words_without_secrets
+from provisioner.capture.lines import Fact, fact, url_without_secrets, words_without_secrets
 from provisioner.capture.packets import Datagram
 
 _NTP, _TFTP, _SYSLOG = 123, 69, 514
@@ -22,6 +22,7 @@ _READ, _WRITE, _DATA, _ERROR, _OACK = 1, 2, 3, 5, 6
 _PRIORITY: Final = re.compile(rb"<(\d{1,3})>")
 _SEVERITIES: Final = ("emergency", "alert", "critical", "error", "warning", "notice", "info", "debug")
 _MOST_TRANSFERS: Final = 256
+_LONGEST_LOG: Final = 2000
 _MOST_SYSLOG: Final = 500
 _MOST_KEYS: Final = 64
 _DYNAMIC: Final = range(96, 128)
@@ -52,7 +53,8 @@ class Datagrams:
             yield from self._transfer(one)
         elif sip.is_sip(one.data):
             if message := sip.read(one.data):
-                yield from sip.facts_of(message, frame, one.packet.source, by_phone=by == "phone")
+                to = f"{one.packet.target}:{one.dport}" if by == "phone" else ""
+                yield from sip.facts_of(message, frame, one.packet.source, by_phone=by == "phone", to=to)
         else:
             self._event(one)
 
@@ -86,12 +88,12 @@ class Datagrams:
             return
         found = _PRIORITY.match(one.data)
         words = one.data[found.end() :] if found else one.data
-        frame = one.packet.frame
+        frame, whole = one.packet.frame, one.is_whole and len(words) <= _LONGEST_LOG
         yield fact(
             "syslog",
             frame.at,
             frame.ref,
-            text=words_without_secrets(words[:2000].decode("utf-8", "replace")),
+            text=words_without_secrets(words[:_LONGEST_LOG].decode("utf-8", "replace"), whole=whole),
             severity=_SEVERITIES[int(found[1]) & 7] if found else None,
         )
 
@@ -104,7 +106,7 @@ class Datagrams:
     def _transfer(self, one: Datagram) -> Iterator[Fact]:
         frame, kind = one.packet.frame, struct.unpack_from("!H", one.data)[0]
         if kind in (_READ, _WRITE) and one.dport == _TFTP:
-            file = path_without_secrets(one.data[2:].split(b"\0")[0].decode("utf-8", "replace"))
+            file = url_without_secrets(one.data[2:].split(b"\0")[0].decode("utf-8", "replace"))
             if len(self._transfers) < _MOST_TRANSFERS:
                 self._transfers[one.packet.src, one.sport] = (file, False)
             yield fact("tftp", frame.at, frame.ref, type="request", file=file, server=one.packet.target)
@@ -122,7 +124,7 @@ class Datagrams:
                 frame.ref,
                 type="error",
                 file=file,
-                error=words_without_secrets(said),
+                error=words_without_secrets(said, whole=one.is_whole),
                 server=one.packet.source,
             )
         elif kind in (_DATA, _OACK) and not begun:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from provisioner.capture import blanking
 from provisioner.capture.files import Frame
 from provisioner.capture.lines import ABSENT, Fact, fact, text, url_without_secrets, words_without_secrets
 from provisioner.capture.packets import address
@@ -19,8 +20,9 @@ _FIXED: Final = 240
 _TYPES: Final = {1: "discover", 2: "offer", 3: "request", 4: "decline", 5: "ack", 6: "nak", 7: "release", 8: "inform"}
 _BOOT: Final = (43, 66, 67, 120, 125, 128, 132, 150, 159, 160, 161)
 """Options that tell a phone where it boots, or in which VLAN."""
+_FULL: Final = 250
+"""Bytes: one option holds 255, and a URL that fills it was cut."""
 _OVERLOAD, _VLAN, _TEXTS = 52, 132, frozenset({66, 67, 128, 132, 150, 159, 160, 161})
-_TOKEN: Final = re.compile(rb"(?i)[\x21-\x7e]{0,200}(?::/|/t/)[\x21-\x7e]+|[a-z0-9_-]{22,}")
 _PRINTED: Final = re.compile(rb"[\x20-\x7e\x80-\xff]{2,}")
 
 
@@ -97,6 +99,7 @@ def facts_of(message: Message, frame: Frame, vlan: int) -> Iterator[Fact]:
         relay=_address(message.relay),
         message=_words(told.get(56)),
         overload="yes" if message.overload else None,
+        full=",".join(str(one) for one in _BOOT if len(told.get(one, b"")) >= _FULL),
         sname=_words(message.sname),
         file=_url(message.file),
         **boots,
@@ -163,8 +166,8 @@ def _words(data: bytes | None) -> str:
 
 
 def _hex(data: bytes) -> str:
-    """Bytes that nobody can read as text; what could be a token among them is not told in hex, either."""
-    return _TOKEN.sub(lambda found: b"x" * len(found[0]), data).hex()
+    """Bytes that nobody can read as text; what looks like a secret among them is not told in hex, either."""
+    return blanking.words(data).hex()
 
 
 def _url(data: bytes) -> str:

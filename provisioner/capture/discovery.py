@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from provisioner.capture.files import Frame
-from provisioner.capture.lines import ABSENT, Fact, fact
+from provisioner.capture.lines import ABSENT, Fact, fact, text, words_without_secrets
 from provisioner.capture.links import Link
 from provisioner.capture.scapy_layers import layer, layers_of
 
@@ -34,7 +34,8 @@ def lldp(data: bytes, link: Link, frame: Frame, sender: str) -> Iterator[Fact]:
         elif kind == "LLDPDUSystemCapabilities" and sender == SWITCH and not _switches(unit):
             sender = OTHER
         elif kind in _NAMES:
-            told[_NAMES[kind][0]] = _plain(getattr(unit, _NAMES[kind][1]))
+            name, part = _NAMES[kind]
+            told[name] = _told(name, getattr(unit, part))
     yield from _vlans(policies, frame, sender)
     yield fact("discovery", frame.at, frame.ref, by="lldp", sender=sender, mac=link.src.hex(), **told)
 
@@ -94,7 +95,7 @@ def _cdp_message(message: Any, frame: Frame, sender: str, told: dict[str, object
         yield fact("vlan_offered", frame.at, frame.ref, vlan=message.vlan, tagged=True, by="cdp")
     elif kind in _CDP:
         name, part = _CDP[kind]
-        told[name] = _plain(getattr(message, part))
+        told[name] = _told(name, getattr(message, part))
 
 
 _CDP: Final = {
@@ -104,6 +105,13 @@ _CDP: Final = {
     "CDPMsgSoftwareVersion": ("description", "val"),
     "CDPMsgNativeVLAN": ("native_vlan", "vlan"),
 }
+
+
+def _told(name: str, value: object) -> object:
+    """A description is what somebody has typed in."""
+    if name.endswith("description"):
+        return words_without_secrets(text(_plain(value)))
+    return _plain(value)
 
 
 def _plain(value: object) -> object:

@@ -7,6 +7,7 @@ import gzip
 import os
 import re
 import struct
+import zlib
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -15,11 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from provisioner.capture.lines import Fact, fact
+from provisioner.capture.writing import SIDE
 
 LARGEST: Final = 262_144
 """Bytes of one frame: what libpcap allows (MAXIMUM_SNAPLEN). A longer one means that the file is not what it says."""
 _LARGEST_BLOCK: Final = 16 * 1024 * 1024
 _CHUNK: Final = 1 << 20
+_LATEST: Final = 1 << 34
+"""Seconds since 1970 (the year 2514): nanoseconds of it fit in 64 bits, and the calendar knows it."""
 ETHERNET: Final = 1
 _CLASSIC: Final = {
     b"\xd4\xc3\xb2\xa1": ("<", 1_000_000),
@@ -65,6 +69,12 @@ class _Interface(NamedTuple):
     link: int
     units: float
     offset: int
+    side: int
+    """Of several that this program has joined; 0: it is one file of one side."""
+
+
+_PACKED: Final = {b"\xfd7zX": "xz", b"BZh": "bzip2", b"\x28\xb5\x2f\xfd": "Zstandard"}
+"""How files begin that other programs have compressed."""
 
 
 @dataclass(slots=True)
@@ -81,6 +91,8 @@ class CaptureFile:
     dropped: int = 0
     name: str = ""
     """Of the part that is read."""
+    side: int = 0
+    """Only frames of this side, where several are in one file."""
     _lost: dict[int, int] = field(default_factory=dict)
     _interfaces: list[_Interface] = field(default_factory=list)
     _before: int = 0
@@ -107,9 +119,8 @@ class CaptureFile:
                 for frame in self._walk(stream):
                     at = frame.at
                     yield frame
-        except (OSError, EOFError, struct.error, Unreadable) as error:
-            why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            self.broken.append(fact("broken", at, self.name, why=why))
+        except (OSError, EOFError, struct.error, zlib.error, Unreadable) as error:
+            self.broken.append(fact("broken", at, self.name, why=_why(error)))
         self.dropped += sum(self._lost.values())
 
     def _walk(self, stream: Stream) -> Iterator[Frame]:
@@ -118,6 +129,8 @@ class CaptureFile:
             return self._classic(stream, *_CLASSIC[magic])
         if magic == _SECTION:
             return self._blocks(stream)
+        if packer := next((name for begin, name in _PACKED.items() if magic.startswith(begin)), ""):
+            raise Unreadable(f"this is compressed by {packer}: unpack it first; gzip is read as it is")
         raise Unreadable("this is no pcap and no pcapng file" if magic else "the file is empty")
 
     def _classic(self, stream: Stream, order: str, units: int) -> Iterator[Frame]:
@@ -158,7 +171,8 @@ class CaptureFile:
                 code = struct.unpack(order + "I", kind)[0]
                 if code in (_ENHANCED, _SIMPLE, _OBSOLETE):
                     number += 1
-                    yield self._packet(code, body, order, number)
+                    if (frame := self._packet(code, body, order, number)) is not None:
+                        yield frame
                 else:
                     self._aside(code, body, order)
             kind = stream.read(4)
@@ -178,7 +192,8 @@ class CaptureFile:
         self._lost = {}
         return order
 
-    def _packet(self, code: int, body: bytes, order: str, number: int) -> Frame:
+    def _packet(self, code: int, body: bytes, order: str, number: int) -> Frame | None:
+        """None for one of another side."""
         if code == _SIMPLE:
             length, kept, place, at, start = struct.unpack_from(order + "I", body)[0], len(body) - 4, 0, 0.0, 4
             kept = min(kept, length)
@@ -192,8 +207,12 @@ class CaptureFile:
         if kept > len(body) - start or kept > LARGEST:
             raise Unreadable(f"frame {number} claims {kept} bytes; the file is damaged from there on")
         one = self._interfaces[place]
-        seconds = at * one.units + one.offset + self.shift
-        return Frame(self.name, number, seconds, one.link, body[start : start + kept], length)
+        if self.side not in (0, one.side):
+            return None
+        seconds = at * one.units + one.offset
+        if not 0 <= seconds < _LATEST:
+            raise Unreadable(f"frame {number} says a time that no clock shows; the file is damaged")
+        return Frame(self.name, number, seconds + self.shift, one.link, body[start : start + kept], length)
 
     def _aside(self, code: int, body: bytes, order: str) -> None:
         if code == _INTERFACE and len(self._interfaces) < 4096:
@@ -204,6 +223,7 @@ class CaptureFile:
                     struct.unpack_from(order + "H", body)[0],
                     _units(told.get(9, b"\x06")[:1]),
                     struct.unpack(order + "q", offset)[0] if len(offset) == 8 else 0,
+                    _side(told.get(2, b"")),
                 )
             )
         elif code == _STATISTICS:
@@ -211,12 +231,19 @@ class CaptureFile:
             told = dict(_options(body[12:], order))
             lost = [struct.unpack(order + "Q", told[one])[0] for one in (5, 7) if len(told.get(one, b"")) == 8]
             place = struct.unpack_from(order + "I", body)[0]
-            if lost and place < 4096:
+            side = self._interfaces[place].side if place < len(self._interfaces) else 0
+            if lost and place < 4096 and self.side in (0, side):
                 self._lost[place] = max(lost)
 
     def _tell(self) -> None:
         if self.moved and self._raw:
             self.moved(self._before + self._raw.tell())
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, zlib.error):
+        return f"what is compressed is damaged from there on ({str(error).rpartition(': ')[2]})"
+    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
 
 
 @contextmanager
@@ -253,6 +280,12 @@ def _options(body: bytes, order: str) -> Iterator[tuple[int, bytes]]:
         at += 4 + (length + 3 & ~3)
 
 
+def _side(name: bytes) -> int:
+    """if_name, as this program writes it."""
+    said = name.removeprefix(SIDE)
+    return int(said) if said != name and said.isdigit() and len(said) == 1 else 0
+
+
 def _units(said: bytes) -> float:
     """if_tsresol: a power of ten, or of two where the first bit is set."""
     power = said[0] & 0x7F if said else 6
@@ -260,7 +293,7 @@ def _units(said: bytes) -> float:
 
 
 def of_paths(paths: Sequence[Path]) -> list[CaptureFile]:
-    """Each under a short name of its own; files of one ring together."""
+    """Each under a short name of its own; files of one ring together, and sides of one file apart."""
     shared = os.path.commonpath([one.resolve().parent for one in paths]) if len(paths) > 1 else ""
     names = [one.name for one in paths]
     if len(set(names)) < len(names):
@@ -268,7 +301,19 @@ def of_paths(paths: Sequence[Path]) -> list[CaptureFile]:
     rings: dict[str, list[tuple[Path, str]]] = {}
     for path, name in zip(paths, names, strict=True):
         rings.setdefault(_RING.sub("", name) if _RING.search(name) else f"/{name}", []).append((path, name))
-    return [CaptureFile(sorted(parts, key=lambda one: _first(one[0]))) for parts in rings.values()]
+    return [
+        CaptureFile(sorted(parts, key=lambda one: _first(one[0])), side=side)
+        for parts in rings.values()
+        for side in (_sides(parts[0][0]) if len(parts) == 1 else [0])
+    ]
+
+
+def _sides(path: Path) -> list[int]:
+    """Which of them are in a file; its interfaces stand before its frames."""
+    file = CaptureFile([(path, path.name)])
+    with closing(file.frames()) as frames:
+        next(frames, None)
+    return sorted({one.side for one in file._interfaces} - {0}) or [0]
 
 
 def _first(path: Path) -> float:

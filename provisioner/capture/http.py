@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""HTTP/1.1 in clear: heads are read, bodies are counted, and what proves somebody's identity is left out."""
+"""HTTP/1.1 in clear: heads are read, bodies are counted and their kind is told, what proves an identity is left out."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+from provisioner.capture.bodies import Beginning
 from provisioner.capture.files import Frame
 from provisioner.capture.lines import (
+    ABSENT,
     Fact,
     fact,
-    path_without_secrets,
     scheme_of,
     told_apart,
     url_without_secrets,
@@ -35,6 +36,7 @@ class _Half:
     answer: dict[str, object] | None = None
     frame: Frame | None = None
     got: int = 0
+    begins: Beginning = field(default_factory=Beginning)
     blind: bool = False
 
 
@@ -101,7 +103,7 @@ class HttpTalk:
         self.stage = "request"
         self.asked = [*self.asked[-15:], found[1]]
         half.left, half.chunked = _length(headers), "chunked" in headers.get("transfer-encoding", "").lower()
-        path = path_without_secrets(found[2])
+        path = url_without_secrets(found[2])
         return self._fact(
             "request",
             frame,
@@ -111,6 +113,7 @@ class HttpTalk:
             user_agent=words_without_secrets(headers.get("user-agent", "")),
             host=words_without_secrets(headers.get("host", "")),
             authorization=scheme_of(headers.get("authorization", "")),
+            accepts=words_without_secrets(headers.get("accept-encoding", "")) or ABSENT,
         )
 
     def _begun(self, half: _Half, status: int, headers: dict[str, str], frame: Frame) -> Iterator[Fact]:
@@ -122,7 +125,7 @@ class HttpTalk:
         empty = method == "HEAD" or status in (204, 304)
         half.chunked = not empty and "chunked" in headers.get("transfer-encoding", "").lower()
         half.left = 0 if empty or half.chunked else _length(headers, -1)
-        half.got, half.frame = 0, frame
+        half.got, half.frame, half.begins = 0, frame, Beginning()
         half.answer = {
             "status": status,
             "etag": told_apart(headers.get("etag", "")),
@@ -130,15 +133,18 @@ class HttpTalk:
             "retry_after": words_without_secrets(headers.get("retry-after", "")),
             "location": url_without_secrets(headers.get("location", "")),
             "asks_for": scheme_of(headers.get("www-authenticate", "")),
+            "encoding": words_without_secrets(headers.get("content-encoding", "")),
         }
         if not half.left and not half.chunked:
             yield from self._answered(half, complete=True)
 
     def _body(self, half: _Half, piece: bytes) -> Generator[Fact, None, bytes]:
         if half.left < 0:
+            half.begins.take(piece)
             half.got += len(piece)
             return b""
         taken = min(half.left, len(piece))
+        half.begins.take(piece[:taken])
         half.left -= taken
         half.got += taken
         if not half.left and not half.chunked:
@@ -164,7 +170,8 @@ class HttpTalk:
 
     def _answered(self, half: _Half, *, complete: bool) -> Iterator[Fact]:
         if half.answer is not None and half.frame is not None:
-            yield self._fact("answer", half.frame, **half.answer, bytes=half.got, complete=complete)
+            seen = half.begins.values()
+            yield self._fact("answer", half.frame, **half.answer, **seen, bytes=half.got, complete=complete)
         half.answer = None
 
     def _fact(self, kind: str, frame: Frame, **values: object) -> Fact:

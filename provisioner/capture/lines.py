@@ -10,20 +10,15 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
+from provisioner.capture.looks import RANDOM, hidden
+
 LONGEST: Final = 400
 """Characters of one value. A User-Agent or a DHCP option is shorter; a hostile one is cut."""
+_CUT: Final = "\N{HORIZONTAL ELLIPSIS}"
 _UNPRINTED: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 """Control characters and the marks that turn the direction of writing: a terminal would obey them."""
-_TOKEN: Final = re.compile(
-    r"(Polycom[A-Za-z]{1,20}-[A-Za-z]{1,6}_[A-Za-z0-9]{1,6}-UA(?![A-Za-z0-9_-]))|[A-Za-z0-9_-]{22,}"
-)
-"""Whatever may be a token: 128 bits are 22 characters of base64url. Polycom's names for its phones are none."""
-_TICKET: Final = re.compile(r"(?i)(/t/)[^/\s\"<>?]+")
-"""A device's token stands behind this in its URLs, whatever its length."""
+_RANDOM: Final = re.compile(RANDOM)
 SCHEMES: Final = {one.lower(): one for one in ("Basic", "Digest", "Bearer", "NTLM", "Negotiate")}
-_PASSWORD: Final = re.compile(
-    r"(?i)\b(pass(?:word|wd)?|pwd|secret|pin|authorization|token|key)(\s*[=:]\s*|\s+is\s+)\S+"
-)
 
 
 class Fact(NamedTuple):
@@ -60,30 +55,18 @@ def text(value: object) -> str:
     if isinstance(value, float):
         value = f"{value:.3f}".rstrip("0").rstrip(".")
     shown = _UNPRINTED.sub("\N{REPLACEMENT CHARACTER}", str(value))
-    return shown if len(shown) <= LONGEST else f"{shown[: LONGEST - 1]}\N{HORIZONTAL ELLIPSIS}"
-
-
-def path_without_secrets(path: str) -> str:
-    """A request's path: what may be a token and every query's values are left out."""
-    bare, question, _ = path.partition("?")
-    _, at, host = bare.partition("@")
-    shown = f"...@{host}" if at and "//" in bare else bare
-    return _without_tokens(shown) + ("?..." if question else "")
+    return shown if len(shown) <= LONGEST else f"{shown[: LONGEST - 1]}{_CUT}"
 
 
 def url_without_secrets(url: str) -> str:
-    """A URL as a phone was given it: no user and password in it, no token."""
-    scheme, colons, rest = url.partition("://")
-    if not colons:
-        return path_without_secrets(url)
-    place, slash, path = rest.partition("/")
-    who, at, host = place.rpartition("@")
-    return f"{scheme}://{'...@' if at and who else ''}{host}{path_without_secrets(slash + path)}"
+    """A URL or a path as a phone was given it or asks for it: no user and password in it, no token, no query."""
+    shown, question, _ = words_without_secrets(url).partition("?")
+    return shown + ("?..." if question else "")
 
 
-def words_without_secrets(words: str) -> str:
-    """Free text of a phone, a syslog line: what follows the word password is left out."""
-    return _without_tokens(_PASSWORD.sub(r"\1\2...", words))
+def words_without_secrets(words: str, *, whole: bool = True) -> str:
+    """Free text of a phone, a syslog line: whatever looks like a secret is left out."""
+    return hidden(words, lambda _: "...", whole=whole and not words.endswith(_CUT))
 
 
 def scheme_of(value: str) -> str:
@@ -92,13 +75,9 @@ def scheme_of(value: str) -> str:
     return SCHEMES.get(word.lower(), "other") if word else ""
 
 
-def _without_tokens(words: str) -> str:
-    return _TOKEN.sub(lambda found: found[1] or "...", _TICKET.sub(r"\1...", words))
-
-
 def told_apart(value: str) -> str:
     """An ETag: what may be a token in it as a digest, for two that are alike must stay so, and two that are not."""
-    return _TOKEN.sub(lambda found: hashlib.sha256(found[0].encode()).hexdigest()[:12], value)
+    return _RANDOM.sub(lambda found: hashlib.sha256(found[0].encode()).hexdigest()[:12], value)
 
 
 def as_line(one: Fact) -> dict[str, object]:
@@ -114,3 +93,18 @@ def say(line: Mapping[str, object]) -> None:
     """One JSON object on stdout, at once: somebody waits at the other end of the pipe."""
     sys.stdout.write(json.dumps(line, separators=(",", ":")) + "\n")
     sys.stdout.flush()
+
+
+_ANSWER: Final = 64 << 20
+"""Characters of one answer: two directions of 8 MiB, as text."""
+
+
+def ask(line: Mapping[str, object]) -> Mapping[str, object]:
+    """Say it, and take one JSON object from stdin; empty where nobody answers any more."""
+    say(line)
+    said = sys.stdin.readline(_ANSWER)
+    try:
+        answer = json.loads(said) if said.endswith("\n") else {}
+    except ValueError:
+        return {}
+    return answer if isinstance(answer, dict) else {}

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from provisioner.capture import ring
-from provisioner.capture.filters import expression
+from provisioner.capture.filters import expression, program
 from provisioner.capture.lines import Say
 
 _ENDING: Final = 10.0
@@ -29,6 +30,10 @@ WITHOUT_RIGHT: Final = (
     "that takes them (`setcap cap_net_raw,cap_net_admin+ep /usr/bin/dumpcap`). Reading files needs no right: take "
     "the frames elsewhere and hand them to `capture read`"
 )
+ANY: Final = (
+    "frames of `any` come without the receiver's MAC, so one phone's cannot be picked out while they are taken: name "
+    "the interface at which it is, or take all (`capture live -i any --keep DIR`) and name the phone to `capture read`"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,33 +45,41 @@ class Wanted:
     mac: bytes | None
     seconds: float
     megabytes: int
+    addresses: tuple[str, ...] = ()
+    """The phone's as they are known: behind a router they are all that tells its frames."""
+
+    @property
+    def filter(self) -> str:
+        """Empty takes everything."""
+        return expression(self.mac, self.addresses)
 
 
 class Failed(Exception):
     """It could not be begun; the text says why."""
 
 
-def take(wanted: Wanted, by: str | None, say: Say) -> int:
-    """Take frames for so long, or until SIGINT or SIGTERM; the exit code."""
+def take(wanted: Wanted, by: str | None, say: Say) -> bool:
+    """Take frames for so long, or until SIGINT or SIGTERM; False where it could not be begun."""
     program = by or next((one for one in ("dumpcap", "tcpdump") if shutil.which(one)), "socket")
     stopped = _stops()
     until = time.monotonic() + wanted.seconds
     begun = time.monotonic()
-    say({"live": {"by": program, "interface": wanted.interface, "filter": expression(wanted.mac)}})
+    say({"live": {"by": program, "interface": wanted.interface, "filter": wanted.filter}})
 
     def goes_on() -> bool:
         return time.monotonic() < until and not stopped()
 
     try:
+        if wanted.interface == "any" and wanted.mac is not None:
+            raise Failed(ANY)
         wanted.into.mkdir(mode=0o700, parents=True, exist_ok=True)
         taken = _TAKERS[program](wanted, goes_on)
     except PermissionError:
         say({"error": WITHOUT_RIGHT})
-        return 1
+        return False
     except (Failed, OSError) as error:
-        words = str(error)
-        say({"error": WITHOUT_RIGHT if _NO_RIGHT.search(words) else words})
-        return 1
+        say({"error": _why(wanted.interface, str(error))})
+        return False
     say(
         {
             "taken": {
@@ -78,7 +91,17 @@ def take(wanted: Wanted, by: str | None, say: Say) -> int:
             }
         }
     )
-    return 0
+    return True
+
+
+def _why(interface: str, words: str) -> str:
+    """In words that say what to do; what a program says of it alone where it knows better."""
+    if _NO_RIGHT.search(words):
+        return WITHOUT_RIGHT
+    there = [name for _, name in socket.if_nameindex()]
+    if interface in there or interface == "any":
+        return words
+    return f"there is no interface {interface!r} on this machine; there are: {', '.join(there)}"
 
 
 def _stops() -> Callable[[], bool]:
@@ -90,13 +113,14 @@ def _stops() -> Callable[[], bool]:
 
 
 def _by_socket(wanted: Wanted, goes_on: Callable[[], bool]) -> ring.Taken:
-    return ring.take(wanted.interface, wanted.into, wanted.mac, wanted.megabytes, goes_on)
+    chosen = program(wanted.mac, wanted.addresses) if wanted.filter else []
+    return ring.take(wanted.interface, wanted.into, chosen, wanted.megabytes, goes_on)
 
 
 def _by_dumpcap(wanted: Wanted, goes_on: Callable[[], bool]) -> ring.Taken:
     each = max(wanted.megabytes * 1000 // ring.FILES, 1)
     command = ["dumpcap", "-q", "-i", wanted.interface, "-b", f"filesize:{each}", "-b", f"files:{ring.FILES}"]
-    told = ["-f", expression(wanted.mac)] if wanted.mac else []
+    told = ["-f", wanted.filter] if wanted.filter else []
     said = _run([*command, "-w", str(wanted.into / "ring.pcapng"), *told], goes_on)
     found = _DUMPCAP_DROPS.search(said)
     frames, dropped = (int(found[1]), int(found[2])) if found else (0, 0)
@@ -109,7 +133,7 @@ def _by_tcpdump(wanted: Wanted, goes_on: Callable[[], bool]) -> ring.Taken:
     command = ["tcpdump", "-i", wanted.interface, "-n", "--immediate-mode", "-U", "-s", "0", "-C", str(each)]
     owner = ["-Z", "root"] if os.getuid() == 0 else []
     target = ["-W", str(ring.FILES), "-w", str(wanted.into / "ring.pcap")]
-    said = _run([*command, *owner, *target, *([expression(wanted.mac)] if wanted.mac else [])], goes_on)
+    said = _run([*command, *owner, *target, *([wanted.filter] if wanted.filter else [])], goes_on)
     frames = re.search(r"(\d+) packets? captured", said)
     dropped = sum(int(one) for one in _TCPDUMP_DROPS.findall(said))
     return ring.Taken(int(frames[1]) if frames else 0, dropped, _files(wanted.into))
@@ -132,6 +156,7 @@ def _run(command: list[str], goes_on: Callable[[], bool]) -> str:
         text=True,
         errors="replace",
         start_new_session=True,
+        umask=0o077,
     ) as child:
         try:
             while goes_on() and child.poll() is None:

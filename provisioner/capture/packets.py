@@ -63,6 +63,12 @@ class Datagram(NamedTuple):
     dport: int
     data: bytes
 
+    @property
+    def is_whole(self) -> bool:
+        """Or cut off by the capture, or by IP."""
+        said = self.packet.frame.data[self.packet.start + 4 : self.packet.start + 6]
+        return len(self.data) + 8 >= int.from_bytes(said, "big")
+
 
 class Segment(NamedTuple):
     """TCP."""

@@ -31,7 +31,7 @@ from provisioner.capture.packets import (
     packet_of,
     segment_of,
 )
-from provisioner.capture.survey import Selection, Survey, flow_of, turned
+from provisioner.capture.survey import NOBODY, Selection, Survey, flow_of, turned
 
 PHONE: Final = "phone"
 SERVER: Final = "server"
@@ -179,13 +179,18 @@ class Reading:
             "unreachable",
             frame.at,
             frame.ref,
-            connection=self._name_of(said.flow) if said.protocol == TCP else None,
+            connection=self._name_of(self._begun(said.flow)) if said.protocol == TCP else None,
             by=said.by,
             code=said.code,
             mtu=said.mtu or None,
             to=said.to,
             port=int.from_bytes(said.ports[2:4], "big"),
         )
+
+    def _begun(self, flow: bytes) -> bytes:
+        """As the phone has begun it, where it was the server that was told."""
+        back = turned(flow)
+        return back if flow not in self._connections and back in self._connections else flow
 
     def _segment(self, packet: Packet, *, by_phone: bool, ours: bool) -> Iterator[Fact]:
         segment = segment_of(packet)
@@ -247,9 +252,14 @@ class Reading:
             yield fact("broken", survey.last + file.shift, file.name, why=why)
         for link in sorted(one for one in survey.links if not readable(one)):
             yield fact("broken", survey.first, file.name, why=f"frames of link type {link} are not read")
-        anywhere = any(one.sees_mac for one in self.chosen.surveys)
-        if survey.others and not anywhere and not self._connections and not self._ended:
+        if survey.others and not self._is_anywhere():
             yield fact("frame", survey.first, file.name, silent=True)
+
+    def _is_anywhere(self) -> bool:
+        """Whether another file has seen it, or was damaged; nor does silence say anything of a mere address."""
+        surveys = self.chosen.surveys
+        heard = any(one.sees_mac or one.flows or one.file.broken for one in surveys)
+        return heard or bool(self._connections or self._ended) or self.chosen.mac == NOBODY
 
 
 _BESIDE_IP: Final = {ARP: Reading._arp, LLDP: Reading._lldp, CDP: Reading._cdp, EAPOL: Reading._eapol}
@@ -283,7 +293,7 @@ def joined(readings: list[Reading]) -> list[Fact]:
 
 def _placed(syn: Fact, reading: Reading, readings: list[Reading]) -> Fact:
     """A SYN of the phone's side, and whether it has arrived at the server's."""
-    others = [one for one in readings if not one.survey.sees_mac and _covers(one.survey, syn.at)]
+    others = [one for one in readings if not one.survey.sees_mac]
     if not reading.survey.sees_mac or not others:
         return syn
     connection = syn.values["connection"]
@@ -293,11 +303,12 @@ def _placed(syn: Fact, reading: Reading, readings: list[Reading]) -> Fact:
         return replace_values(syn, at_server="yes" if answered else "answered")
     if there:
         return replace_values(syn, at_server="yes")
-    watched = any(_knows(one.survey, syn.values["to"]) for one in others)
+    watched = any(_covers(one.survey, syn.at) and _knows(one.survey, syn.values["to"]) for one in others)
     return replace_values(syn, at_server="no") if watched else syn
 
 
 def _covers(survey: Survey, at: float) -> bool:
+    """It was running then, and has lost nothing: only so its silence says something."""
     return survey.first <= at - survey.file.shift <= survey.last and not survey.file.dropped
 
 

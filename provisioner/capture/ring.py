@@ -4,16 +4,16 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from provisioner.capture.files import ETHERNET
-from provisioner.capture.filters import program
 from provisioner.capture.writing import PcapngWriter
 
 FILES: Final = 8
@@ -37,9 +37,12 @@ class Taken(NamedTuple):
     files: list[Path]
 
 
-def take(interface: str, into: Path, mac: bytes | None, megabytes: int, goes_on: Callable[[], bool]) -> Taken:
-    """Until `goes_on` says no. PermissionError without CAP_NET_RAW, OSError without the interface."""
-    with _opened(interface, mac) as raw, _Ring(into, megabytes << 20) as ring:
+def take(interface: str, into: Path, chosen: Sequence[bytes], megabytes: int, goes_on: Callable[[], bool]) -> Taken:
+    """Until `goes_on` says no. PermissionError without CAP_NET_RAW, OSError without the interface.
+
+    ``chosen``: a program of BPF; an empty one takes all frames.
+    """
+    with _opened(interface, chosen) as raw, _Ring(into, megabytes << 20) as ring:
         while goes_on():
             try:
                 data, aside, _, _ = raw.recvmsg(_LARGEST, 256)
@@ -93,7 +96,8 @@ class _Ring:
         self._close()
         count = int(self._files[-1].stem.rpartition("_")[2]) + 1 if self._files else 1
         path = self._into / f"ring_{count:05}.pcapng"
-        self._writer = PcapngWriter(path.open("xb", buffering=1 << 20))
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        self._writer = PcapngWriter(os.fdopen(handle, "wb", buffering=1 << 20))
         self._files.append(path)
         if len(self._files) > FILES:
             self._files.pop(0).unlink(missing_ok=True)
@@ -105,10 +109,10 @@ class _Ring:
 
 
 @contextmanager
-def _opened(interface: str, mac: bytes | None) -> Iterator[socket.socket]:
+def _opened(interface: str, chosen: Sequence[bytes]) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as raw:  # protocol 0: deaf until it is bound
-        if mac is not None:
-            _attach(raw, program(mac))
+        if chosen:
+            _attach(raw, chosen)
         try:
             raw.setsockopt(socket.SOL_SOCKET, _BUFFER_FORCE, _BUFFER)
         except PermissionError:
@@ -123,7 +127,7 @@ def _opened(interface: str, mac: bytes | None) -> Iterator[socket.socket]:
         yield raw
 
 
-def _attach(raw: socket.socket, steps: list[bytes]) -> None:
+def _attach(raw: socket.socket, steps: Sequence[bytes]) -> None:
     """Struct sock_fprog: how many, and where they are."""
     code = ctypes.create_string_buffer(b"".join(steps))
     raw.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, struct.pack("HP", len(steps), ctypes.addressof(code)))

@@ -79,17 +79,17 @@ def read(data: bytes) -> Message | None:
     return Message(method, found[2] or "", int(found[3] or 0), headers, body.decode("utf-8", "replace"))
 
 
-def facts_of(message: Message, frame: Frame, source: str, *, by_phone: bool) -> Iterator[Fact]:
+def facts_of(message: Message, frame: Frame, source: str, *, by_phone: bool, to: str = "") -> Iterator[Fact]:
     """What the diagnosis wants of it; calls are nobody's business here."""
     if message.method == "REGISTER":
-        yield _registration(message, frame)
+        yield _registration(message, frame, to)
     elif message.method == "SUBSCRIBE" and _PROVISIONING in message.headers.get("event", "") and not message.status:
         yield fact("pnp", frame.at, frame.ref, type="subscribe", from_=source)
     elif message.method == "NOTIFY":
         yield from _notification(message, frame, source, by_phone=by_phone)
 
 
-def _registration(message: Message, frame: Frame) -> Fact:
+def _registration(message: Message, frame: Frame, to: str) -> Fact:
     user = _USER.search(message.headers.get("to", ""))
     return fact(
         "register",
@@ -97,6 +97,7 @@ def _registration(message: Message, frame: Frame) -> Fact:
         frame.ref,
         type="answer" if message.status else "request",
         status=message.status or None,
+        to=to,
         registrar=words_without_secrets(_PASSWORD.sub(r"\1...@", message.uri.partition(";")[0])),
         user=words_without_secrets(user[1].partition(":")[0]) if user else "",
         authorization=scheme_of(message.headers.get("authorization", "")),
@@ -140,10 +141,13 @@ class SipTalk:
             if len(buffer) < whole:
                 break
             if message := read(bytes(buffer[:whole]).lstrip(b"\r\n")):
-                yield from facts_of(message, frame, self.connection, by_phone=by == "phone")
+                yield from facts_of(message, frame, self.connection, by_phone=by == "phone", to=self._to(by))
             del buffer[:whole]
         if len(buffer) > _LONGEST:
             buffer.clear()
+
+    def _to(self, by: str) -> str:
+        return self.connection.partition(">")[2] if by == "phone" else ""
 
     def gap(self, by: str, count: int) -> None:  # noqa: ARG002  # how much is missing does not help to find the next one
         """Begin again with the next message."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
@@ -14,6 +15,8 @@ _HALF: Final = 1 << 31
 _ALL: Final = (1 << 32) - 1
 _MOST_WAITING: Final = 256
 """Segments behind a hole: a window of 64 KiB has 45."""
+_BIG: Final = 1000
+"""Bytes: every way that IPv4 goes takes smaller ones (RFC 791 section 3.2 asks for 576)."""
 
 
 class Piece(NamedTuple):
@@ -35,12 +38,18 @@ class Stream:
     bytes: int = 0
     repeated: int = 0
     repeated_bytes: int = 0
+    again: int = 0
+    """Repeated since the other end has last acknowledged anything new."""
     sacked: bool = False
     """The other end has said that something behind a hole has arrived."""
     lost: int = 0
     """Bytes that the other end has, but the capture has not."""
     last_at: float = 0.0
     last_frame: Frame | None = None
+    _passed: int = 0
+    """Bytes of the largest segment that the other end has acknowledged."""
+    _sent: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=_MOST_WAITING))
+    """Where each segment ends that is not acknowledged yet, and how long it is."""
     _waiting: dict[int, Segment] = field(default_factory=dict)
 
     def begin(self, seq: int) -> None:
@@ -52,6 +61,7 @@ class Stream:
         if not segment.length:
             return
         self.last_at, self.last_frame = segment.packet.frame.at, segment.packet.frame
+        self._sent.append((segment.seq + segment.length & _ALL, segment.length))
         if self.next is None:
             self.next = segment.seq
         ahead = segment.seq - self.next & _ALL
@@ -66,8 +76,10 @@ class Stream:
     def acknowledge(self, ack: int, sacks: bool) -> Iterator[Piece]:
         """What the other end says it has: if that is more than the capture has, the capture has lost it."""
         self.sacked = self.sacked or sacks
-        if self.acked is None or (ack - self.acked & _ALL) < _HALF:
-            self.acked = ack
+        if self.acked is None or 0 < (ack - self.acked & _ALL) < _HALF:
+            self.acked, self.again = ack, 0
+        while self._sent and (ack - self._sent[0][0] & _ALL) < _HALF:
+            self._passed = max(self._passed, self._sent.popleft()[1])
         if self.next is None or not self._waiting:
             return
         missing = ack - self.next & _ALL
@@ -84,6 +96,12 @@ class Stream:
         if self.next is None or not self._waiting:
             return 0
         return min(one - self.next & _ALL for one in self._waiting)
+
+    @property
+    def too_big(self) -> bool:
+        """It is repeated and does not arrive, what is behind it does, and none of its size has ever arrived."""
+        size = self._sent[0][1] if self._sent else 0
+        return self.sacked and self.repeated > 1 and size >= _BIG and size > self._passed
 
     @property
     def unacked(self) -> int:
@@ -105,7 +123,7 @@ class Stream:
             self._repeat(segment)
 
     def _repeat(self, segment: Segment) -> None:
-        self.repeated += 1
+        self.repeated, self.again = self.repeated + 1, self.again + 1
         self.repeated_bytes += segment.length
 
     def _wait(self, segment: Segment) -> None:

@@ -20,6 +20,8 @@ _MOST_FLOWS: Final = 20_000
 _IPV4_TYPE: Final = b"\x08\x00"
 _NOBODY: Final = (bytes(4), bytes(16))
 _CLIENT_HELLO: Final = 1
+NOBODY: Final = bytes.fromhex("010000000000")
+"""A Mac that nobody has: that of a phone of which only the address is known."""
 
 
 @dataclass(slots=True)
@@ -43,7 +45,7 @@ class Survey:
 
     def look(self) -> Survey:
         """Read the whole file once."""
-        self._needles = tuple(spellings(self.mac))
+        self._needles = () if self.mac == NOBODY else tuple(spellings(self.mac))
         for frame in self.file.frames():
             self.first = self.first or frame.at
             self.last = max(self.last, frame.at)
@@ -151,9 +153,9 @@ class Selection:
     """Connection as the server sees it, from its client -> as the phone sees it."""
 
     @classmethod
-    def of(cls, surveys: list[Survey], mac: bytes) -> Selection:
+    def of(cls, surveys: list[Survey], mac: bytes, addresses: Iterable[bytes] = ()) -> Selection:
         """Join the files: what begins alike on both sides is one connection, whatever its addresses became."""
-        made = cls(mac, surveys, set().union(*(one.addresses for one in surveys)))
+        made = cls(mac, surveys, set(addresses).union(*(one.addresses for one in surveys)))
         near = [one for one in surveys if one.sees_mac]
         for far in (one for one in surveys if near and not one.sees_mac):
             made._join(near, far)

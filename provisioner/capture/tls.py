@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
@@ -24,6 +25,9 @@ _HIDDEN_NO_CERTIFICATE: Final = frozenset({25, 61, 77})
 _HIDDEN_FINISHED: Final = frozenset({53, 69})
 """A Finished of SHA-256 or SHA-384 in a record of its own."""
 _MOST_NAMES: Final = 20
+_WARNING: Final = 1
+_REFUSES_NOTHING: Final = frozenset({0, 112})
+"""close_notify, and that a name is not known, behind which servers go on (RFC 6066 section 3)."""
 
 
 @dataclass(slots=True)
@@ -51,6 +55,8 @@ class TlsTalk:
     done: bool = False
     resumed: bool = False
     refused: bool = False
+    left_by: str = ""
+    """Who has said good-bye first, once the handshake was complete: his alert is encrypted, and told by its length."""
     _session: bytes = b""
     _ticket: int = 0
     _phone: _Side = field(default_factory=_Side)
@@ -118,6 +124,7 @@ class TlsTalk:
             versions=",".join(hello.versions),
             suites=",".join(suites),
             signature_algorithms=",".join(signatures) or ABSENT,
+            random=hashlib.sha256(hello.random).hexdigest()[:16],
         )
 
     def server_hello(self, _by: str, body: bytes, frame: Frame) -> Iterator[Fact]:
@@ -154,10 +161,12 @@ class TlsTalk:
     def _alert(self, by: str, record: Record) -> Iterator[Fact]:
         """In clear only with two bytes and a level that exists; anything else is ciphertext."""
         if record.length != 2 or record.body[0] not in (1, 2):
+            self._leaves(by)
             return
-        code = record.body[1]
-        self.refused = self.refused or (code != 0 and not self.done)
-        yield self._fact("alert", record.frame, by=by, code=code, name=words.ALERTS.get(code, "unknown"))
+        level, code = record.body
+        self.refused = self.refused or (code not in _REFUSES_NOTHING and not self.done)
+        said = {"code": code, "name": words.ALERTS.get(code, "unknown")}
+        yield self._fact("alert", record.frame, by=by, **said, level="warning" if level == _WARNING else "fatal")
 
     # --- hidden
 
@@ -206,13 +215,20 @@ class TlsTalk:
         )
 
     def _application(self, by: str, side: _Side, length: int) -> None:
-        if self.version == _TLS_1_3 and (length == _HIDDEN_ALERT or (by == SERVER and self._is_ticket(length))):
+        if self.version == _TLS_1_3 and length == _HIDDEN_ALERT:
+            self._leaves(by)
+            return
+        if self.version == _TLS_1_3 and by == SERVER and self._is_ticket(length):
             return
         side.bytes += length
         if by == PHONE:
             self.stage = "request"
         elif self._phone.bytes:
             self.stage = "answer"
+
+    def _leaves(self, by: str) -> None:
+        if self.done or (by == PHONE and self._phone.finished):
+            self.left_by = self.left_by or by
 
     def _is_ticket(self, length: int) -> bool:
         """Servers send two of one length one after the other; the first has told that the handshake is complete."""

@@ -11,7 +11,7 @@ from provisioner.capture import der, tls_words
 
 CLIENT_HELLO, SERVER_HELLO, NEW_TICKET, CERTIFICATE = 1, 2, 4, 11
 CERTIFICATE_REQUEST, SERVER_DONE, FINISHED = 13, 14, 20
-_SNI, _SIGNATURES, _PSK, _VERSIONS = 0, 13, 41, 43
+_SNI, _SIGNATURES, _TICKET, _PSK, _VERSIONS = 0, 13, 35, 41, 43
 _RETRY: Final = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c")
 """RFC 8446 section 4.1.3: a ServerHello with this random asks for another ClientHello."""
 _MOST_CERTIFICATES: Final = 16
@@ -136,6 +136,26 @@ def request(body: bytes, version: int) -> Request:
     while listed.left and len(names) < 200:
         names.append(der.name_of(listed.vector(2)))
     return Request(kinds, tuple(names))
+
+
+def tickets(kind: int, body: bytes) -> Iterator[tuple[int, int]]:
+    """Where a message has the ticket of a session of TLS 1.2 (RFC 5077 sections 3.2 and 3.3): begin and end."""
+    if kind == NEW_TICKET:
+        yield 4, len(body)
+    if kind != CLIENT_HELLO:
+        return
+    read = Cursor(body)
+    read.take(34)
+    for size in (1, 2, 1):
+        read.vector(size)
+    if read.left < 2:
+        return
+    begin = read.at + 2
+    inner = Cursor(read.vector(2))
+    while inner.left >= 4:
+        extension, said = inner.number(2), inner.vector(2)
+        if extension == _TICKET:
+            yield begin + inner.at - len(said), begin + inner.at
 
 
 def _extensions(read: Cursor) -> Iterator[tuple[int, bytes]]:

@@ -7,8 +7,8 @@ from html import escape
 from typing import Final
 
 from provisioner.diagnosis.facts import Fact, Source, Witness
-from provisioner.diagnosis.ladder import Diagnosis, State
-from provisioner.diagnosis.words import cure_words, headline, when
+from provisioner.diagnosis.ladder import Cure, Diagnosis, State
+from provisioner.diagnosis.words import Say, cure_words, day, headline, when
 from provisioner.evidence.program import Exhibit
 from provisioner.evidence.sequence import svg
 
@@ -22,7 +22,7 @@ h1{font-size:1.4rem}h2{font-size:1.1rem;margin-top:2rem;border-bottom:1px solid 
 table{border-collapse:collapse;width:100%}td,th{padding:.25rem .6rem;text-align:left;vertical-align:top}
 tr+tr td{border-top:1px solid #e4e8ec}.good{color:#116329}.broken{color:#a40e26;font-weight:600}.unknown{color:#57606a}
 pre{background:#f6f8fa;padding:.75rem;overflow-x:auto;font-size:13px}.at{color:#57606a}
-svg{max-width:100%;height:auto;font:12px system-ui,sans-serif}.life{stroke:#d0d7de}.lane{font-weight:600}
+.picture{overflow-x:auto}svg{font:12px system-ui,sans-serif}.life{stroke:#d0d7de}.lane{font-weight:600}
 .arrow line{stroke:#1b1f24}.arrow path{fill:#1b1f24}.bad line{stroke:#a40e26}.bad path,.bad text{fill:#a40e26}
 .time{fill:#57606a}
 """
@@ -36,27 +36,30 @@ def deciding(found: Diagnosis) -> list[str]:
     return list(dict.fromkeys(refs))[:_MOST]
 
 
-def html(found: Diagnosis, facts: Sequence[Fact], shown: Sequence[Exhibit], now: float) -> str:
+def html(found: Diagnosis, facts: Sequence[Fact], shown: Sequence[Exhibit], now: float, say: Say) -> str:
     """The whole file."""
-    return "\n".join(_lines(found, facts, shown, now)) + "\n"
+    return "\n".join(_lines(found, facts, shown, now, say)) + "\n"
 
 
-def _lines(found: Diagnosis, facts: Sequence[Fact], shown: Sequence[Exhibit], now: float) -> Iterator[str]:
+def _lines(found: Diagnosis, facts: Sequence[Fact], shown: Sequence[Exhibit], now: float, say: Say) -> Iterator[str]:
     title = escape(f"{found.subject.called}: {found.title}")
     yield '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+    yield '<meta name="viewport" content="width=device-width">'
     yield "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
     yield f"<title>{title}</title><style>{_STYLE}</style></head><body>"
     yield f"<h1>{escape(found.subject.called)}</h1>"
+    yield f'<p class="at">{day(now)} UTC</p>' if day(now) else ""
     yield from _cause(found, now)
     yield "<h2>The ladder</h2><table><thead><tr><th>rung</th><th>state</th><th>what was seen</th></tr></thead><tbody>"
     yield from _ladder(found, now)
     yield "</tbody></table>"
-    yield from _list("What helps", [cure_words(one) for one in found.cures])
-    yield from _list("Who could tell more", [f"{one.witness} ({one.why}): {one.command}" for one in found.missing])
+    yield from _list("What helps", [_cure(one, say) for one in found.cures])
+    yield from _list("Who could tell more", [f"{one.witness} ({one.why}): {say(one.by)}" for one in found.missing])
     yield from _list("Also", [f"{one.row.title}: {one.says}" for one in found.also])
     yield from _list("Notes", found.notes)
     if picture := svg(facts):
-        yield f"<h2>The boot</h2>\n{picture}"
+        yield '<h2>The boot</h2>\n<div class="picture" tabindex="0" role="region" aria-label="The boot">'
+        yield f"{picture}</div>"
     if shown:
         yield "<h2>The frames that decide</h2>"
         yield from (line for one in shown for line in _exhibit(one, now))
@@ -71,6 +74,10 @@ def _cause(found: Diagnosis, now: float) -> Iterator[str]:
         yield f"<p>{escape(found.cause.row.cause)}</p>"
         seen = f"{found.cause.says}, " if found.cause.says else ""
         yield f'<p class="at">{escape(f"{seen}{when(found.cause.last, now)} ({cited})")}</p>'
+
+
+def _cure(one: Cure, say: Say) -> str:
+    return f"{cure_words(one)} {say(one.by)}" if one.by else cure_words(one)
 
 
 def _ladder(found: Diagnosis, now: float) -> Iterator[str]:

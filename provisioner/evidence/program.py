@@ -14,12 +14,13 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Final
 
 from provisioner.diagnosis.facts import Fact, Kind, Source, Witness, of_line
 from provisioner.errors import Invalid, Unusable
+from provisioner.evidence.key_lines import KeyLog
 from provisioner.model import Mac
 
 SECONDS: Final = 600.0
@@ -27,6 +28,10 @@ SECONDS: Final = 600.0
 _MOST: Final = 128 << 20
 """bytes of all lines together: 20,000 facts have 10 MB."""
 _LONGEST: Final = 4 << 20
+_MOST_ASKED: Final = 512 << 20
+"""bytes of what it asks to have opened and sealed: 64 MiB of TLS, twice and as text."""
+_ENDS: Final = (0, 3)
+"""Its exit codes: done, and nothing could be read, which it says. 1 is a fault of Python's or its own."""
 _ENDING: Final = 15.0
 """s from asking it to end until it is killed."""
 
@@ -67,6 +72,21 @@ class Exhibit:
 
 
 @dataclass(frozen=True, slots=True)
+class Cut:
+    """One phone's frames in a file of their own."""
+
+    file: Path
+    frames: int
+    sides: int
+    opened: int = 0
+    """Connections of TLS whose secrets are in it."""
+    left: Mapping[str, int] = field(default_factory=dict)
+    """How many stay sealed, by the reason."""
+    broken: tuple[str, ...] = ()
+    """Where a file could not be read any further, and why."""
+
+
+@dataclass(frozen=True, slots=True)
 class Taken:
     """What a live capture brought."""
 
@@ -77,9 +97,20 @@ class Taken:
     seconds: float
 
 
-def read(files: Sequence[Path], mac: Mac | None = None, *, seconds: float = SECONDS, told: Told | None = None) -> Read:
-    """What the files tell of one phone; Unusable says why nothing can be read."""
-    words = ["read", *(["--mac", mac] if mac else []), *(["--progress"] if told else []), "--", *map(str, files)]
+def read(
+    files: Sequence[Path],
+    mac: Mac | None = None,
+    *,
+    address: str = "",
+    seconds: float = SECONDS,
+    told: Told | None = None,
+) -> Read:
+    """What the files tell of one phone; Unusable says why nothing can be read.
+
+    ``address``: of a phone behind a router, whose MAC nobody knows.
+    """
+    whose = [*(["--mac", mac] if mac else []), *(["--address", address] if address else [])]
+    words = ["read", *whose, *(["--progress"] if told else []), "--", *map(str, files)]
     facts: list[Fact] = []
     phones: list[Candidate] = []
     done: Line = {}
@@ -128,11 +159,16 @@ def live(
     seconds: float = 60.0,
     megabytes: int = 64,
     by: str = "",
+    addresses: Sequence[str] = (),
     told: Told | None = None,
 ) -> Taken:
-    """Take frames until the time is over or somebody interrupts; what was taken till then counts."""
+    """Take frames until the time is over or somebody interrupts; what was taken till then counts.
+
+    ``addresses`` that the phone is known by: behind a router its MAC is in no frame.
+    """
     words = ["live", "-i", interface, "--into", str(into), "--seconds", str(seconds), "--megabytes", str(megabytes)]
     words += [*(["--mac", mac] if mac else []), *(["--by", by] if by else [])]
+    words += [f"--address={one}" for one in addresses]
     taken = None
     for line in lines(words, seconds=seconds + SECONDS, told=told, gently=True):
         if "taken" in line:
@@ -148,11 +184,36 @@ def live(
     )
 
 
-def live_facts(interface: str, mac: Mac | None = None, seconds: float = 60.0, told: Told | None = None) -> list[Fact]:
-    """Take frames for so long, read them, and keep nothing of them."""
+def live_facts(
+    interface: str,
+    mac: Mac | None = None,
+    seconds: float = 60.0,
+    *,
+    addresses: Sequence[str] = (),
+    told: Told | None = None,
+) -> list[Fact]:
+    """Take frames for so long, read them, and keep nothing of them; without a MAC of who has the first address.
+
+    What comes from a phone's addresses without its name may be another's behind the same NAT: that is perhaps its own.
+    """
     with tempfile.TemporaryDirectory(prefix="provisioner-") as folder:
-        taken = live(interface, Path(folder) / "ring", mac, seconds=seconds, told=told)
-        return [*lost(taken), *(facts_of(taken.files, mac) if taken.frames else [])]
+        taken = live(interface, Path(folder) / "ring", mac, seconds=seconds, addresses=addresses, told=told)
+        if not taken.frames:
+            return lost(taken)
+        if mac is None and addresses:
+            return [*lost(taken), *read(taken.files, address=addresses[0]).facts]
+        found = facts_of(taken.files, mac)
+        if not any(one["connection"] for one in found):
+            found += [_perhaps(one) for each in addresses if "/" not in each for one in _at(taken.files, each)]
+        return [*lost(taken), *found]
+
+
+def _at(files: Sequence[Path], address: str) -> list[Fact]:
+    return [one for one in read(files, address=address).facts if one["connection"]]
+
+
+def _perhaps(one: Fact) -> Fact:
+    return replace(one, values={**one.values, "whose": "maybe"})
 
 
 def lost(taken: Taken) -> list[Fact]:
@@ -163,41 +224,75 @@ def lost(taken: Taken) -> list[Fact]:
     return [Fact(Kind.DROPPED, time.time(), witness, {"frames": str(taken.dropped)})]
 
 
-def cut(files: Sequence[Path], mac: Mac, into: Path, *, seconds: float = SECONDS) -> dict[Path, int]:
-    """Only this phone's frames, without secrets: a pcapng in the folder for each captured side, and how many it has."""
-    made: dict[Path, int] = {}
-    for line in lines(["cut", "--mac", mac, "--into", str(into), "--", *map(str, files)], seconds=seconds):
+def cut(files: Sequence[Path], mac: Mac, into: Path, keys: KeyLog | None = None, *, seconds: float = SECONDS) -> Cut:
+    """Only this phone's frames, without secrets: one pcapng in the folder, each captured side an interface of it.
+
+    ``keys``: TLS secrets that go along, with the connections that they open; nothing in those is a secret any more.
+    """
+    words = ["cut", "--mac", mac, "--into", str(into), *(["--keys"] if keys else []), "--", *map(str, files)]
+    answer = _answering(keys) if keys else None
+    made: Line = {}
+    for line in lines(words, seconds=seconds, answer=answer):
         if "cut" in line:
-            counts = _object(_object(line["cut"]).get("files", {}))
-            made = {into / name: _int(frames) for name, frames in counts.items()}
-    return made
+            made = _object(line["cut"])
+    named = _object(made.get("files", {}))
+    if not named:
+        raise Unusable("the capture program has ended before anything was written")
+    name, frames = next(iter(named.items()))
+    told = _object(made.get("keys") or {})
+    left = {why: _int(count) for why, count in _object(told.get("left", {})).items()}
+    broken = tuple(map(str, _list(made.get("broken"))))
+    return Cut(into / name, _int(frames), _int(made.get("sides")), _int(told.get("opened")), left, broken)
 
 
-def lines(words: Sequence[str], *, seconds: float, told: Told | None = None, gently: bool = False) -> Iterator[Line]:
+def _answering(keys: KeyLog) -> Callable[[Line], Line | None]:
+    from provisioner.evidence.resealer import Resealer  # ciphers, which hardly anybody who reads frames waits for
+
+    return Resealer(keys).answer
+
+
+def lines(
+    words: Sequence[str],
+    *,
+    seconds: float,
+    told: Told | None = None,
+    gently: bool = False,
+    answer: Callable[[Line], Line | None] | None = None,
+) -> Iterator[Line]:
     """Each line but progress, which goes to `told`; Unusable for what the program says is wrong.
 
     gently: at an interruption it is asked to end, and what it says until then is read; otherwise it is killed.
+    answer: what the program asks for goes there, and back to it; no other line does.
     """
-    with tempfile.TemporaryFile() as complaints, _running(words, complaints, seconds) as child:
+    with tempfile.TemporaryFile() as complaints, _running(words, complaints, seconds, asks=answer is not None) as child:
         assert child.stdout is not None
         try:
-            yield from _said(child.stdout, told)
+            if answer is not None:
+                yield from _conversation(child, answer)
+            else:
+                yield from _said(child.stdout, told)
         except KeyboardInterrupt:
             if not gently:
                 raise
             child.send_signal(signal.SIGINT)
             yield from _said(child.stdout, told)
         code = child.wait(_ENDING)
-        if code not in (0, 1):
+        if code not in _ENDS:
             raise Unusable(_complaint(complaints, code))
 
 
 @contextmanager
-def _running(words: Sequence[str], complaints: IO[bytes], seconds: float) -> Iterator[subprocess.Popen[bytes]]:
+def _running(
+    words: Sequence[str], complaints: IO[bytes], seconds: float, *, asks: bool = False
+) -> Iterator[subprocess.Popen[bytes]]:
     """Of our own interpreter and without what lies in the current folder; a session of its own, so we alone end it."""
     command = [sys.executable, "-I", "-m", "provisioner.capture", *words]
     child = subprocess.Popen(  # noqa: S603  # our own program with arguments that are no shell's
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=complaints, start_new_session=True
+        command,
+        stdin=subprocess.PIPE if asks else subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=complaints,
+        start_new_session=True,
     )
     watch = threading.Timer(seconds, child.kill)
     watch.daemon = True
@@ -212,15 +307,31 @@ def _running(words: Sequence[str], complaints: IO[bytes], seconds: float) -> Ite
                 child.wait(_ENDING)
             child.kill()
             child.wait()
-        if child.stdout:
-            child.stdout.close()
+        for stream in (child.stdin, child.stdout):
+            if stream is not None:
+                with suppress(BrokenPipeError):
+                    stream.close()
 
 
-def _said(stream: IO[bytes], told: Told | None) -> Iterator[Line]:
+def _conversation(child: subprocess.Popen[bytes], answer: Callable[[Line], Line | None]) -> Iterator[Line]:
+    """In turns: the program waits for an answer wherever it gets one."""
+    assert child.stdin is not None
+    assert child.stdout is not None
+    for line in _said(child.stdout, None, most=_MOST_ASKED, longest=_MOST_ASKED):
+        back = answer(line)
+        if back is None:
+            yield line
+            continue
+        with suppress(BrokenPipeError):  # it has ended: its exit code says why
+            child.stdin.write(json.dumps(back, separators=(",", ":")).encode() + b"\n")
+            child.stdin.flush()
+
+
+def _said(stream: IO[bytes], told: Told | None, *, most: int = _MOST, longest: int = _LONGEST) -> Iterator[Line]:
     size = 0
-    while raw := stream.readline(_LONGEST):
+    while raw := stream.readline(longest):
         size += len(raw)
-        if size > _MOST or not raw.endswith(b"\n"):
+        if size > most or not raw.endswith(b"\n"):
             raise Unusable("the capture program says more than anybody could read")
         line = _line(raw)
         if "error" in line:
