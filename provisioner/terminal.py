@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import UTC, datetime
 from enum import Enum
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -21,6 +23,12 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
+SOME: Final = 6
+"""Of many names, those that a line for people has."""
+_MAC: Final = re.compile(r"[0-9a-f]{12}").fullmatch
+_READABLE: Final = 20
+"""Columns in which a sentence can be read."""
+_WHOLE: Final = frozenset({"id", "mac", "record", "address"})
 PIPE_WIDTH: Final = 400
 """Columns where no terminal says: nothing may be cut off in a file or a pipe."""
 
@@ -120,12 +128,32 @@ def _print_rows(rows: Sequence[Mapping[str, object]], shown: Shown) -> None:
     from rich.table import Table
 
     columns = shown.columns or tuple(rows[0])
+    cells = [[_styled(shown, column, row.get(column)) for column in columns] for row in rows]
+    if _is_narrow(columns, cells):
+        for place, row in enumerate(rows):
+            click.echo("\n" if place else "", nl=False)
+            _print_one(row, shown)
+        return
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for column in columns:
-        table.add_column(column.replace("_", " "), overflow="fold")
-    for row in rows:
-        table.add_row(*(_styled(shown, column, row.get(column)) for column in columns))
+        table.add_column(column.replace("_", " "), overflow="fold", no_wrap=_is_whole(column))
+    for told in cells:
+        table.add_row(*told)
     _put(table)
+
+
+def _is_whole(column: str) -> bool:
+    """Whether it is copied, or read at one glance: never broken over two lines."""
+    return column in _WHOLE or is_time(column)
+
+
+def _is_narrow(columns: Sequence[str], cells: Sequence[Sequence[Text]]) -> bool:
+    """Whether whoever reads it would find words in slices: then each row is told by itself, a line for each field."""
+    wanted = 0
+    for place, column in enumerate(columns):
+        longest = max(len(column), *(len(row[place]) for row in cells))
+        wanted += 2 + (longest if _is_whole(column) else min(longest, _READABLE))
+    return wanted > console().width + 2
 
 
 def _print_one(row: Mapping[str, object], shown: Shown) -> None:
@@ -135,8 +163,15 @@ def _print_one(row: Mapping[str, object], shown: Shown) -> None:
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for name in shown.columns or tuple(row):
-        table.add_row(name.replace("_", " "), _styled(shown, name, row.get(name)))
+        table.add_row(name.replace("_", " "), _styled(shown, name, _apart(row.get(name))))
     _put(table)
+
+
+def _apart(value: object) -> object:
+    """Long things of a list stand below each other."""
+    if isinstance(value, (list, tuple)) and any(isinstance(one, str) and len(one) > _READABLE for one in value):
+        return "\n".join(cell("", one) for one in value)
+    return value
 
 
 def _put(table: Table) -> None:
@@ -180,6 +215,13 @@ def cell(column: str, value: object) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(cell("", entry) for entry in value) or "-"
     return str(value)
+
+
+def some_of(who: Collection[str]) -> str:
+    """The first of them, Macs as people write them, and how many there are beside."""
+    first = [Mac(one).colons if _MAC(one) else one for one in islice(who, SOME)]
+    more = len(who) - len(first)
+    return ", ".join(first) + (f" and {more} more (--json names them all)" if more else "")
 
 
 def is_time(column: str) -> bool:

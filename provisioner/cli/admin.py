@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import functools
-from collections.abc import Awaitable, Callable
-from typing import Concatenate, Final, ParamSpec
+from typing import Final
 
 import click
 
-from provisioner.cli.session import Nouns, acting, password_of, session, with_password
+from provisioner.cli.session import Nouns, password_of, session, with_desk, with_password
 from provisioner.errors import Invalid
 from provisioner.mail.reset import console_url
 from provisioner.passwords import Passwords
@@ -17,10 +14,7 @@ from provisioner.roles import GRANTABLE, Right, Role
 from provisioner.roster import Invited, Known, Roster
 from provisioner.sign_in_rules import check_password, login_of
 from provisioner.store.administrators import HeldRole
-from provisioner.store.database import Store
 from provisioner.terminal import Shown, moment
-
-P = ParamSpec("P")
 
 _EMAIL: Final = click.argument("email")
 _ROLES: Final = click.Choice([one.value for one in Role])
@@ -32,20 +26,7 @@ _SITE: Final = click.option("--site", default="", metavar="SITE", help="Only at 
 _USER: Final = click.option("--user", default="", metavar="USER", help="The user that an employee is.")
 _UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
-
-def with_roster(function: Callable[Concatenate[Roster, P], Awaitable[object]]) -> Callable[P, object]:
-    """Let a coroutine that takes the use-cases of administrators be a command."""
-
-    @functools.wraps(function)
-    def command(*args: P.args, **kwargs: P.kwargs) -> object:
-        async def call() -> object:
-            configured = session().settings()
-            async with Store.of(configured) as store:
-                return await function(Roster(store, {}, configured, actor=acting()), *args, **kwargs)
-
-        return asyncio.run(call())
-
-    return command
+with_roster = with_desk(Roster, vendors=False)
 
 
 @click.group(cls=Nouns)

@@ -4,21 +4,38 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TextIO
 
 import click
 
 from provisioner.audit_log import AuditLog, Verified, verify_file
-from provisioner.cli.session import OK, REFUSED, Nouns, acting, session
+from provisioner.cli.session import MAC, OK, REFUSED, Nouns, acting, session, with_desk, without_settings, writing
+from provisioner.fleet.search import Search
+from provisioner.model import Mac
 from provisioner.store.database import Store
+from provisioner.store.event_pages import EventFilter
 from provisioner.terminal import Shown
 
 
 @click.group(cls=Nouns)
 def audit() -> None:
     """The audit log: every change with who made it, each row bound to the one before."""
+
+
+@audit.command("list")
+@click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True, help="How many, newest last.")
+@click.option("--by", "actor", default="", metavar="WHO", help="Only what this administrator, key or user did.")
+@click.option("--mac", type=MAC, metavar="MAC", help="Only of this device.")
+@with_desk(without_settings(Search), vendors=False)
+async def audit_list(desk: Search, limit: int, actor: str, mac: Mac | None) -> object:
+    """Who changed what."""
+    page = await desk.event_page(EventFilter(audit=True, actor=actor, mac=mac or ""), limit=limit)
+    rows = [
+        {"at": one.at, "by": one.actor, "kind": one.kind, "mac": one.mac, "what": one.details}
+        for one in reversed(page.items)
+    ]
+    return Shown(list(reversed(page.items)), rows=rows)
 
 
 @audit.command("verify")
@@ -53,9 +70,12 @@ def _said(told: Verified) -> str:
 )
 def audit_export(after: int, output: Path | None) -> object:
     """JSON, a line a row, and the head in the last line."""
-    with output.open("w", encoding="utf-8") if output else nullcontext(sys.stdout) as file:
+    if output is None:
+        asyncio.run(_export(after, sys.stdout))
+        return None
+    with writing(output, "--output"), output.open("w", encoding="utf-8") as file:
         asyncio.run(_export(after, file))
-    return Shown({"exported": str(output)}, f"exported to {output}") if output else None
+    return Shown({"exported": str(output)}, f"exported to {output}")
 
 
 async def _export(after: int, file: TextIO) -> None:

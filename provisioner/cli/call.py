@@ -12,9 +12,9 @@ from typing import Any, Final
 
 import click
 
-from provisioner.cli.session import MAC, OK, REFUSED, Verb, device_url, open_fleet, session
+from provisioner.cli.session import MAC, OK, REFUSED, Verb, device_url, open_fleet, session, writing
 from provisioner.demo.cast import burnt_in
-from provisioner.errors import Invalid, NotFound, Unusable
+from provisioner.errors import Invalid, NotFound
 from provisioner.installation import trusted_ca
 from provisioner.model import Mac
 from provisioner.simulator import Phone, load_persona
@@ -179,10 +179,8 @@ def _manner(
 def _save(path: Path | None, story: CallStory) -> None:
     if path is None:
         return
-    try:
+    with writing(path, "--save"):
         path.write_bytes(story.wav)
-    except OSError as error:
-        raise Unusable(f"{path} cannot be written ({error.strerror}); name another file with --save") from error
 
 
 def _say(text: str) -> None:

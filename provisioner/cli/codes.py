@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-import functools
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Concatenate, Final, ParamSpec
+from typing import Any, Final
 
 import click
 
@@ -15,36 +13,18 @@ from provisioner.activation.codes import LIVES, LONGEST_LIFE, SHORTEST_LIFE, Iss
 from provisioner.activation.letters import CodeLetters
 from provisioner.activation.sheet import sheet, sheet_file
 from provisioner.cli.cures import told
-from provisioner.cli.session import MAC, OK, REFUSED, Nouns, acting, session
+from provisioner.cli.session import MAC, OK, REFUSED, Nouns, session, with_desk
 from provisioner.codes import ActivationCode, CodeState, grouped
 from provisioner.desk import counted
 from provisioner.model import Mac
 from provisioner.progress import Progress
-from provisioner.store.database import Store
 from provisioner.store.outbox import Message
 from provisioner.terminal import Shown, as_row, moment
-from provisioner.vendors import drivers
-
-P = ParamSpec("P")
 
 _SPAN: Final = re.compile(r"([0-9]{1,9})\s*([smhd]?)")
 _SECONDS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 
-
-def with_codes(function: Callable[Concatenate[CodeLetters, P], Awaitable[object]]) -> Callable[P, object]:
-    """Let a coroutine that takes the use-cases of codes be a command."""
-
-    @functools.wraps(function)
-    def command(*args: P.args, **kwargs: P.kwargs) -> object:
-        async def call() -> object:
-            settings = session().settings()
-            known = {one.manifest.name: one for one in drivers(settings.data / "templates")}
-            async with Store.of(settings) as store:
-                return await function(CodeLetters(store, known, settings, actor=acting()), *args, **kwargs)
-
-        return asyncio.run(call())
-
-    return command
+with_codes = with_desk(CodeLetters)
 
 
 class SpanType(click.ParamType[float]):
@@ -82,7 +62,9 @@ _LIFE: Final = click.option(
 
 
 _MAIL: Final = click.option(
-    "--mail/--no-mail", default=None, help="Send it to the extension's user.  [default: mail.on_issue]"
+    "--mail/--no-mail",
+    default=None,
+    help="Send it to the extension's user.  [default: as the account's policy says, else mail.on_issue]",
 )
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import click
 
 from provisioner.certificates import stamp
-from provisioner.cli.rebind import BINDING
+from provisioner.cli.rebind import BINDING, whose_line
 from provisioner.cli.revisions import LINES
-from provisioner.cli.session import MAC, Nouns, device_url, names_in, place_names, session, told_anew, with_fleet
+from provisioner.cli.session import MAC, Nouns, device_url, names_in, session, told_anew, with_fleet, writing
 from provisioner.fleet.fleet import Fleet
 from provisioner.fleet.sightings import SeenAt
 from provisioner.model import DeviceState, Mac
@@ -41,7 +41,12 @@ for _word in (*BINDING, *LINES):
 @with_fleet
 async def device_add(fleet: Fleet, mac: Mac, vendor: str, model: str, account: str, site: str) -> object:
     """Add the device with this MAC."""
-    return await fleet.add_device(mac, vendor=vendor, model=model, account=account, site=site)
+    return await _named(fleet, await fleet.add_device(mac, vendor=vendor, model=model, account=account, site=site))
+
+
+async def _named(fleet: Fleet, found: object) -> Shown:
+    """With what people call the accounts, sites and extensions in it."""
+    return Shown(found, names=await names_in(fleet, found))
 
 
 @device.command("list")
@@ -76,7 +81,7 @@ async def device_show(fleet: Fleet, mac: Mac) -> object:
     found, progress = await fleet.device(mac), await fleet.progress(mac, session().settings())
     told = as_row(found) | {"activation": progress.stage} | ({"what_to_do": progress.hint} if progress.hint else {})
     told |= _whereabouts(await fleet.seen_at(mac)) | _forgets(await fleet.wipe(mac))
-    return Shown(told, names=await place_names(fleet))
+    return Shown(told, names=await names_in(fleet, found))
 
 
 def _whereabouts(seen: SeenAt) -> dict[str, object]:
@@ -107,7 +112,7 @@ def _forgets(wipe: Wipe) -> dict[str, object]:
 @with_fleet
 async def device_move(fleet: Fleet, mac: Mac, account: str, site: str) -> object:
     """Give the device to another account or site."""
-    return await fleet.move_device(mac, account=account, site=site)
+    return await _named(fleet, await fleet.move_device(mac, account=account, site=site))
 
 
 @device.command("set-model")
@@ -116,7 +121,7 @@ async def device_move(fleet: Fleet, mac: Mac, account: str, site: str) -> object
 @with_fleet
 async def device_set_model(fleet: Fleet, mac: Mac, model: str) -> object:
     """Correct the device's model."""
-    return await fleet.set_model(mac, model=model)
+    return await _named(fleet, await fleet.set_model(mac, model=model))
 
 
 @device.command("remove")
@@ -133,7 +138,7 @@ async def device_remove(fleet: Fleet, mac: Mac) -> object:
 @with_fleet
 async def device_revoke(fleet: Fleet, mac: Mac) -> object:
     """Serve the device nothing any more, on every worker within seconds."""
-    return await fleet.revoke_device(mac)
+    return await _named(fleet, await fleet.revoke_device(mac))
 
 
 @device.command("restore")
@@ -141,22 +146,22 @@ async def device_revoke(fleet: Fleet, mac: Mac) -> object:
 @with_fleet
 async def device_restore(fleet: Fleet, mac: Mac) -> object:
     """Take a revocation back."""
-    return await fleet.restore_device(mac)
+    return await _named(fleet, await fleet.restore_device(mac))
 
 
 @device.command("bind")
 @THE_MAC
 @click.argument("line", type=click.IntRange(1, 999))
-@click.option("--extension", required=True, metavar="EXTENSION", help="Number or id of the extension.")
+@whose_line
 @click.option("--label", default="", metavar="TEXT", help="What stands beside the key, where it is not the number.")
 @click.option("--replace", is_flag=True, help="Take it away from the phone that has had it longest.")
 @with_fleet
-async def device_bind(fleet: Fleet, mac: Mac, line: int, extension: str, label: str, replace: bool) -> object:
-    """Bind an extension to the device's line key or port LINE."""
-    found, begun = await fleet.bound(mac, line, extension=extension, label=label, replace=replace)
+async def device_bind(fleet: Fleet, /, mac: Mac, line: int, **wanted: Any) -> object:
+    """Bind an extension, or a person's one, to the device's line key or port LINE."""
+    found, begun = await fleet.bound(mac, line, **wanted)
     data = {**as_row(found), "exchanged": begun.exchanged}
     shown = {**as_row(found), "SIP password": "; ".join(told_anew(begun.exchanged)) or "as before"}
-    return Shown(data, rows=shown)
+    return Shown(data, rows=shown, names=await names_in(fleet, found))
 
 
 @device.command("unbind")
@@ -174,7 +179,7 @@ async def device_unbind(fleet: Fleet, mac: Mac, line: int) -> object:
 @with_fleet
 async def device_bindings(fleet: Fleet, mac: Mac) -> object:
     """Which extension is, and was, on which line."""
-    return await fleet.bindings(mac)
+    return await _named(fleet, await fleet.bindings(mac))
 
 
 @device.command("allow")
@@ -188,7 +193,7 @@ async def device_allow(fleet: Fleet, mac: Mac, token: bool | None, digest: bool 
     device = await fleet.allow(mac, token=token, digest=digest, expired=expired)
     if digest:
         _warn_digest_is_off()
-    return device
+    return await _named(fleet, device)
 
 
 @device.command("accept-pin")
@@ -197,7 +202,7 @@ async def device_allow(fleet: Fleet, mac: Mac, token: bool | None, digest: bool 
 @with_fleet
 async def device_accept_pin(fleet: Fleet, mac: Mac, key: str) -> object:
     """Pin the key of a `pin_mismatch` alarm instead of the pinned one; without --key the only one that came."""
-    return await fleet.accept_pin(mac, key=key)
+    return await _named(fleet, await fleet.accept_pin(mac, key=key))
 
 
 @device.command("forget-pin")
@@ -205,7 +210,7 @@ async def device_accept_pin(fleet: Fleet, mac: Mac, key: str) -> object:
 @with_fleet
 async def device_forget_pin(fleet: Fleet, mac: Mac) -> object:
     """Forget the pinned key: whoever comes next with this MAC is pinned. Weaker than accept-pin."""
-    return await fleet.forget_pin(mac)
+    return await _named(fleet, await fleet.forget_pin(mac))
 
 
 @device.command("digest-secret")
@@ -244,7 +249,8 @@ async def device_uploads(fleet: Fleet, mac: Mac) -> object:
 async def device_upload(fleet: Fleet, mac: Mac, sha256: str, file: Path) -> object:
     """Write a file that it has sent to FILE; `device uploads` lists them with their SHA-256."""
     found, body = await fleet.upload(mac, sha256)
-    await asyncio.to_thread(file.write_bytes, body)
+    with writing(file):
+        await asyncio.to_thread(file.write_bytes, body)
     return Shown({"name": found.name, "size": len(body), "file": str(file)}, f"{found.name} is in {file}")
 
 

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import functools
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Concatenate, Final, ParamSpec
+from collections.abc import Mapping
+from typing import Final
 
 import click
 
-from provisioner.cli.session import MAC, Nouns, acting, session
+from provisioner.cli.session import ADDRESS, MAC, Nouns, with_desk, without_settings
 from provisioner.diagnosis.facts import Kind, as_line
 from provisioner.fleet.flights import Flights
 from provisioner.flight import Flight
 from provisioner.model import Mac
-from provisioner.store.database import Store
-from provisioner.terminal import Shown, moment
-from provisioner.vendors import drivers
-
-P = ParamSpec("P")
+from provisioner.terminal import Shown, moment, some_of
 
 _HOUR: Final = 3600.0
 _TOLD: Final[Mapping[Kind, tuple[str, ...]]] = {
@@ -36,21 +30,7 @@ _TOLD: Final[Mapping[Kind, tuple[str, ...]]] = {
 }
 """What of a connection stands in one line."""
 
-
-def with_flights(function: Callable[Concatenate[Flights, P], Awaitable[object]]) -> Callable[P, object]:
-    """Let a coroutine that takes these use-cases be a command."""
-
-    @functools.wraps(function)
-    def command(*args: P.args, **kwargs: P.kwargs) -> object:
-        async def call() -> object:
-            configured = session().settings()
-            known = {one.manifest.name: one for one in drivers(configured.data / "templates")}
-            async with Store.of(configured) as store:
-                return await function(Flights(store, known, actor=acting()), *args, **kwargs)
-
-        return asyncio.run(call())
-
-    return command
+with_flights = with_desk(without_settings(Flights))
 
 
 @click.group(cls=Nouns)
@@ -71,7 +51,9 @@ async def flights_of(desk: Flights, mac: Mac, limit: int) -> object:
 
 
 @flights.command("strangers")
-@click.option("--address", "addresses", multiple=True, metavar="ADDRESS", help="Only from here; may be given again.")
+@click.option(
+    "--address", "addresses", multiple=True, type=ADDRESS, metavar="ADDRESS", help="Only from here; may be given again."
+)
 @_LIMIT
 @with_flights
 async def flights_strangers(desk: Flights, addresses: tuple[str, ...], limit: int) -> object:
@@ -93,10 +75,11 @@ async def flights_troubles(desk: Flights, hours: float) -> object:
             "phones" if one.known else "addresses": one.phones,
             "first": moment(one.first),
             "last": moment(one.last),
+            "who": some_of(sorted(one.who)),
         }
         for one in found
     ]
-    return Shown(found, rows=rows, columns=("what", "vendor", "model", "phones", "addresses", "first", "last"))
+    return Shown(found, rows=rows, columns=("what", "vendor", "model", "phones", "addresses", "first", "last", "who"))
 
 
 def _shown(found: list[Flight]) -> Shown:

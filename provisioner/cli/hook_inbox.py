@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import functools
-from collections.abc import Awaitable, Callable
-from typing import BinaryIO, Concatenate, ParamSpec, TextIO
+from typing import BinaryIO, TextIO
 
 import click
 
-from provisioner.cli.session import Nouns, acting, session, with_desk
+from provisioner.cli.session import Nouns, with_desk
 from provisioner.hooks.inbox import Inbox
 from provisioner.hooks.signing import Scheme
 from provisioner.hooks.sources import MadeSource, Sources
-from provisioner.store.database import Store
-from provisioner.store.hook_inbox import InboxState, Received
+from provisioner.store.hook_inbox import InboxState, Received, Source
 from provisioner.terminal import Shown, moment
-
-P = ParamSpec("P")
 
 with_inbox = with_desk(Inbox)
 
@@ -26,20 +20,7 @@ _RULES = click.option(
     "--rules", type=click.File("r", encoding="utf-8"), metavar="FILE", help="TOML or JSON; - is stdin."
 )
 
-
-def with_sources(function: Callable[Concatenate[Sources, P], Awaitable[object]]) -> Callable[P, object]:
-    """Let a coroutine that takes the use-cases of sources be a command."""
-
-    @functools.wraps(function)
-    def command(*args: P.args, **kwargs: P.kwargs) -> object:
-        async def call() -> object:
-            configured = session().settings()
-            async with Store.of(configured) as store:
-                return await function(Sources(store, {}, configured, actor=acting()), *args, **kwargs)
-
-        return asyncio.run(call())
-
-    return command
+with_sources = with_desk(Sources, vendors=False)
 
 
 @click.group(cls=Nouns)
@@ -79,10 +60,16 @@ async def source_list(desk: Sources, account: str) -> object:
     found = await desk.sources(account=account)
     rows = [
         {"id": one.id, "name": one.name, "account": one.account, "scheme": one.scheme, "enabled": one.enabled,
-         "used": one.last_at or 0.0}
+         "used": one.last_at or 0.0, "author": one.author, "what to do": _what_to_do(one)}
         for one in found
     ]  # fmt: skip
     return Shown(found, rows=rows)
+
+
+def _what_to_do(one: Source) -> str:
+    if not one.orphaned:
+        return ""
+    return f"{one.orphaned}: `provisioner hook source set {one.name} --enable` answers for it, `remove` ends it"
 
 
 @source.command("show")
@@ -99,7 +86,7 @@ async def source_show(desk: Sources, name: str) -> object:
 @click.option("--enable/--disable", "enabled", default=None, help="Whether it may post.")
 @with_sources
 async def source_set(desk: Sources, name: str, rules: TextIO | None, enabled: bool | None) -> object:
-    """Give a source other rules, or say whether it may post."""
+    """Give a source other rules, or say whether it may post; whoever does that answers for it from then on."""
     found = await desk.change_source(name, rules=rules.read() if rules else None, enabled=enabled)
     return Shown(found, f"source {found.name} is {'on' if found.enabled else 'off'}")
 

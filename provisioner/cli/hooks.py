@@ -2,40 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-import functools
 import shlex
-from collections.abc import Awaitable, Callable
-from typing import Concatenate, ParamSpec
 
 import click
 
 from provisioner.cli.hook_inbox import inbox, source
-from provisioner.cli.session import Nouns, acting, session
+from provisioner.cli.session import Nouns, with_desk
 from provisioner.hooks.hooks import Hooks, HookState, MadeHook
-from provisioner.store.database import Store
 from provisioner.terminal import Shown, moment
-
-P = ParamSpec("P")
 
 _EVENTS = click.option(
     "--event", "events", multiple=True, metavar="TYPE", help="Only these, like binding.created or device.*; repeatable."
 )
 
-
-def with_hooks(function: Callable[Concatenate[Hooks, P], Awaitable[object]]) -> Callable[P, object]:
-    """Let a coroutine that takes the use-cases of endpoints be a command."""
-
-    @functools.wraps(function)
-    def command(*args: P.args, **kwargs: P.kwargs) -> object:
-        async def call() -> object:
-            configured = session().settings()
-            async with Store.of(configured) as store:
-                return await function(Hooks(store, {}, configured, actor=acting()), *args, **kwargs)
-
-        return asyncio.run(call())
-
-    return command
+with_hooks = with_desk(Hooks, vendors=False)
 
 
 @click.group(cls=Nouns)

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from provisioner.cli.session import OK, REFUSED, Verb, acting, session
+from provisioner.cli.session import OK, REFUSED, Verb, acting, session, writing
 from provisioner.errors import Invalid
 from provisioner.imports.imports import Imported, Imports, Told
 from provisioner.imports.report import as_objects, as_table, as_text
@@ -72,10 +72,8 @@ def _content(path: Path) -> bytes:
 
 def _write(path: Path, found: Imported) -> None:
     """With a byte order mark: spreadsheets take it for UTF-8 then."""
-    try:
+    with writing(path, "--results"):
         path.write_text(as_table(found), encoding="utf-8-sig", newline="")
-    except OSError as error:
-        raise Invalid("results", f"{path} cannot be written: {error.strerror}") from error
 
 
 async def _imported(contents: list[bytes], written_by: Format, account: str, site: str, dry_run: bool) -> Imported:

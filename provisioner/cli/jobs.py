@@ -2,35 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import functools
-from collections.abc import Awaitable, Callable
-from typing import Concatenate, ParamSpec
-
 import click
 
-from provisioner.cli.session import Nouns, acting, session
+from provisioner.cli.session import Nouns, with_desk, without_settings
 from provisioner.fleet.jobs import Jobs
 from provisioner.job_states import JobState, RowState
-from provisioner.store.database import Store
 from provisioner.store.jobs import Job, JobRow
 from provisioner.terminal import Shown
 
-P = ParamSpec("P")
-
-
-def with_jobs(function: Callable[Concatenate[Jobs, P], Awaitable[object]]) -> Callable[P, object]:
-    """Let a coroutine that takes the use-cases of jobs be a command."""
-
-    @functools.wraps(function)
-    def command(*args: P.args, **kwargs: P.kwargs) -> object:
-        async def call() -> object:
-            async with Store.of(session().settings()) as store:
-                return await function(Jobs(store, {}, actor=acting()), *args, **kwargs)
-
-        return asyncio.run(call())
-
-    return command
+with_jobs = with_desk(without_settings(Jobs), vendors=False)
 
 
 @click.group(cls=Nouns)

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from provisioner.cli.revisions import CANARY, REVERTING, SCOPE, YES, LayersDesk, told, with_layers
-from provisioner.cli.session import MAC, Nouns, Verb, place_names, previewed, with_fleet
+from provisioner.cli.session import MAC, Nouns, Verb, names_in, previewed, with_fleet
 from provisioner.errors import Invalid, NotFound
 from provisioner.fleet.fleet import Fleet
 from provisioner.model import ConfigLayer, Mac, Scope
@@ -108,7 +108,7 @@ async def _changed(desk: LayersDesk, wanted: LayerChange, yes: bool, canary: flo
     )  # fmt: skip
     for line in told(found):
         click.echo(line, err=True)
-    names = await place_names(Fleet(desk.store, desk.known))
+    names = await names_in(Fleet(desk.store, desk.known), found.layer)
     return layer_rows([found.layer], names)
 
 
@@ -122,14 +122,16 @@ for _word in REVERTING:
 @with_fleet
 async def layer_show(fleet: Fleet, scope: str, key: str) -> object:
     """What one layer says, secrets masked."""
-    return layer_rows([await fleet.layer(Scope(scope), key)], await place_names(fleet))
+    found = await fleet.layer(Scope(scope), key)
+    return layer_rows([found], await names_in(fleet, found))
 
 
 @layer.command("list")
 @with_fleet
 async def layer_list(fleet: Fleet) -> object:
     """The layers that say anything."""
-    return layer_rows(await fleet.layers(), await place_names(fleet))
+    found = await fleet.layers()
+    return layer_rows(found, await names_in(fleet, found))
 
 
 def layer_rows(layers: Sequence[ConfigLayer], names: Mapping[str, str] | None = None) -> Shown:
@@ -216,7 +218,7 @@ async def render(fleet: Fleet, mac: Mac, file: str, explain: bool, reveal: bool)
     if explain:
         found = preview.explain(masked)
         rows = [{**as_row(one), "value": written(one.value)} for one in found]
-        return Shown(found, rows=rows, names=await place_names(fleet))
+        return Shown(found, rows=rows, names=await names_in(fleet, found))
     files = [preview.render(file, masked)] if file else list(preview.render_all(masked))
     text = files[0].text if file else "\n".join(f"# ---- {one.name} ({one.kind})\n{one.text}" for one in files)
     return Shown(files, text.rstrip("\n"))

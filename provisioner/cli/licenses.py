@@ -8,7 +8,15 @@ import click
 
 from provisioner.cli.session import Nouns, names_in, with_fleet
 from provisioner.fleet.fleet import Fleet
-from provisioner.licensing import MOST_PHONES, CodeNetworks, EmergencyRule, LicenseKind, LicenseState, Rotation
+from provisioner.licensing import (
+    MOST_PHONES,
+    CodeMails,
+    CodeNetworks,
+    EmergencyRule,
+    LicenseKind,
+    LicenseState,
+    Rotation,
+)
 from provisioner.terminal import Shown
 
 _KINDS: Final = [one.value for one in LicenseKind]
@@ -56,11 +64,16 @@ async def policy_show(fleet: Fleet, account: str) -> object:
     type=click.Choice([one.value for one in CodeNetworks]),
     help="From where activation codes may be used: anywhere, or the networks of the phone's site.",
 )
+@click.option(
+    "--mails",
+    type=click.Choice([one.value for one in CodeMails]),
+    help="Activation codes that are mailed when issued: all, those asked for, or as the house's mail.on_issue says.",
+)
 @with_fleet
 async def policy_set(fleet: Fleet, /, account: str, reserved: str | None, **asked: Any) -> object:
     """Change the policy of ACCOUNT; what is not named stays as it is."""
     listed = None if reserved is None else [one.strip() for one in reserved.split(",") if one.strip()]
-    words = {"rotation": Rotation, "emergency": EmergencyRule, "networks": CodeNetworks}
+    words = {"rotation": Rotation, "emergency": EmergencyRule, "networks": CodeNetworks, "mails": CodeMails}
     chosen = {name: kind(asked.pop(name)) for name, kind in words.items() if asked.get(name)}
     found = await fleet.set_policy(account, reserved=listed, **{**asked, **chosen})
     return await _shown(fleet, found)

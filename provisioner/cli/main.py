@@ -53,10 +53,12 @@ SECTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "refused": "refused.refused",
         "outbox": "outbox.outbox",
         "hook": "hooks.hook",
+        "trap": "traps.trap",
     },
     "Technician": {
         "why": "why.why",
         "capture": "capture.capture",
+        "keylog": "keylog.keylog",
         "switch": "switches.switch",
         "fetch-as": "fetch_as.fetch_as",
         "profile": "profile.profile",

@@ -2,37 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import functools
-from collections.abc import Awaitable, Callable
-from typing import Concatenate, Final, ParamSpec
+from typing import Final
 
 import click
 
-from provisioner.cli.session import Nouns, acting, session
+from provisioner.cli.session import Nouns, with_desk, without_settings
 from provisioner.desk import counted
 from provisioner.outbox_desk import OutboxDesk
 from provisioner.outbox_states import MessageState
-from provisioner.store.database import Store
 from provisioner.terminal import Shown
-
-P = ParamSpec("P")
 
 _IDENT: Final = click.argument("ident", metavar="ID", type=click.IntRange(min=1))
 
-
-def with_outbox(function: Callable[Concatenate[OutboxDesk, P], Awaitable[object]]) -> Callable[P, object]:
-    """Let a coroutine that takes the use-cases of the outbox be a command."""
-
-    @functools.wraps(function)
-    def command(*args: P.args, **kwargs: P.kwargs) -> object:
-        async def call() -> object:
-            async with Store.of(session().settings()) as store:
-                return await function(OutboxDesk(store, {}, actor=acting()), *args, **kwargs)
-
-        return asyncio.run(call())
-
-    return command
+with_outbox = with_desk(without_settings(OutboxDesk), vendors=False)
 
 
 @click.group(cls=Nouns)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import click
 
-from provisioner.cli.session import Nouns, place_names, with_fleet
+from provisioner.cli.session import Nouns, names_in, with_fleet
 from provisioner.fleet.fleet import Fleet
 from provisioner.fleet.numbers import HOLD
 from provisioner.places import UserKind
@@ -95,7 +95,8 @@ async def site_add(fleet: Fleet, name: str, account: str, time_zone: str) -> obj
 @with_fleet
 async def site_list(fleet: Fleet, account: str) -> object:
     """The sites."""
-    return Shown(await fleet.sites(account), names=await place_names(fleet))
+    found = await fleet.sites(account)
+    return Shown(found, names=await names_in(fleet, found))
 
 
 @site.command("remove")
@@ -129,7 +130,8 @@ async def user_add(fleet: Fleet, name: str, account: str, email: str, place: boo
 @with_fleet
 async def user_list(fleet: Fleet, account: str) -> object:
     """The users."""
-    return Shown(await fleet.users(account), names=await place_names(fleet))
+    found = await fleet.users(account)
+    return Shown(found, names=await names_in(fleet, found))
 
 
 @user.command("set-email")
@@ -184,8 +186,8 @@ async def extension_add(
 @with_fleet
 async def extension_list(fleet: Fleet, account: str) -> object:
     """The extensions, without their secrets."""
-    users = {one.id: one.name for one in await fleet.users(account)}
-    return Shown(await fleet.extensions(account), names={**users, **await place_names(fleet)})
+    found = await fleet.extensions(account)
+    return Shown(found, names=await names_in(fleet, found))
 
 
 @extension.command("suggest")
@@ -216,7 +218,8 @@ async def extension_release(fleet: Fleet, number: str, account: str) -> object:
 @with_fleet
 async def extension_held(fleet: Fleet, account: str) -> object:
     """Numbers that are kept for somebody."""
-    return Shown(await fleet.extension_holds(account), names=await place_names(fleet))
+    found = await fleet.extension_holds(account)
+    return Shown(found, names=await names_in(fleet, found))
 
 
 @extension.command("range")
@@ -237,7 +240,8 @@ async def extension_range(fleet: Fleet, span: str, account: str, site: str) -> o
 @with_fleet
 async def extension_ranges(fleet: Fleet, account: str) -> object:
     """Where extensions are suggested from."""
-    return Shown(await fleet.ranges(account), names=await place_names(fleet))
+    found = await fleet.ranges(account)
+    return Shown(found, names=await names_in(fleet, found))
 
 
 @extension.command("set-secret")

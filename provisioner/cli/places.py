@@ -8,7 +8,7 @@ from dataclasses import replace
 import click
 
 from provisioner.cli.people import IN_ACCOUNT, extension, site, user
-from provisioner.cli.session import place_names, with_fleet
+from provisioner.cli.session import names_in, with_fleet
 from provisioner.fleet.fleet import Fleet
 from provisioner.places import Address, UserKind
 from provisioner.terminal import Shown
@@ -46,7 +46,7 @@ async def site_change(
         site, name=name, time_zone=time_zone, address=_address(lines), location=location,
         notify=_listed(notify), networks=_listed(networks),
     )  # fmt: skip
-    return Shown(found, names=await place_names(fleet))
+    return Shown(found, names=await names_in(fleet, found))
 
 
 def _address(lines: Mapping[str, str | None]) -> Address | None:
@@ -80,7 +80,7 @@ async def user_change(
     """
     chosen = UserKind(kind) if kind else None
     found = await fleet.change_user(user, name=name, kind=chosen, address=_address(lines), location=location)
-    return Shown(found, names=await place_names(fleet))
+    return Shown(found, names=await names_in(fleet, found))
 
 
 @extension.command("change")
@@ -88,13 +88,16 @@ async def user_change(
 @IN_ACCOUNT
 @click.option("--display-name", metavar="TEXT", help="What the phone shows and sends; '' for none.")
 @click.option("--auth-user", metavar="NAME", help="SIP user name; '' for the number.")
+@click.option("--user", metavar="USER", help="Hand it with its phones to another user of its account.")
 @with_fleet
 async def extension_change(
-    fleet: Fleet, extension: str, account: str, display_name: str | None, auth_user: str | None
+    fleet: Fleet, extension: str, account: str, display_name: str | None, auth_user: str | None, user: str | None
 ) -> object:
-    """Let phones show or send something else for EXTENSION; they get it with their next fetch."""
-    found = await fleet.change_extension(extension, account=account, display_name=display_name, auth_user=auth_user)
-    return Shown(found, names=await place_names(fleet))
+    """Let phones show or send something else for EXTENSION, or hand it over; they get it with their next fetch."""
+    found = await fleet.change_extension(
+        extension, account=account, display_name=display_name, auth_user=auth_user, user=user
+    )
+    return Shown(found, names=await names_in(fleet, found))
 
 
 @extension.command("lines")

@@ -9,9 +9,8 @@ from typing import Final
 import click
 
 from provisioner.capability import Card
-from provisioner.cli.session import MAC, Nouns, with_desk
+from provisioner.cli.session import WHOM, Nouns, mac_in, session, with_desk
 from provisioner.fleet.profiling import Profiling
-from provisioner.model import Mac
 from provisioner.store.cards import Window
 from provisioner.terminal import Shown, moment
 
@@ -27,7 +26,9 @@ def profile() -> None:
 
 
 @profile.command("open")
-@click.option("--minutes", type=float, default=30.0, show_default=True, help="For how long.")
+@click.option(
+    "--minutes", type=click.FloatRange(min=0, min_open=True), default=30.0, show_default=True, help="For how long."
+)
 @click.option("--ask", type=click.Choice(["digest"]), default=None, help="Answer 401, to see which scheme it knows.")
 @with_profiling
 async def profile_open(desk: Profiling, minutes: float, ask: str | None) -> object:
@@ -56,14 +57,24 @@ async def profile_show(desk: Profiling) -> object:
 
 
 @profile.command("cards")
-@click.argument("mac", type=MAC, required=False)
+@click.argument("whom", metavar="[MAC|ADDRESS]", type=WHOM, default="")
 @click.option("--limit", type=click.IntRange(1, 500), default=100, show_default=True, help="How many.")
 @with_profiling
-async def profile_cards(desk: Profiling, mac: Mac | None, limit: int) -> object:
-    """What phones have shown, the one seen last first."""
-    found = await desk.capability_cards(mac=mac, limit=limit)
-    text = "\n\n".join(_card(one) for one in found) or "no phone has come yet"
+async def profile_cards(desk: Profiling, whom: str, limit: int) -> object:
+    """What phones have shown, the one seen last first: all, or of one MAC or address."""
+    mac = mac_in(whom)
+    found = await desk.capability_cards(mac=mac, address="" if mac else whom, limit=limit)
+    text = "\n\n".join(_card(one) for one in found) or (await _nobody(desk, whom))
     return Shown([_whole(one) for one in found], text)
+
+
+async def _nobody(desk: Profiling, whom: str) -> str:
+    if not whom or not await desk.capability_cards(limit=1):
+        return "no phone has come yet"
+    return (
+        f"no card of {whom}; a phone that refuses our certificate shows no MAC, and its card stands under its address. "
+        "`provisioner profile cards` has those of all"
+    )
 
 
 def _shown(window: Window) -> Shown:
@@ -76,7 +87,9 @@ def _shown(window: Window) -> Shown:
         "listening": window.listening if is_open else "",
         "trouble": window.trouble if is_open else "",
     }
-    return Shown(data, _said(window) if is_open else "the profile listener is closed")
+    there = session().settings().profile_port >= 0
+    closed = "the profile listener is closed" if there else "there is no profile listener: profile.port is not set"
+    return Shown(data, _said(window) if is_open else closed)
 
 
 def _said(window: Window) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from typing import Final
+import functools
+from collections.abc import Callable, Mapping
+from typing import Final, ParamSpec
 
 import click
 
@@ -20,12 +21,27 @@ from provisioner.vendor import VendorDriver
 from provisioner.vendors import drivers
 from provisioner.wiping import Wipe
 
+P = ParamSpec("P")
+
+
+def whose_line(command: Callable[P, object]) -> Callable[P, object]:
+    """Either an extension or whose it is; neither or both is wrong usage."""
+
+    @click.option("--extension", default="", metavar="EXTENSION", help="Number or id of the extension.")
+    @click.option("--user", default="", metavar="USER", help="Name, mail address or id of who holds one extension.")
+    @functools.wraps(command)
+    def asked(*args: P.args, **kwargs: P.kwargs) -> object:
+        if bool(kwargs["extension"]) == bool(kwargs["user"]):
+            raise click.UsageError("whose line is it? Give either --extension NUMBER or --user NAME")
+        return command(*args, **kwargs)
+
+    return asked
+
 
 @click.command("rebind", cls=Verb)
 @click.argument("mac", type=MAC)
 @click.argument("line", type=click.IntRange(1, 999))
-@click.option("--extension", default="", metavar="EXTENSION", help="Number or id of the extension.")
-@click.option("--user", default="", metavar="USER", help="Name, mail address or id of who holds one extension.")
+@whose_line
 @click.option("--label", default="", metavar="TEXT", help="What stands beside the key, where it is not the number.")
 @click.option("--replace", is_flag=True, help="Take the extension from the phone that has had it longest.")
 @click.option("--resync/--no-resync", default=True, help="Tell the phones to fetch again.")

@@ -38,7 +38,7 @@ async def events(fleet: Fleet, limit: int, kind: str, mac: Mac | None) -> object
     """What happened: refusals with their reason, pins, and every change an administrator made."""
     found = await fleet.events(limit=limit, kind=kind, mac=mac or "", named=True)
     if kind and not found:  # kinds of an older version are found, though no longer known
-        require_kind(kind)
+        _require(kind)
     rows = [
         {
             "at": one.at,
@@ -51,6 +51,13 @@ async def events(fleet: Fleet, limit: int, kind: str, mac: Mac | None) -> object
         for one in found
     ]
     return Shown(found, rows=rows)
+
+
+def _require(kind: str) -> None:
+    try:
+        require_kind(kind)
+    except Invalid as error:
+        raise click.BadParameter(error.why, param_hint="--kind") from error
 
 
 def _in_short(event: StoredEvent) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import getpass
+import ipaddress
 import json
 import os
 import shlex
@@ -13,9 +14,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from provisioner import settings
 from provisioner.cli.cures import command_of, told
@@ -26,19 +28,21 @@ from provisioner.terminal import console, show
 
 if TYPE_CHECKING:
     from provisioner.bindings import Exchanged
-    from provisioner.desk import SettingsDesk
     from provisioner.fleet.fleet import Fleet
     from provisioner.preview import Preview
+    from provisioner.store.database import Store
+    from provisioner.vendor import VendorDriver
 
 P = ParamSpec("P")
-D = TypeVar("D", bound="SettingsDesk")
+D = TypeVar("D")
+Made = TypeVar("Made", covariant=True)
 
 OK: Final = 0
 REFUSED: Final = 1
 """Refused, not found, in conflict, or a check that failed."""
 UNUSABLE: Final = 2
 """Wrong usage, or an installation that cannot run as it is."""
-_NAMED: Final = ("account", "site", "user", "extension")
+_NAMED: Final = ("account", "site", "user", "extension", "key")
 """Fields that hold an id which people call otherwise."""
 INTERNAL: Final = 3
 """A fault of the program itself."""
@@ -188,6 +192,16 @@ def session() -> Session:
     return click.get_current_context().ensure_object(Session)
 
 
+@contextmanager
+def writing(path: Path, option: str = "") -> Iterator[None]:
+    """Tell of a file that cannot be written, and how another one is named."""
+    try:
+        yield
+    except OSError as error:
+        way = f"with {option}" if option else "instead"
+        raise Unusable(f"{path} cannot be written ({error.strerror}); name another file {way}") from error
+
+
 class MacType(click.ParamType[Mac]):
     """A MAC address in any usual spelling."""
 
@@ -202,6 +216,54 @@ class MacType(click.ParamType[Mac]):
 
 
 MAC: Final = MacType()
+
+
+class AddressType(click.ParamType[str]):
+    """An IP address, as whoever types it."""
+
+    name = "address"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check it, or say on the command line what is wrong."""
+        try:
+            ipaddress.ip_address(value)
+        except ValueError:
+            self.fail(f"{str(value)[:60]!r} is no IP address", param, ctx)
+        return str(value)
+
+
+ADDRESS: Final = AddressType()
+
+
+class WhomType(click.ParamType[str]):
+    """A phone by its MAC, or whoever comes from an IP address."""
+
+    name = "whom"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Either in any usual spelling, as it was typed."""
+        if value and mac_in(value) is None:
+            try:
+                ipaddress.ip_address(value)
+            except ValueError:
+                self.fail(f"{str(value)[:60]!r} is neither a MAC nor an IP address", param, ctx)
+        return str(value)
+
+
+WHOM: Final = WhomType()
+
+
+def mac_in(whom: str) -> Mac | None:
+    """The MAC that this is; None where it is something else."""
+    try:
+        return Mac.parse(whom)
+    except Invalid:
+        return None
+
+
+def said(option: str) -> bool:
+    """Whether the running command was given this option, with whatever value."""
+    return click.get_current_context().get_parameter_source(option) is not ParameterSource.DEFAULT
 
 
 @asynccontextmanager
@@ -241,14 +303,8 @@ def device_url(configured: settings.Settings) -> str:
     return f"https://{host}:{port}/"
 
 
-async def place_names(fleet: Fleet) -> Mapping[str, str]:
-    """Names by id, for tables; JSON keeps the ids."""
-    accounts = {one.id: one.name for one in await fleet.accounts()}
-    return accounts | {one.id: one.name for one in await fleet.sites()}
-
-
 async def names_in(fleet: Fleet, found: object) -> Mapping[str, str]:
-    """Names of what these rows speak of, and of nothing else: an account may have a million others."""
+    """Names by id of what these rows speak of, and of nothing else: an account may have a million others."""
     rows = found if isinstance(found, (list, tuple)) else [found]
     return await fleet.names({getattr(row, name, "") for row in rows for name in _NAMED} - {"", None})
 
@@ -275,29 +331,54 @@ def with_fleet(function: Callable[Concatenate[Fleet, P], Awaitable[object]]) -> 
     return command
 
 
+class Making(Protocol[Made]):
+    """Use-cases, as a command has them made."""
+
+    def __call__(
+        self, store: Store, drivers: Mapping[str, VendorDriver], settings: settings.Settings, /, *, actor: str
+    ) -> Made:
+        """They work on this store, as whoever is logged in."""
+
+
+class _Plain(Protocol[Made]):
+    """The same of those that go by no settings."""
+
+    def __call__(self, store: Store, drivers: Mapping[str, VendorDriver], /, *, actor: str) -> Made: ...
+
+
+def without_settings(desk: _Plain[D]) -> Making[D]:
+    """Have them made as those are that go by settings."""
+    return lambda store, drivers, _settings, /, *, actor: desk(store, drivers, actor=actor)
+
+
 def with_desk(
-    desk: type[D],
+    desk: Making[D], *, vendors: bool = True
 ) -> Callable[[Callable[Concatenate[D, P], Awaitable[object]]], Callable[P, object]]:
-    """Let a coroutine that takes these use-cases be a command."""
+    """Let a coroutine that takes these use-cases be a command; ``vendors``: they speak of devices."""
 
     def wrapper(function: Callable[Concatenate[D, P], Awaitable[object]]) -> Callable[P, object]:
         @functools.wraps(function)
         def command(*args: P.args, **kwargs: P.kwargs) -> object:
-            return asyncio.run(_with(desk, lambda one: function(one, *args, **kwargs)))
+            return asyncio.run(_with(desk, vendors, lambda one: function(one, *args, **kwargs)))
 
         return command
 
     return wrapper
 
 
-async def _with(desk: type[D], call: Callable[[D], Awaitable[object]]) -> object:
+async def _with(desk: Making[D], vendors: bool, call: Callable[[D], Awaitable[object]]) -> object:
     from provisioner.store.database import Store  # the store's weight is not every command's
-    from provisioner.vendors import drivers
 
     configured = session().settings()
-    known = {one.manifest.name: one for one in drivers(configured.data / "templates")}
+    known = _known(configured) if vendors else {}
     async with Store.of(configured) as store:
         return await call(desk(store, known, configured, actor=acting()))
+
+
+def _known(configured: settings.Settings) -> Mapping[str, VendorDriver]:
+    from provisioner.vendors import drivers  # nor are the makers of templates
+
+    return {one.manifest.name: one for one in drivers(configured.data / "templates")}
 
 
 def told_anew(one: Exchanged | None) -> list[str]:

@@ -6,17 +6,18 @@ import asyncio
 import functools
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Concatenate, Final, ParamSpec
 
 import click
 
-from provisioner.cli.session import MAC, OK, REFUSED, Nouns, acting, session
+from provisioner.cli.session import MAC, OK, REFUSED, Nouns, acting, said, session
 from provisioner.cycle_states import CYCLE_WORDS, CycleState
 from provisioner.errors import Invalid
 from provisioner.model import Mac
 from provisioner.settings import Settings
 from provisioner.store.database import Store
+from provisioner.store.people import names_of
 from provisioner.store.power_cycles import PowerCycle
 from provisioner.store.switches import Switch
 from provisioner.switches import credentials
@@ -53,6 +54,15 @@ class Hands:
         known = {one.manifest.name: one for one in drivers(settings.data / "templates")}
         self.desk = Switches(store, known, settings, actor=acting())
         self.cycler = Cycler(store, settings)
+        self._store = store
+
+    async def told(self, found: Switch | Sequence[Switch]) -> Shown:
+        """Without what opens them, with what people call their accounts and sites."""
+        several = [found] if isinstance(found, Switch) else found
+        async with self._store.reading() as connection:
+            names = await names_of(connection, {one.account for one in several} | {one.site for one in several})
+        rows = [_row(one) for one in several]
+        return Shown(rows[0] if isinstance(found, Switch) else rows, names=names)
 
 
 def with_switches(function: Callable[Concatenate[Hands, P], Awaitable[object]]) -> Callable[P, object]:
@@ -118,9 +128,9 @@ def _credential(given: Mapping[str, Any], prefix: str = "") -> Credential | None
     if name and word:
         raise Invalid(f"{prefix}user".replace("_", "-"), "and a community: a credential is one of them")
     if word:
-        return credentials.community(_typed(word))
+        return credentials.community(_typed(word, f"{prefix}community"))
     auth, privacy = Auth(given[f"{prefix}auth"]), Privacy(given[f"{prefix}privacy"])
-    keys = _typed(given[f"{prefix}auth_key"]), _typed(given[f"{prefix}privacy_key"])
+    keys = [_typed(given[f"{prefix}{what}"], f"{prefix}{what}") for what in ("auth_key", "privacy_key")]
     if name:
         return credentials.user(name, auth, keys[0], privacy, keys[1])
     if any(keys) or auth is not Auth.NONE or privacy is not Privacy.NONE:
@@ -128,8 +138,13 @@ def _credential(given: Mapping[str, Any], prefix: str = "") -> Credential | None
     return None
 
 
-def _typed(secret: str) -> str:
-    return sys.stdin.readline().rstrip("\r\n") if secret == "-" else secret  # noqa: S105  # the word for stdin
+def _typed(secret: str, what: str) -> str:
+    """As given; a dash is asked for where somebody sits, and read where a script does."""
+    if secret != "-":  # noqa: S105  # the word for stdin
+        return secret
+    if sys.stdin.isatty():
+        return str(click.prompt(what.replace("_", " ").capitalize(), hide_input=True, err=True))
+    return sys.stdin.readline().rstrip("\r\n")
 
 
 @click.group("switch", cls=Nouns)
@@ -152,7 +167,7 @@ async def switch_add(
     """Add the switch NAME at ADDRESS (host name, IPv4 or IPv6); `switch test NAME` says whether all is right."""
     read = _credential(given)
     if read is None:
-        raise Invalid("community", "or user must be given: one of them reads")
+        raise click.UsageError("what reads the switch? --community WORD (v2c), or --user NAME with keys (v3)")
     made = await hands.desk.add_switch(
         name, account=account, address=address, site=site, port=port, read=read, write=_credential(given, "write_"),
         rule=Rule(rule or Rule.AUTO),
@@ -173,7 +188,7 @@ def _row(one: Switch) -> dict[str, object]:
 @with_switches
 async def switch_list(hands: Hands, account: str) -> object:
     """The switches, without what opens them."""
-    return [_row(one) for one in await hands.desk.switches(account=account)]
+    return await hands.told(await hands.desk.switches(account=account))
 
 
 @switch.command("show")
@@ -181,7 +196,7 @@ async def switch_list(hands: Hands, account: str) -> object:
 @with_switches
 async def switch_show(hands: Hands, name: str) -> object:
     """One switch, by its name or id, without what opens it."""
-    return _row(await hands.desk.switch(name))
+    return await hands.told(await hands.desk.switch(name))
 
 
 @switch.command("set")
@@ -198,11 +213,13 @@ async def switch_set(
     read_only: bool, **given: Any,
 ) -> object:  # fmt: skip
     """Change what is known of the switch NAME, or what opens it."""
+    if not any(said(one) for one in click.get_current_context().params if one != "name"):
+        raise click.UsageError("nothing is to be changed: give an option")
     found = await hands.desk.change_switch(
         name, name=rename, address=address, port=port, rule=Rule(rule) if rule else None, read=_credential(given),
         write=_credential(given, "write_"), forget_write=read_only,
     )  # fmt: skip
-    return _row(found)
+    return await hands.told(found)
 
 
 @switch.command("remove")
@@ -226,12 +243,21 @@ async def switch_test(hands: Hands, name: str) -> object:
 
 @switch.command("confirm")
 @_NAME
-@click.argument("port")
-@click.argument("poe", metavar="GROUP.PORT", default="")
+@click.argument("words", metavar="PORT [GROUP.PORT]", nargs=-1)
+@click.option("--interface", type=int, metavar="N", help="Its ifIndex, instead of PORT.")
 @with_switches
-async def switch_confirm(hands: Hands, name: str, port: str, poe: str) -> object:
-    """Say that PORT of the switch NAME (its name or ifIndex) has this PoE port; without one, that it is not known."""
-    interface = int(port) if port.isdecimal() else await hands.desk.interface_named(name, port)
+async def switch_confirm(hands: Hands, name: str, words: tuple[str, ...], interface: int | None) -> object:
+    """Say that PORT of the switch NAME has this PoE port; without one, that it is not known.
+
+    PORT is its name, as the switch says it; a number that is no port's name is its ifIndex.
+    """
+    port, poe, *more = (*(words if interface is None else ("", *words)), "", "")
+    if any(more) or (interface is None and not port):
+        raise Invalid(
+            "port", "must be one port's name, or --interface with its ifIndex; behind it GROUP.PORT or nothing"
+        )
+    if interface is None:
+        interface = await hands.desk.interface_named(name, port)
     found = await hands.desk.confirm_port(name, interface, poe)
     told = f"interface {interface} of {found.name} has PoE port {poe}" if poe else f"interface {interface}: not known"
     return Shown(_row(found), told)
@@ -278,7 +304,11 @@ def _lines(found: Found) -> list[str]:
     if (port := found.port) is not None:
         lines += [f"  {name:<10} {value}" for name, value in _said(port) if value]
     lines += [f"  on the way {one.switch} {one.name}" for one in found.on_the_way]
-    return lines + [f"  no answer: {name}: {why}" for name, why in found.failed]
+    return lines + _silent(found)
+
+
+def _silent(found: Found) -> list[str]:
+    return [f"  no answer: {name}: {why}" for name, why in found.failed]
 
 
 def _said(port: Port) -> list[tuple[str, str]]:
@@ -300,11 +330,12 @@ async def switch_check_vlan(hands: Hands, mac: Mac) -> object:
     """Compare the voice VLAN that is offered to the phone MAC, the one it uses, and where it is seen: one verdict."""
     report = await hands.desk.check_vlan(mac)
     if (check := report.check) is None:
-        return Shown({"verdict": None, **document(report.found)}, report.found.words, exit_code=REFUSED)
+        return Shown({"verdict": None, **document(report.found)}, "\n".join(_lines(report.found)), exit_code=REFUSED)
     cure = f"\n{check.cure}" if check.cure else ""
     data = {"verdict": check.verdict, "why": check.why, "cure": check.cure, "offered": check.offered}
     data |= {"used": check.used, "seen": check.seen}
-    return Shown(data, f"{check.verdict.value}: {check.why}{cure}", exit_code=OK if check.good else REFUSED)
+    silent = "".join(f"\n{line}" for line in _silent(report.found))
+    return Shown(data, f"{check.verdict.value}: {check.why}{cure}{silent}", exit_code=OK if check.good else REFUSED)
 
 
 @switch.command("power-cycle")
@@ -346,7 +377,7 @@ async def switch_power_cycles(
     """Whose power was taken, by whom, and what came of it, the newest first; or the one with the number ID."""
     if restored:
         if ident is None:
-            raise Invalid("id", "of the power cycle must be given")
+            raise click.UsageError("which one? Give the ID of the power cycle")
         done = await hands.desk.restored_by_hand(ident)
         return Shown(done, f"power cycle {done.id}: {done.result}")
     if ident:

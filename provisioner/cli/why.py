@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from provisioner.cli.session import Verb, acting, session
+from provisioner.cli.cures import typed
+from provisioner.cli.session import WHOM, Verb, acting, mac_in, said, session
 from provisioner.diagnosis.case import Subject
 from provisioner.diagnosis.facts import Fact
 from provisioner.diagnosis.ladder import Diagnosis, diagnose
@@ -21,7 +22,7 @@ from provisioner.diagnosis.words import as_document, screen, when
 from provisioner.errors import Invalid, Unusable
 from provisioner.model import Mac
 from provisioner.settings import Settings
-from provisioner.terminal import Shown
+from provisioner.terminal import Shown, some_of
 
 if TYPE_CHECKING:
     from provisioner.evidence.program import Read
@@ -29,10 +30,12 @@ if TYPE_CHECKING:
     from provisioner.vendor import VendorDriver
 
 _HOUR: Final = 3600.0
+_PLACES: Final = 8
+"""Addresses of a phone: so many the kernel's filter takes."""
 
 
 @click.command("why", cls=Verb)
-@click.argument("whom", metavar="[MAC|ADDRESS]", default="")
+@click.argument("whom", metavar="[MAC|ADDRESS]", type=WHOM, default="")
 @click.option(
     "--pcap",
     "captures",
@@ -64,6 +67,7 @@ def why(
     11 VLAN and 802.1X, 12 address, 13 name and time, 14 the way to the server, 15 the phone refuses the server, 16 the
     server refuses the phone, 17 files, 18 reboot loop, 19 line.
     """
+    _refuse_idle(live, everybody=everybody)
     if everybody:
         if whom or captures or live or ask_switch:
             raise click.UsageError("--fleet is about all phones: give neither a MAC nor another witness")
@@ -72,14 +76,15 @@ def why(
         raise click.UsageError("whose? Give a MAC, an address, a capture, or --fleet")
     mac, extra = _captured(captures, live, seconds, whom)
     found, now = asyncio.run(_one(whom, mac, extra, ask_switch=ask_switch, offline=bool(captures or live)))
-    return Shown(as_document(found), screen(found, now), exit_code=found.exit)
+    return Shown(as_document(found, typed), screen(found, now, typed), exit_code=found.exit)
 
 
-def _mac(whom: str) -> Mac | None:
-    try:
-        return Mac.parse(whom)
-    except Invalid:
-        return None
+def _refuse_idle(live: str, *, everybody: bool) -> None:
+    """An option that would change nothing was meant for something else."""
+    if said("hours") and not everybody:
+        raise click.UsageError("--hours is how far back --fleet looks; of one phone all that is kept is looked at")
+    if said("seconds") and not live:
+        raise click.UsageError("--seconds is how long --live captures: give --live IFACE, too")
 
 
 # --- witnesses -----------------------------------------------------------------------------------------
@@ -87,7 +92,7 @@ def _mac(whom: str) -> Mac | None:
 
 def _captured(files: Sequence[Path], live: str, seconds: float, whom: str) -> tuple[Mac | None, list[Fact]]:
     """Who is meant, as far as captures say that, and what was seen of it."""
-    mac = _mac(whom)
+    mac = mac_in(whom)
     if not (files or live):
         return mac, []
     try:
@@ -101,9 +106,27 @@ def _captured(files: Sequence[Path], live: str, seconds: float, whom: str) -> tu
         found = program.read(files, mac)
         if mac is None:
             mac = found.mac or _meant(found, whom)
-            found = program.read(files, mac) if mac != found.mac else found
+            found = program.read(files, mac, address="" if mac else whom) if mac != found.mac or not mac else found
         facts += found.facts
-    return mac, facts + (list(program.live_facts(live, mac, seconds)) if live else [])
+    if live:
+        places = asyncio.run(_places(mac, whom))
+        click.echo(f"taking frames at {live} for {seconds:g} s: restart the phone now", err=True)
+        facts += program.live_facts(live, mac, seconds, addresses=places)
+    return mac, facts
+
+
+async def _places(mac: Mac | None, whom: str) -> list[str]:
+    """Where it is known to be: behind a router its MAC is in no frame."""
+    if mac is None:
+        return [whom] if whom else []
+    configured = _configured(may_lack=True)
+    if configured is None:
+        return []
+    from provisioner.store.database import Store  # nor is the store's weight a laptop's
+    from provisioner.store.flights import addresses_of
+
+    async with Store.of(configured) as store, store.reading() as connection:
+        return (await addresses_of(connection, mac))[:_PLACES]
 
 
 def _meant(found: Read, whom: str) -> Mac | None:
@@ -112,7 +135,12 @@ def _meant(found: Read, whom: str) -> Mac | None:
         return mac
     if whom:
         return None
-    there = ", ".join(one.mac.colons for one in found.phones[:10]) or "none"
+    if not found.phones:
+        why = "; ".join(f"{one.witness.ref}: {one['why']}" for one in found.facts if one["why"])
+        raise Invalid(
+            "mac", f"no phone shows itself in the capture{f' ({why})' if why else ''}; say which one is meant"
+        )
+    there = ", ".join(one.mac.colons for one in found.phones[:10])
     raise Invalid("mac", f"say which phone is meant; in the capture there are: {there}")
 
 
@@ -182,9 +210,11 @@ async def _fleet(hours: float | None) -> Shown:
             "phones": one.phones, "known": one.known, "row": one.row.id if one.row else None,
             "rung": one.row.rung.value if one.row else None, "title": one.title, "says": one.says,
             "models": [{"model": name, "phones": phones} for name, phones in one.models],
-            "first": one.first, "last": one.last, "label": one.label,
+            "first": one.first, "last": one.last, "label": one.label, "who": one.who,
         }
         for one in found
     ]  # fmt: skip
-    lines = [f"{one.says}; since {when(one.first, now)}, last {when(one.last, now)}" for one in found]
+    lines = [
+        f"{one.says}; since {when(one.first, now)}, last {when(one.last, now)}\n    {some_of(one.who)}" for one in found
+    ]
     return Shown(rows, "\n".join(lines) or "no phone is in trouble, as far as is recorded")

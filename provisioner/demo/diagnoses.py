@@ -30,7 +30,7 @@ async def diagnoses(configured: Settings) -> list[tuple[Part, Diagnosis]]:
 async def _found(desk: Why, part: Part) -> Diagnosis:
     for _ in range(_LOOKS):
         found = await desk.diagnose_device(part.mac)
-        if found.cause is not None:
+        if found.cause is not None or found.also:
             break
         await asyncio.sleep(_LOOK)
     return found
@@ -39,7 +39,7 @@ async def _found(desk: Why, part: Part) -> Diagnosis:
 def show_diagnoses(found: Sequence[tuple[Part, Diagnosis]]) -> None:
     """A sentence each, and what was seen; the whole is a command away."""
     out = console()
-    out.print("\nWhy do two of them not come up?")
+    out.print("\nWhy were two of them refused?")
     for part, one in found:
         out.print(f"  {part.title}: {headline(one)}", markup=False, soft_wrap=True)
         if one.cause is not None and one.cause.says:

@@ -232,7 +232,7 @@ def farewell(configured: Settings, addresses: Addresses, link: str) -> None:
     out.print("Try, in another terminal:")
     for words in (f"render {VVX} --explain", "events --limit 10", "device list", "doctor"):
         out.print(f"  {_program()} --data {data} {words}", markup=False)
-    out.print("Ask why the impostor and the phone with another's file do not come up:")
+    out.print("Ask what became of the impostor, and why the phone with another's file does not come up:")
     for part in CAST:
         if part.refusal:
             out.print(f"  {_program()} --data {data} why {part.mac}", markup=False)

@@ -19,6 +19,7 @@ from provisioner.flight_notes import HELLO, FlightNotes
 from provisioner.gate import Drop, Gate, GateLimits, address_key
 from provisioner.http.hello import read_hello
 from provisioner.http.machine import Hello, classify
+from provisioner.http.scanners import Scanners
 from provisioner.http.shared import Shared
 from provisioner.http.tcp_state import tcp_state
 from provisioner.model import Observe
@@ -96,7 +97,7 @@ class Callers:
         self._begin = begin
         self._silent: dict[int, Caller] = {}
         self._names = frozenset(name.lower() for name in shared.settings.gate_names)
-        self._scanners = frozenset(shared.settings.gate_scanners)
+        self._scanners = Scanners(shared.settings.gate_scanners)
 
     def __len__(self) -> int:
         """All of them."""
@@ -205,7 +206,7 @@ class Callers:
             notes.hello = first[:HELLO]
             caller.notes = notes
         told = log.isEnabledFor(logging.DEBUG)
-        facts = read_hello(first, fingerprint=told or bool(self._scanners))
+        facts = read_hello(first, fingerprint=told or self._scanners.suspects(first))
         if told:
             log.debug("caller %s asks for %r, fingerprint %s", caller.site, facts.name, facts.fingerprint)
         if self._names and facts.name and facts.name not in self._names:

@@ -29,6 +29,7 @@ from provisioner.errors import (
 from provisioner.events import EventLog, masked
 from provisioner.http.images import image_answer, later_part, names
 from provisioner.http.jotting import jot, notes_of
+from provisioner.http.keylog import KeySink
 from provisioner.http.paths import clean
 from provisioner.http.server import QuietHandler
 from provisioner.http.tally import tally
@@ -59,8 +60,10 @@ class DeviceEdge:
         events: EventLog,
         count: Count,
         note: Callable[[Mac, PeerCert], None] | None = None,
+        keys: KeySink | None = None,
     ) -> None:
-        """``note`` is given each certificate that names a device, with its chain."""
+        """``note`` is given each certificate that names a device, with its chain; ``keys`` records TLS secrets."""
+        self._keys = keys
         self._note_chain = note
         self._delivery = delivery
         self._identifier = identifier
@@ -117,6 +120,8 @@ class DeviceEdge:
         self._count("verdicts", identity.verdict)
         if self._note_chain is not None and identity.mac and cert is not None and not cert.resumed:
             self._note_chain(identity.mac, cert)
+        if self._keys is not None and self._keys.mac:
+            self._keys.judged(transport.get_extra_info("ssl_object"), identity)
         peername = transport.get_extra_info("peername")
         address = str(peername[0]) if peername else ""
         return Visit(Peer(identity, transport.get_extra_info("tls_facts") or _NO_TLS, listener, address))

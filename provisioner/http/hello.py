@@ -109,6 +109,12 @@ def hello_time(first: bytes) -> int:
     return int.from_bytes(first[_HEAD + 2 : _HEAD + 6])
 
 
+def hello_random(first: bytes) -> str:
+    """16 hex digits of a hash of the whole random part, empty where it is cut off: no two hellos have the same."""
+    random = first[_HEAD + 2 : _HEAD + 34]
+    return hashlib.sha256(random).hexdigest()[:16] if len(random) == 32 else ""
+
+
 def _with(found: Offer, kind: int, extension: bytes) -> Offer:
     if kind == _SERVER_NAME:
         return found._replace(name=_name(extension)[:255])

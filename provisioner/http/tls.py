@@ -12,6 +12,7 @@ from typing import Any, Final
 from OpenSSL import SSL
 
 from provisioner.flight_notes import FlightNotes, TlsSeen
+from provisioner.http import keylog
 from provisioner.http.contexts import make_context, peer_cert, presented_chain, tls_facts, was_resumed
 from provisioner.http.machine import SENDING, Machine
 from provisioner.http.shared import Shared, State
@@ -63,6 +64,8 @@ class TlsTransport(SocketTransport):
                 return tls_facts(machine.connection)
             if name == "sslcontext":
                 return self._context
+            if name == "ssl_object":
+                return machine.connection
         return super().get_extra_info(name, default)
 
     def resume_reading(self) -> None:
@@ -129,6 +132,11 @@ class TlsTransport(SocketTransport):
         self._note(label, asking=label in _SILENT)
         if self.notes is not None and self._machine.fault:
             self.notes.alert = self._machine.alert
+
+    def _release(self) -> None:
+        """As SocketTransport; what is held of its secrets goes now, whenever the connection itself is collected."""
+        keylog.forget(self._machine.connection)
+        super()._release()
 
     def _seen(self) -> TlsSeen:
         """As SocketTransport."""

@@ -102,7 +102,7 @@ class SocketTransport(asyncio.Transport):
     # --- what the protocol above sees (asyncio.Transport) -------------------------------------
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """``peername``, ``sockname``; on TLS also ``peer_cert``, ``tls_facts``, ``sslcontext``.
+        """``peername``, ``sockname``; on TLS also ``peer_cert``, ``tls_facts``, ``sslcontext``, ``ssl_object``.
 
         No ``socket``: its options are ours, set once on the listening socket.
         """

@@ -6,6 +6,8 @@ import re
 import ssl
 import textwrap
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from provisioner.errors import Invalid, Unusable
 from provisioner.simulator.phone import Flash, Phone
+from provisioner.simulator.trust_stores import reason
 
 _VERSIONS: Final = {
     "1.0": ssl.TLSVersion.TLSv1,
@@ -56,8 +59,13 @@ def client_context(phone: Phone, flash: Flash) -> ResumingContext:
 
 
 def _limit(context: ssl.SSLContext, lowest: str, highest: str) -> None:
-    if lowest not in _VERSIONS or highest not in _VERSIONS or lowest > highest:
+    if lowest not in _VERSIONS or highest not in _VERSIONS:
         raise Invalid("tls", f"{lowest} to {highest} is no range of 1.0, 1.1, 1.2 and 1.3")
+    if lowest > highest:
+        raise Invalid(
+            "tls", f"the lowest version would be {lowest}, as this phone has it, and the highest {highest}: give both, "
+            "--tls-min and --tls-max",
+        )  # fmt: skip
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # old phones speak old TLS
         context.minimum_version = _VERSIONS[lowest]
@@ -65,17 +73,33 @@ def _limit(context: ssl.SSLContext, lowest: str, highest: str) -> None:
 
 
 def _load(context: ssl.SSLContext, phone: Phone, flash: Flash) -> None:
-    try:
+    with _reading(phone.trust, "certificates of CAs"):
         if phone.trust is not None:
             context.load_verify_locations(phone.trust)
         elif phone.check_server:
             context.load_default_certs()
+    with _reading(None, "a certificate"):
         for pem in flash.certificates:
             context.load_verify_locations(cadata=pem)
-        if phone.certificate is not None:
+    if phone.certificate is not None:
+        with _reading(phone.certificate, f"a certificate and in {phone.key or phone.certificate} its key"):
             context.load_cert_chain(phone.certificate, phone.key, password=_no_password)
-    except OSError as error:  # ssl.SSLError is one
-        raise Unusable(f"a PEM file of the simulated phone cannot be used: {error}") from error
+
+
+@contextmanager
+def _reading(path: Path | None, what: str) -> Iterator[None]:
+    """Name the file that cannot be used, and what was looked for."""
+    where = path or "what a configuration brought"
+    try:
+        yield
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            raise Unusable(f"{where} must hold {what}: the key is another certificate's") from error
+        raise Unusable(
+            f"{where} must hold {what}, as PEM that OpenSSL takes ({error.reason or 'unreadable'})"
+        ) from error
+    except OSError as error:
+        raise Unusable(f"{where} must hold {what}: {error.strerror}") from error
 
 
 def _no_password() -> str:
@@ -89,7 +113,7 @@ def describe_certificate(path: Path | None) -> str:
     try:
         leaf = x509.load_pem_x509_certificate(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise Unusable(f"{path} holds no PEM certificate that can be read: {error}") from error
+        raise Unusable(f"{path} holds no PEM certificate that can be read{reason(error)}") from error
     subject = leaf.subject.rfc4514_string() or "(empty subject)"
     return f"{subject}, valid until {leaf.not_valid_after_utc:%Y-%m-%d}"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import ssl
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -55,6 +56,8 @@ async def presented(phone: Phone, origin: Origin, patience: float) -> Presented:
         raise Unreachable(f"{origin.authority} has not answered within {patience:g} s") from None
     except ssl.SSLError as error:
         raise NoTls(_reason(error, phone)) from error
+    except socket.gaierror as error:
+        raise Unreachable(f"{origin.host} is no name that is known here ({error.strerror})") from error
     except OSError as error:
         if isinstance(error, ConnectionError) and not isinstance(error, ConnectionRefusedError):
             raise NoTls(f"{origin.authority} ended the connection during the TLS handshake") from error

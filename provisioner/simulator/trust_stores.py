@@ -72,4 +72,9 @@ def read_roots(path: Path) -> tuple[x509.Certificate, ...]:
     try:
         return tuple(x509.load_pem_x509_certificates(path.read_bytes()))
     except (OSError, ValueError) as error:
-        raise Unusable(f"{path} holds no PEM certificates that can be read: {error}") from error
+        raise Unusable(f"{path} holds no PEM certificates that can be read{reason(error)}") from error
+
+
+def reason(error: OSError | ValueError) -> str:
+    """Of a file that there is no access to; what a library says of its format helps nobody."""
+    return f": {error.strerror}" if isinstance(error, OSError) else ""

@@ -21,6 +21,7 @@ from provisioner.http.api.flights import flights, refusals
 from provisioner.http.api.house import house, messages
 from provisioner.http.api.imports import imports
 from provisioner.http.api.jobs import jobs
+from provisioner.http.api.key_recordings import key_recordings
 from provisioner.http.api.layers import layers, models
 from provisioner.http.api.licenses import licenses, policies
 from provisioner.http.api.lines import lines
@@ -59,6 +60,7 @@ def table() -> Table:
             numbers, layers, revisions, rollouts, models, resyncs, events, jobs, imports, messages, webhooks, sources,
             inbox, administrators, keys, audit, house, diagnosis, flights, refusals, switches, power,
             profiles,
+            key_recordings,
         ]
     )  # fmt: skip
 

@@ -84,7 +84,7 @@ class NewCode(Ties):
     life: Annotated[float | None, Field(ge=3600, le=7_776_000, description="s; null: the setting activation.life")] = (
         None
     )
-    mail: Annotated[bool | None, Field(description="Send it to the user; null: the setting mail.on_issue")] = None
+    mail: Annotated[bool | None, Field(description="Send it to the user; null: as the account's policy says")] = None
 
 
 class Again(Given):
@@ -166,7 +166,7 @@ async def issue_code(call: AnyCall) -> Digits:
     return _digits(made)
 
 
-@codes.post("/codes/check", Right.CODE_READ, body=Ties, told=Conditions)
+@codes.post("/codes/check", Right.CODE_READ, body=Ties, told=Conditions, whole=False)
 async def check_code(call: AnyCall) -> Conditions:
     """Say what stands in the way of such a code, if anything does; nothing is changed."""
     given: Ties = call.body

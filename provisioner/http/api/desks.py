@@ -16,6 +16,7 @@ from provisioner.capacity import Capacity
 from provisioner.fleet.fleet import Fleet
 from provisioner.fleet.flights import Flights
 from provisioner.fleet.jobs import Jobs
+from provisioner.fleet.key_recording import KeyRecording
 from provisioner.fleet.profiling import Profiling
 from provisioner.fleet.rebind import Rebinding
 from provisioner.fleet.refusals import Refusals
@@ -127,6 +128,11 @@ class Desks:
     def profiling(self) -> Profiling:
         """What phones can do."""
         return Profiling(self.store, self.means.drivers, self.means.settings, **self._who)
+
+    @cached_property
+    def key_recording(self) -> KeyRecording:
+        """The TLS secrets of one device."""
+        return KeyRecording(self.store, self.means.drivers, self.means.settings, **self._who)
 
     @cached_property
     def refusals(self) -> Refusals:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
@@ -11,11 +11,15 @@ from provisioner.diagnosis.grouped import Group
 from provisioner.diagnosis.ladder import Diagnosis as Found
 from provisioner.diagnosis.ladder import Outcome
 from provisioner.diagnosis.words import as_document
+from provisioner.http.api.cures import call_of
 from provisioner.http.api.routes import AnyCall, Routes
 from provisioner.http.api.words import Fields, Maybe, MaybeMoment, Moment, Told
 from provisioner.rights import Right
 
 diagnosis = Routes("diagnosis", "Why a phone does not come up: the last good rung of the ladder and the first broken.")
+
+_NAMED: Final = 200
+"""Phones of a failure whose names are told: what all of a fleet suffer from would be a million."""
 
 
 class Failure(Told):
@@ -39,6 +43,7 @@ class Help(Told):
     text: str
     vendor: Annotated[Maybe, Field(description="Whose phones alone; null for all")]
     inferred: Annotated[bool, Field(description="Nobody has confirmed it")]
+    how: Annotated[Maybe, Field(description="The call that does it, where one does")]
 
 
 class RungState(Told):
@@ -53,11 +58,11 @@ class RungState(Told):
 
 
 class Witness(Told):
-    """Who could tell more, and the command that asks them."""
+    """Who could tell more, and how they are asked."""
 
     witness: str
     why: str
-    command: str
+    how: Annotated[str, Field(description="The call that asks them, or who does")]
 
 
 class Diagnosis(Told):
@@ -69,7 +74,7 @@ class Diagnosis(Told):
     model: Maybe
     outcome: Outcome
     exit_class: Annotated[str, Field(description="What the exit code stands for, in words")]
-    exit: Annotated[int, Field(description="What `provisioner why` exits with")]
+    exit: Annotated[int, Field(description="The class as a number: 0 up, 10 to 19 by the rung, 20 undecided")]
     title: str
     who: Annotated[Maybe, Field(description="Who has refused whom, in words")]
     refused_by: Party
@@ -113,6 +118,7 @@ class Suffering(Told):
     phones: Annotated[int, Field(description="Of strangers: addresses")]
     known: Annotated[bool, Field(description="They are devices that have been added")]
     models: list[OfModel]
+    who: Annotated[list[str], Field(description=f"MACs; of strangers addresses; the first {_NAMED} of them")]
     first: Moment
     last: Moment
 
@@ -125,7 +131,7 @@ class Sufferings(Told):
 
 def told(found: Found) -> Diagnosis:
     """As the API tells it."""
-    return Diagnosis.model_validate(as_document(found))
+    return Diagnosis.model_validate(as_document(found, call_of))
 
 
 def _suffering(one: Group) -> dict[str, Any]:
@@ -133,7 +139,7 @@ def _suffering(one: Group) -> dict[str, Any]:
     return {
         "row": one.row.id if one.row else None, "rung": one.row.rung if one.row else None, "title": one.title,
         "says": one.says, "label": one.label, "phones": one.phones, "known": one.known, "models": models,
-        "first": one.first, "last": one.last,
+        "who": list(one.who[:_NAMED]), "first": one.first, "last": one.last,
     }  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from provisioner.flight import Flight
 from provisioner.http.api.routes import AnyCall, Routes
 from provisioner.http.api.words import Fields, Given, Id, MaybeText, Moment, Text, Told, moment
 from provisioner.rights import Right
+from provisioner.store.flights import Trouble
 from provisioner.store.refusals import Refusal
 
 flights = Routes(
@@ -22,6 +23,8 @@ flights = Routes(
 refusals = Routes("refusals", "Certificates that opened nothing, by issuer and verdict, and what was said of them.")
 
 _DAY: Final = 86_400.0
+_NAMED: Final = 200
+"""Phones of a group that are named."""
 
 
 class Connection(Told):
@@ -66,6 +69,7 @@ class TroubleGroup(Told):
     model: str
     phones: Annotated[int, Field(description="Devices; addresses where `known` is false")]
     known: Annotated[bool, Field(description="Devices that have been added")]
+    who: Annotated[list[str], Field(description=f"MACs, or addresses; the first {_NAMED} of them")]
     first: Moment
     last: Moment
 
@@ -198,7 +202,12 @@ async def list_strangers(call: AnyCall) -> Connections:
 async def list_troubles(call: AnyCall) -> Troubles:
     """What went wrong lately, grouped by what it was and by model."""
     since = call.means.clock() - call.query.seconds
-    return Troubles(items=[TroubleGroup.model_validate(one) for one in await call.desks.flights.troubles(since=since)])
+    return Troubles(items=[_group(one) for one in await call.desks.flights.troubles(since=since)])
+
+
+def _group(one: Trouble) -> TroubleGroup:
+    names = ("label", "vendor", "model", "phones", "known", "first", "last")
+    return TroubleGroup.model_validate({name: getattr(one, name) for name in names} | {"who": sorted(one.who)[:_NAMED]})
 
 
 def _shown(der: bytes) -> Shown:

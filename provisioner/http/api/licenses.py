@@ -9,7 +9,15 @@ from pydantic import Field
 from provisioner.http.api.cursors import paged, read_cursor, turned
 from provisioner.http.api.routes import AnyCall, Routes
 from provisioner.http.api.words import Fields, Given, Id, Maybe, MaybeRef, Moment, Paged, Ref, Told, Turning
-from provisioner.licensing import MOST_PHONES, CodeNetworks, EmergencyRule, LicenseKind, LicenseState, Rotation
+from provisioner.licensing import (
+    MOST_PHONES,
+    CodeMails,
+    CodeNetworks,
+    EmergencyRule,
+    LicenseKind,
+    LicenseState,
+    Rotation,
+)
 from provisioner.rights import Right
 
 licenses = Routes("licenses", "What an account has bought for its users, one row each.")
@@ -94,6 +102,9 @@ class Policy(Told):
         EmergencyRule, Field(description="What becomes of a line that has no address for emergency calls")
     ]
     networks: Annotated[CodeNetworks, Field(description="From where activation codes may be used")]
+    mails: Annotated[
+        CodeMails, Field(description="Which codes are mailed when issued; house: as the setting mail.on_issue says")
+    ]
 
 
 class PolicyChange(Given):
@@ -106,6 +117,7 @@ class PolicyChange(Given):
     rotation: Rotation | None = None
     emergency: EmergencyRule | None = None
     networks: CodeNetworks | None = None
+    mails: CodeMails | None = None
 
 
 @licenses.get("/licenses", Right.LICENSE_READ, Paged[License], query=LicensesAsked)
@@ -202,5 +214,6 @@ async def set_policy(call: AnyCall) -> Policy:
         rotation=given.rotation,
         emergency=given.emergency,
         networks=given.networks,
+        mails=given.mails,
     )
     return Policy.model_validate(found)

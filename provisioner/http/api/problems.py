@@ -38,7 +38,7 @@ CURES: Final[Mapping[str, str]] = MappingProxyType(
         "conflict": "change what the cause names first, then send it again",
         "not_signed_in": "send `Authorization: Bearer KEY` with a key that is not over, or sign in",
         "login_refused": "send the right name, password and code",
-        "forbidden": "ask an owner of the account for a role that carries this right",
+        "forbidden": "ask an owner of the account for a role that carries this right, or for a key that has it",
         "proof_needed": "give the password again at the console's /confirm, or sign in again",
         "throttled": "wait as long as the header Retry-After says",
         "crowded": "close what you do not need, or come back later",

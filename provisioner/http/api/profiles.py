@@ -70,6 +70,7 @@ class CardsAsked(Fields):
     """Whose."""
 
     mac: Annotated[str, Field(default="", max_length=40, description="Only this one's")]
+    address: Annotated[str, Field(default="", max_length=60, description="Only of who came from this IP address")]
     limit: Annotated[int, Field(default=100, ge=1, le=500, description="Cards at most")]
 
 
@@ -117,5 +118,5 @@ async def list_cards(call: AnyCall) -> CapabilityCards:
     """What phones have shown, all or one's."""
     query: CardsAsked = call.query
     mac = Mac.parse(query.mac) if query.mac else None
-    found = await call.desks.profiling.capability_cards(mac=mac, limit=query.limit)
+    found = await call.desks.profiling.capability_cards(mac=mac, address=query.address, limit=query.limit)
     return CapabilityCards(items=[told_card(one) for one in found])

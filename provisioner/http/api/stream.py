@@ -1,9 +1,10 @@
 """The live feed: server-sent events, one look at the journal for all who listen, and each told what they may see.
 
 Every listener has its own place in the journal and reads on from there, so one that is slow waits for nobody and nobody
-for it; nothing is kept for those who do not take it. A short way back is read again each time, since a database may
-show an event after one with a higher number; what was told already is not told twice. Who follows one device is told
-of its files by the workers of this node themselves, before they are written down.
+for it; nothing is kept for those who do not take it. A database may show an event after one with a higher number: all
+behind the last number before which none can come any more is read again, however long that takes, and what was told
+already is not told twice. Who follows one device is told of its files by the workers of this node themselves, before
+they are written down.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from provisioner.onlookers import Look, Onlookers
 from provisioner.rights import Principal
 from provisioner.store.event_pages import EventFilter, last_event
 from provisioner.store.rows import Fetch, StoredEvent
+from provisioner.store.settled import settled
 
 LOOK: Final = 0.2
 """s between two looks."""
@@ -34,8 +36,10 @@ _QUIET: Final = 15.0
 _AGAIN: Final = 60.0
 """s between two looks at whether the caller may still listen."""
 _BACK: Final = 100
-"""Numbers that are read again."""
+"""Numbers that are read again each time."""
 _AT_ONCE: Final = 200
+_WAITED: Final = 20_000
+"""Events told while one before them may still come; of more than that the first are taken for settled."""
 _RETRY: Final = 2000
 """ms after which a browser connects again."""
 _SOON: Final = b": more in a moment\n\n"
@@ -57,7 +61,7 @@ class Feed:
     def __post_init__(self) -> None:
         """Nobody listens yet."""
         self._listening: Counter[str] = Counter()
-        self._newest = (float("-inf"), 0)
+        self._newest = (float("-inf"), (0, 0))
         self._looking = asyncio.Lock()
 
     async def serve(self, call: AnyCall, wanted: EventFilter) -> web.StreamResponse:
@@ -82,20 +86,20 @@ class Feed:
     async def _start(self, call: AnyCall) -> int:
         text = call.request.headers.get("Last-Event-ID", "")
         if not text:
-            return await self._last(call)
+            return (await self._last(call))[0]
         if not (text.isascii() and text.isdecimal() and len(text) <= 15):
             raise Malformed("Last-Event-ID must be the number of an event")
         return int(text)
 
-    async def _last(self, call: AnyCall) -> int:
-        """The newest event's number, looked up once for everybody."""
+    async def _last(self, call: AnyCall) -> tuple[int, int]:
+        """The newest event's number, and up to which all are there; looked up once for everybody."""
         async with self._looking:
-            at, number = self._newest
+            at, numbers = self._newest
             if self.clock() - at >= LOOK:
                 async with call.means.store.reading() as connection:
-                    number = await last_event(connection)
-                self._newest = (self.clock(), number)
-            return number
+                    numbers = await last_event(connection), await settled(connection, 0)
+                self._newest = (self.clock(), numbers)
+            return numbers
 
     async def _told(self, call: AnyCall, wanted: EventFilter, after: int, look: Look | None) -> web.StreamResponse:
         headers = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -105,7 +109,7 @@ class Feed:
         listener = _Listener(call, wanted, after, call.means.clock() - LOOK)
         said = checked = self.clock()
         while call.request.transport is not None:  # None once the caller has left
-            words = await listener.news(await self._last(call))
+            words = await listener.news(*await self._last(call))
             now = self.clock()
             if words or now - said >= _QUIET:
                 await response.write(words or b": still here\n\n")
@@ -146,26 +150,35 @@ class _Listener:
         self._search = call.desks.search
         self._fleet = call.desks.fleet
         self._wanted = wanted
-        self._after = self._seen_up_to = after
-        self._told: deque[int] = deque(maxlen=_BACK * 2)
+        self._after = self._settled = self._seen_up_to = after
+        self._told: set[int] = set()
+        """Of what is read again."""
         self._fetched: dict[str, float] = {}
         self._since = fetched
 
-    async def news(self, newest: int) -> bytes:
+    async def news(self, newest: int, settled: int) -> bytes:
         """What has happened since the last call, as it is sent."""
         words = []
-        if newest > self._seen_up_to:
-            words = [told_event(one) for one in await self._events(newest)]
+        while newest > self._seen_up_to or settled > self._settled:
+            words += [told_event(one) for one in await self._events(newest, settled)]
         if self._wanted.mac and not self._wanted.kind:
             words += [told_fetch(one) for one in await self._fetches(Mac(self._wanted.mac))]
         return "".join(words).encode()
 
-    async def _events(self, newest: int) -> list[StoredEvent]:
-        back = max(self._after, self._seen_up_to - _BACK)
+    async def _events(self, newest: int, settled: int) -> list[StoredEvent]:
+        again = settled > self._settled
+        back = self._seen_up_to - _BACK
+        back = max(self._after, min(self._settled, back) if again else back)
         found = await self._search.events_after(self._wanted, after=back, limit=_AT_ONCE)
         fresh = [one for one in found if one.id not in self._told]
-        self._told.extend(one.id for one in fresh)
-        self._seen_up_to = found[-1].id if len(found) == _AT_ONCE else newest
+        reached = found[-1].id if len(found) == _AT_ONCE else max(newest, settled)
+        self._seen_up_to = max(self._seen_up_to, reached)
+        self._settled = min(settled, reached) if again else self._settled
+        self._told |= {one.id for one in fresh}
+        if len(self._told) > _WAITED:
+            self._settled = max(self._settled, sorted(self._told)[-_WAITED])
+        over = min(self._settled, self._seen_up_to - _BACK)
+        self._told = {number for number in self._told if number > over}
         return fresh
 
     async def _fetches(self, mac: Mac) -> list[Fetch]:

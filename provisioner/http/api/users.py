@@ -113,6 +113,7 @@ class ExtensionChange(Given):
 
     display_name: Annotated[MaybeText | None, Field(description="Empty for none")] = None
     auth_user: Annotated[MaybeText | None, Field(description="Empty: the number")] = None
+    user: Annotated[Ref | None, Field(description="Another user of its account; its phones go with it")] = None
 
 
 class Phones(Told):
@@ -271,10 +272,10 @@ async def add_extension(call: AnyCall) -> Extension:
     must_match=True,
 )
 async def change_extension(call: AnyCall) -> Extension:
-    """Another name that phones show, or SIP user name; its phones get it with their next fetch."""
+    """Another name that phones show, SIP user name, or user; its phones get it with their next fetch."""
     given: ExtensionChange = call.body
     found = await call.desks.fleet.change_extension(
-        call.path["extension"], display_name=given.display_name, auth_user=given.auth_user
+        call.path["extension"], display_name=given.display_name, auth_user=given.auth_user, user=given.user
     )
     return Extension.model_validate(found)
 

@@ -46,6 +46,8 @@ class Source(Told):
     enabled: bool
     old_secret_until: MaybeMoment
     created: Moment
+    author: Annotated[str, Field(description="Who answers for it: it acts with their rights, in its account alone")]
+    orphaned: Annotated[str, Field(description="Why nobody answers for it any more: its posts are refused; else empty")]
 
 
 class MadeSource(Told):
@@ -100,7 +102,8 @@ class Understood(Told):
 
 
 def _source(one: Any) -> Source:
-    values = {name: getattr(one, name) for name in ("id", "name", "account", "scheme", "rules", "enabled", "created")}
+    names = ("id", "name", "account", "scheme", "rules", "enabled", "created", "author", "orphaned")
+    values = {name: getattr(one, name) for name in names}
     return Source.model_validate(values | {"old_secret_until": one.before_until or None})
 
 
@@ -136,7 +139,7 @@ async def show_source(call: AnyCall) -> Source:
     must_match=True,
 )
 async def change_source(call: AnyCall) -> Source:
-    """Other rules, or no more posting for now."""
+    """Other rules, or no more posting for now; who gives it rules or enables it answers for it from then on."""
     given: SourceChange = call.body
     return _source(
         await call.desks.sources.change_source(call.path["source"], rules=given.rules, enabled=given.enabled)
@@ -158,12 +161,12 @@ async def remove_source(call: AnyCall) -> None:
     version=show_source,
 )
 async def rotate_source(call: AnyCall) -> MadeSource:
-    """A new secret, told once; for a while the old one is taken as well."""
+    """A new secret, told once; for a while the old one is taken as well. The caller answers for it from then on."""
     made = await call.desks.sources.rotate_source(call.path["source"], secret=call.body.secret)
     return MadeSource(secret=made.secret, about=_source(made.about))
 
 
-@sources.post("/webhook-sources/{source}/try", Right.HOOK_WRITE, body=Trial, told=Understood)
+@sources.post("/webhook-sources/{source}/try", Right.HOOK_WRITE, body=Trial, told=Understood, whole=False)
 async def try_source(call: AnyCall) -> Understood:
     """Say what the rules make of a document; nothing is done."""
     text: str = call.body.document

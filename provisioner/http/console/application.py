@@ -15,6 +15,7 @@ from provisioner.http.console.device import device
 from provisioner.http.console.device_acts import acts
 from provisioner.http.console.device_bulk import bulk
 from provisioner.http.console.device_export import export
+from provisioner.http.console.device_keys import device_keys
 from provisioner.http.console.device_port import port
 from provisioner.http.console.device_proof import proof
 from provisioner.http.console.devices import devices
@@ -66,6 +67,7 @@ def pages() -> tuple[Page, ...]:
             bulk,
             export,
             port,
+            device_keys,
             proof,
             diagnosis,
             wizard,

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import Final
+from http import HTTPStatus
+from typing import Final, NamedTuple
 
+from provisioner.diagnosis.facts import Kind
 from provisioner.errors import Forbidden, NotFound, RenderFailed
+from provisioner.flight import Flight
 from provisioner.http.api.stream import as_fetch
 from provisioner.http.console.choices import names_of
 from provisioner.http.console.diagnosis import panel
@@ -25,6 +28,12 @@ device = Pages()
 
 _RECENT: Final = 12
 """Events beside the live feed."""
+_FLIGHTS: Final = 8
+"""Connections that are looked through for what was refused."""
+_SAME: Final = 2.0
+"""s between a fetch as it is put down and the record of its connection."""
+_ALARMS: Final = 50
+"""The newest of a device, in which keys are looked for."""
 _SET: Final = frozenset({"defaults", "vendor", "model", "account", "site", "device", "binding"})
 """Scopes that somebody chose; the rest is what a phone gets anyway."""
 
@@ -37,9 +46,15 @@ async def show_device(call: Call) -> Answer:
     found, bound = await fleet.device(call.mac), await fleet.bindings(call.mac, active=True)
     values["wipe"] = await fleet.wipe(call.mac)
     values["tokens"] = [one for one in await fleet.tokens(call.mac) if not one.revoked and one.expires > call.now]
-    values |= {"why": await panel(call), "mac": call.mac}
+    values |= {"why": await panel(call), "mac": call.mac, "others": await _other_keys(call, found)}
     values["keys"] = layout(model_of(call, found), bound, await _set_keys(call))
     return View("device.html.j2", values)
+
+
+async def _other_keys(call: Call, found: Device) -> set[str]:
+    """Keys that came in alarms of this device and are not the pinned one: one of them may be pinned."""
+    alarms = await call.desks.fleet.events(limit=_ALARMS, kind="pin_mismatch", mac=call.mac)
+    return {one.details.get("came", "") for one in alarms} - {"", found.pinned}
 
 
 async def _set_keys(call: Call) -> Sequence[LineKey]:
@@ -79,12 +94,14 @@ async def live(call: Call) -> dict[str, object]:
     progress = await call.desks.fleet.progress(call.mac, call.means.settings)
     errands = await call.desks.resync.standings(mac=call.mac, limit=1)
     last = fetches[0] if fetches else None
+    asked: list[Fetch | Denied] = [*fetches, *_beside(fetches, await _refused(call))]
+    asked.sort(key=lambda one: one.at, reverse=True)
     return {
         "standing": standing,
         "seen": await call.desks.fleet.seen_at(call.mac),
         "progress": progress,
         "errand": errands[0] if errands else None,
-        "fetches": fetches,
+        "fetches": asked,
         "last": last,
         "verdict": _verdict(standing.refusal, last),
         "feed": f"/api/v1/events/stream?mac={call.mac}" if call.may(Right.EVENT_READ) else "",
@@ -115,6 +132,44 @@ def _newest(written: Iterable[Fetch], told: Iterable[FetchRecord]) -> list[Fetch
         if one.file not in found or found[one.file].at < one.at:
             found[one.file] = one
     return sorted(found.values(), key=lambda one: one.at, reverse=True)
+
+
+class Denied(NamedTuple):
+    """A file that it asked for and did not get: nothing is put down of it where its fetches are."""
+
+    at: float
+    file: str
+    status: int
+    size: int
+    proof: str
+    """Why not, in the place of what proves a fetch."""
+
+
+async def _refused(call: Call) -> list[Denied]:
+    """From the records of its connections, for who may see those; the last refusal of each name."""
+    if not call.may(Right.DIAGNOSIS_READ):
+        return []
+    found: dict[str, Denied] = {}
+    with suppress(Forbidden, NotFound):
+        flights = await call.at(Right.DIAGNOSIS_READ).flights.flights(call.mac, limit=_FLIGHTS)
+        for one in sorted((one for one in flights if one.proven), key=lambda one: one.at):
+            found |= {each.file: each for each in _denied(one)}
+    return list(found.values())
+
+
+def _denied(one: Flight) -> Iterator[Denied]:
+    asked = ""
+    for fact in one.facts():
+        if fact.kind is Kind.REQUEST:
+            asked = fact["path"] if fact["method"] == "GET" else f"{fact['method']} {fact['path']}"
+        elif fact.kind is Kind.ANSWER and fact["reason"] and int(fact["status"] or 0) >= HTTPStatus.BAD_REQUEST:
+            yield Denied(fact.at, asked, int(fact["status"]), int(fact["bytes"] or 0), fact["reason"])
+
+
+def _beside(fetches: Iterable[Fetch], refused: Iterable[Denied]) -> list[Denied]:
+    """Without what stands among the fetches, as a 404 does, and what it has got since."""
+    known = {one.file: one.at for one in fetches}
+    return [one for one in refused if known.get(one.file, 0.0) < one.at - _SAME]
 
 
 def _verdict(refusal: object, last: object) -> str:

@@ -8,8 +8,9 @@ from typing import Final
 
 from provisioner.diagnosis.grouped import Group
 from provisioner.diagnosis.ladder import Diagnosis
-from provisioner.diagnosis.words import as_document, headline
+from provisioner.diagnosis.words import as_document, headline, runs
 from provisioner.errors import Forbidden, NotFound
+from provisioner.http.console.cures import WAYS, way_to
 from provisioner.http.console.pages import Answer, Call, Pages, View
 from provisioner.rights import Right
 
@@ -23,7 +24,7 @@ _MOST: Final = 8
 async def live_diagnosis(call: Call) -> Answer:
     """The panel by itself, for who keeps the page open."""
     found = await call.desks.why.diagnose_device(call.mac)
-    return View("device_why.html.j2", {"why": shown(found), "mac": call.mac})
+    return View("device_why.html.j2", {"why": shown(found, call), "mac": call.mac})
 
 
 async def panel(call: Call) -> Mapping[str, object] | None:
@@ -31,13 +32,23 @@ async def panel(call: Call) -> Mapping[str, object] | None:
     if not call.may(Right.DIAGNOSIS_READ):
         return None
     with suppress(Forbidden, NotFound):
-        return shown(await call.at(Right.DIAGNOSIS_READ).why.diagnose_device(call.mac))
+        return shown(await call.at(Right.DIAGNOSIS_READ).why.diagnose_device(call.mac), call)
     return None
 
 
-def shown(found: Diagnosis) -> Mapping[str, object]:
-    """What the panel says."""
-    return {**as_document(found), "headline": headline(found)}
+def shown(found: Diagnosis, call: Call) -> Mapping[str, object]:
+    """What the panel says, with links to where something is done for who may go there."""
+    told = as_document(found, lambda one: WAYS[one.deed].text)
+    cures = [
+        {"text": one.text, "vendor": one.vendor, "inferred": one.inferred, "way": way_to(one.by, call)}
+        for one in found.cures
+    ]
+    missing = [{"witness": one.witness, "why": one.why, "way": way_to(one.by, call)} for one in found.missing]
+    ladder = [
+        {"title": title, "state": one.state.value, "says": one.says, "at": one.at, "witnesses": one.witnesses}
+        for title, one in runs(found)
+    ]
+    return {**told, "ladder": ladder, "cures": cures, "missing": missing, "headline": headline(found)}
 
 
 async def troubles(call: Call) -> list[Group]:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 from provisioner.errors import Invalid
 from provisioner.http.api.gatekeeper import session_cookie
 from provisioner.http.console.pages import Answer, Call, Door, Pages, See, View
 from provisioner.mail.text import svg
 
 me = Pages()
+_SEED: Final = re.compile(r"[A-Z2-7]{16,64}")
+"""Base32."""
 
 
 @me.get("/me", Door.SIGNED_IN)
@@ -47,7 +52,12 @@ async def factor_page(call: Call) -> Answer:
 async def _factor_again(call: Call) -> Answer:
     """The same seed once more: it is in the app already."""
     seed = call.form.raw("seed")
-    return View("factor.html.j2", {"seed": seed, "picture": ""})
+    return View("factor.html.j2", {"seed": seed, "picture": svg(uri) if (uri := await _uri(call, seed)) else ""})
+
+
+async def _uri(call: Call, seed: str) -> str:
+    """What the picture says; empty for what is no seed, which somebody has written into the page himself."""
+    return await call.around.people.totp_uri(call.token, seed) if _SEED.fullmatch(seed) else ""
 
 
 @me.post("/me/second-factor", Door.SIGNED_IN, again=_factor_again, whole=False)

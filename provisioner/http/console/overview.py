@@ -35,9 +35,15 @@ class Duty(NamedTuple):
     """Something that waits for a person."""
 
     number: int
-    what: str
+    words: tuple[str, str]
+    """What, of one and of several."""
     path: str
     why: str
+
+    @property
+    def what(self) -> str:
+        """In the right number."""
+        return self.words[self.number != 1]
 
     @property
     def told(self) -> str:
@@ -90,20 +96,27 @@ async def _of_devices(call: Call) -> AsyncIterator[Duty]:
     search = call.desks.search
     old = await search.device_page(DeviceQuery(state=DeviceState.NEEDS_FIRMWARE), limit=_MOST)
     yield Duty(
-        len(old.items), "phones need newer firmware", "/devices?state=needs_firmware", "They get an upgrade only."
+        len(old.items),
+        ("phone needs newer firmware", "phones need newer firmware"),
+        "/devices?state=needs_firmware",
+        "They get an upgrade only.",
     )
     waiting = await search.device_page(DeviceQuery(text=WIPING), limit=_MOST)
     yield Duty(
-        len(waiting.items), "phones have not fetched yet what makes them forget", f"/devices?q={WIPING}",
+        len(waiting.items),
+        ("phone has not fetched yet what makes it forget", "phones have not fetched yet what makes them forget"),
+        f"/devices?q={WIPING}",
         "They may still know the password of a line that they have lost: have them fetch, or plug them in.",
-    )  # fmt: skip
+    )
     if call.may(Right.EVENT_READ):
         refused = EventFilter(kind="not_identified", since=call.now - _DAY)
         page = await call.at(Right.EVENT_READ).search.event_page(refused, limit=_MOST)
         yield Duty(
-            len(page.items), "certificates were refused within a day", "/events?kind=not_identified",
+            len(page.items),
+            ("certificate was refused within a day", "certificates were refused within a day"),
+            "/events?kind=not_identified",
             "Each event says which, and why.",
-        )  # fmt: skip
+        )
 
 
 async def _of_codes(call: Call) -> AsyncIterator[Duty]:
@@ -111,9 +124,11 @@ async def _of_codes(call: Call) -> AsyncIterator[Duty]:
         return
     locked = await call.at(Right.CODE_READ).search.code_page(state=CodeState.LOCKED, limit=_MOST)
     yield Duty(
-        len(locked.items), "activation codes are locked", "/codes?state=locked",
+        len(locked.items),
+        ("activation code is locked", "activation codes are locked"),
+        "/codes?state=locked",
         "They were keyed in too often on phones that they are not for: issue others.",
-    )  # fmt: skip
+    )
 
 
 async def _of_server(call: Call) -> AsyncIterator[Duty]:
@@ -121,12 +136,19 @@ async def _of_server(call: Call) -> AsyncIterator[Duty]:
         return
     seen = await call.at(Right.SERVER_READ).fleet.seen(limit=_MOST, placed=False)
     yield Duty(
-        len(seen), "phones with a good certificate that nobody has added", "/devices/new",
+        len(seen),
+        ("phone with a good certificate that nobody has added", "phones with a good certificate that nobody has added"),
+        "/devices/new",
         "They ask and get nothing until they are added.",
-    )  # fmt: skip
+    )
     settings = call.means.settings
     ending = await asyncio.to_thread(_ending, settings.data, settings.tls_certificates, int(call.now // _HOUR))
-    yield Duty(ending, "certificates end within 90 days", "/certificates", "Of this server, and of factory CAs.")
+    yield Duty(
+        ending,
+        ("certificate ends within 90 days", "certificates end within 90 days"),
+        "/certificates",
+        "Of this server, and of factory CAs.",
+    )
 
 
 @lru_cache(maxsize=1)
@@ -143,13 +165,17 @@ async def _of_others(call: Call) -> AsyncIterator[Duty]:
     if call.may(Right.MAIL_READ):
         failed = await call.at(Right.MAIL_READ).outbox.messages(state=MessageState.DEAD)
         yield Duty(
-            min(len(failed), _MOST), "mails were given up", "/events?kind=message_failed",
+            min(len(failed), _MOST),
+            ("mail was given up", "mails were given up"),
+            "/events?kind=message_failed",
             "The mail server refused them.",
-        )  # fmt: skip
+        )
     if call.may(Right.HOOK_READ):
         hooks = await call.at(Right.HOOK_READ).hooks.hooks()
         bad = [one for one in hooks if one.about.failing_since or one.about.disabled_why or one.dead]
-        yield Duty(len(bad), "webhooks fail", "/webhooks", "What they are told waits, or was given up.")
+        yield Duty(
+            len(bad), ("webhook fails", "webhooks fail"), "/webhooks", "What they are told waits, or was given up."
+        )
 
 
 async def _of_rollouts(call: Call) -> AsyncIterator[Duty]:
@@ -158,9 +184,11 @@ async def _of_rollouts(call: Call) -> AsyncIterator[Duty]:
     found = await call.at(Right.LAYER_READ).layers.rollouts(under_way=True)
     halted = [one for one in found if one.state is RolloutState.HALTED]
     yield Duty(
-        len(halted), "changes of settings were halted on their way", "/layers",
+        len(halted),
+        ("change of settings was halted on its way", "changes of settings were halted on their way"),
+        "/layers",
         "Phones did not come back: go on with them, or take them back.",
-    )  # fmt: skip
+    )
 
 
 async def _alarms(call: Call) -> list[object]:

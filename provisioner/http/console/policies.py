@@ -6,7 +6,7 @@ from typing import Final
 
 from provisioner.http.console.pages import ROWS, Answer, Call, Listed, Pages, See, View
 from provisioner.http.console.versions import require_version, version_of
-from provisioner.licensing import MOST_PHONES, RESERVED, AccountPolicy, CodeNetworks, EmergencyRule, Rotation
+from provisioner.licensing import MOST_PHONES, RESERVED, AccountPolicy, CodeMails, CodeNetworks, EmergencyRule, Rotation
 from provisioner.rights import Right
 
 policies = Pages()
@@ -23,6 +23,11 @@ EMERGENCIES: Final = {
 NETWORKS: Final = {
     CodeNetworks.ANYWHERE.value: "anywhere",
     CodeNetworks.SITE.value: "only where the phone comes from a network of its site",
+}
+MAILS: Final = {
+    CodeMails.HOUSE.value: "as the whole house has it (mail.on_issue)",
+    CodeMails.ALL.value: "all of them",
+    CodeMails.ASKED.value: "those for which it is asked",
 }
 
 
@@ -59,6 +64,7 @@ async def show_policy(call: Call) -> Answer:
         "rotations": ROTATIONS,
         "emergencies": EMERGENCIES,
         "networks": NETWORKS,
+        "mails": MAILS,
     }
     return View("policy.html.j2", values)
 
@@ -66,7 +72,7 @@ async def show_policy(call: Call) -> Answer:
 def _said(policy: AccountPolicy) -> dict[str, object]:
     return {"license": policy.needs_license, "number": policy.needs_number, "phones": policy.phones,
             "reserved": policy.reserved, "rotation": policy.rotation, "emergency": policy.emergency,
-            "networks": policy.networks}  # fmt: skip
+            "networks": policy.networks, "mails": policy.mails}  # fmt: skip
 
 
 @policies.post("/policies/{account}", Right.POLICY_WRITE, again=show_policy)
@@ -84,5 +90,6 @@ async def set_policy(call: Call) -> Answer:
         rotation=Rotation(form.text("rotation")) if form.text("rotation") in set(Rotation) else None,
         emergency=EmergencyRule(form.text("emergency")) if form.text("emergency") in EMERGENCIES else None,
         networks=CodeNetworks(form.text("networks")) if form.text("networks") in NETWORKS else None,
+        mails=CodeMails(form.text("mails")) if form.text("mails") in MAILS else None,
     )
     return See(f"/policies/{account.id}", "Saved. Phones that are bound already go on as they are.")

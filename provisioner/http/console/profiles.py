@@ -18,9 +18,9 @@ async def show_profiles(call: Call) -> Answer:
     desk = call.desks.profiling
     window, wanted = await desk.profile_window(), call.asked("mac", 40)
     mac = None
-    with suppress(Invalid):  # what is no Mac finds nothing
+    with suppress(Invalid):  # what is no Mac is an address
         mac = Mac.parse(wanted) if wanted else None
-    found = [] if wanted and mac is None else await desk.capability_cards(mac=mac)
+    found = await desk.capability_cards(mac=mac, address="" if mac else wanted)
     settings = call.means.settings
     values = {
         "window": window,
