@@ -14,7 +14,7 @@ export PIP_NO_INPUT := 1
 TESTERS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow lint format types contracts docs docs-check check packages search bench-boot bench-parts bench-render bench-idle bench-million bench-storm bench-ivr clean
+.PHONY: help run test test-slow lint format types contracts docs docs-check check packages search bench-boot bench-parts bench-render bench-idle bench-million bench-storm bench-ivr bench-technician clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,6 +71,9 @@ bench-storm: $(VENV)/developing packages ## power cuts against ours, nginx and a
 
 bench-ivr: $(VENV)/developing ## CPU of a call to the activation prompts, and how soon they answer (1 min)
 	@$(BIN)/python bench/ivr.py
+
+bench-technician: $(VENV)/developing packages ## `why` at 1,000,000 devices, captures, live frames, switches (10 min; as root)
+	@$(BIN)/python bench/technician.py
 
 packages: $(VENV)/packages
 

@@ -9,8 +9,10 @@ from typing import Any
 
 import click
 
+from provisioner.cli.cures import command_of
 from provisioner.cli.main import cli
 from provisioner.counters import BUCKETS, GAUGES, HELP, SUMS, TIMES
+from provisioner.deeds import Cure, Deed
 from provisioner.diagnosis.catalogue import Party, Row, Rung, catalogue
 from provisioner.diagnosis.ladder import UNDECIDED
 from provisioner.events import KINDS
@@ -331,7 +333,8 @@ def failures_page() -> Iterator[str]:
     known = catalogue()
     yield "# Why phones do not come up\n"
     yield "The ladder that `provisioner why MAC` climbs, and every failure that it knows, by its number. How to use it:"
-    yield "[my phone does not come up](../my-phone-does-not-come-up.md).\n"
+    yield "[my phone does not come up](../my-phone-does-not-come-up.md). How each of them is produced for the tests, or"
+    yield "why it is not: [captures](../../tests/captures/README.md).\n"
     yield "## The ladder\n"
     rows = ((one.title, one.asks, one.exit_class, str(one.exit), one.witness) for one in known.places.values())
     yield from table(("rung", "asks", "class", "exit code", "who could tell"), rows)
@@ -344,7 +347,7 @@ def failures_page() -> Iterator[str]:
             yield from _failure(one)
     yield "## What looks the same\n"
     alike = (
-        (", ".join(f"{row} {known.rows[row].title}" for row in one.rows), one.separates, f"`{_hand(one.command)}`")
+        (", ".join(f"{row} {known.rows[row].title}" for row in one.rows), one.separates, _by_hand(one.deed))
         for one in known.lookalikes
     )
     yield from table(("failures", "what tells them apart", "ask by"), alike)
@@ -363,7 +366,7 @@ def _failure(one: Row) -> Iterator[str]:
     yield f"- **At the phone:** {one.phone}."
     yield f"- **Evidence:** {one.evidence}."
     yield f"- **Cause:** {one.cause}"
-    yield f"- **Cure:** {_hand(one.cure)}"
+    yield f"- **Cure:** {one.cure}{f' {_by_hand(one.deed)}.' if one.deed else ''}"
     for vendor, text in one.cures.items():
         yield f"  - {vendor}: {text}"
     for vendor, text in one.inferred.items():
@@ -374,8 +377,8 @@ def _failure(one: Row) -> Iterator[str]:
     yield ""
 
 
-def _hand(text: str) -> str:
-    return text.replace("{mac}", "MAC")
+def _by_hand(deed: Deed) -> str:
+    return command_of(Cure(deed, "MAC"))
 
 
 PAGES = {

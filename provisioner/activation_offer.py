@@ -108,13 +108,23 @@ class Offers:
             own[neutral.CUSTOM_CA] = self._authority
         return own
 
-    @staticmethod
-    def _emergency(config: ResolvedConfig, site: str) -> Mapping[Setting[object], object]:
-        """Only where somebody can be sent to and a server takes the call: this server's own prompts save nobody."""
+    def _emergency(self, config: ResolvedConfig, site: str) -> Mapping[Setting[object], object]:
+        """Only where somebody can be sent to and a server takes the call: this server's own prompts save nobody.
+
+        A model whose calls all go where it registers can have it where that is the server which takes them.
+        """
         server, numbers = config.get(neutral.ACTIVATION_EMERGENCY), config.get(neutral.EMERGENCY)
-        if not (site and server and numbers) or neutral.ACTIVATION_EMERGENCY.name in config.model.refuses:
+        apart = neutral.ACTIVATION_EMERGENCY.name not in config.model.refuses
+        if not (site and server and numbers and (apart or self._takes(server))):
             server, numbers = NO_HOST, ()
-        return {neutral.ACTIVATION_EMERGENCY: server, neutral.EMERGENCY: numbers}
+        return {neutral.ACTIVATION_EMERGENCY: server if apart else NO_HOST, neutral.EMERGENCY: numbers}
+
+    def _takes(self, server: HostPort) -> bool:
+        """Whether phones register there: a server before the prompts, which says of itself that it takes them."""
+        usual = 5061 if self._settings.activation_transport == "tls" else 5060
+        here = self._server
+        same = server.host.lower() == here.host.lower() and (server.port or usual) == (here.port or usual)
+        return same and bool(self._settings.activation_server)
 
     def event(self, config: ResolvedConfig, address: str, now: float, *, known: bool) -> Event | None:
         """That it was offered; None while that was told within the hour."""

@@ -55,6 +55,7 @@ from provisioner.store import schema
 from provisioner.store.census import Group, take_census
 from provisioner.store.checkpoints import Checkpoints
 from provisioner.store.database import Store
+from provisioner.store.key_recordings import tidy
 from provisioner.store.storms import StormJournal
 from provisioner.store.views import Views
 from provisioner.switches.cycler import Cycler
@@ -76,6 +77,8 @@ _LEFT_OVER: Final = 10.0
 """s between looks at what was posted and never looked at."""
 _CHECKPOINT: Final = 0.5
 """s between looks at how long the database's log is."""
+_KEYS: Final = 5.0
+"""s between looks at TLS secrets that are to be deleted."""
 _TIDY: Final = 3600.0
 """s between clearances of what is too old."""
 
@@ -109,6 +112,7 @@ async def serve_admin(
         _power(stack, store, settings)
         every(stack, TURN, "presence", Presence(store, views, drivers, settings).turn, _uncounted)
         every(stack, LOOKS, "lookout", Lookout(store, settings).turn, _uncounted)
+        await _delete_keys(stack, store)
         health = Health(certificate_files(settings), partial(_ping, store.engine))
         edge = AdminEdge(health, metrics, fleet, watch)
         server, run = await server_of(
@@ -134,6 +138,16 @@ def _power(stack: AsyncExitStack, store: Store, settings: Settings) -> None:
     stack.push_async_callback(cycler.close)
     every(stack, _POWER, "power cycles", cycler.turn, _uncounted)
     every(stack, _TIDY, "power cycles that are over", cycler.tidy, _uncounted)
+
+
+async def _delete_keys(stack: AsyncExitStack, store: Store) -> None:
+    """TLS secrets whose time is over go by themselves, and at once where no server ran when it was."""
+
+    async def look() -> None:
+        await tidy(store, time.time())
+
+    await contained("recorded TLS secrets", look, _uncounted)
+    every(stack, _KEYS, "recorded TLS secrets", look, _uncounted)
 
 
 def _roll_out(stack: AsyncExitStack, means: Means) -> None:

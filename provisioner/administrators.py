@@ -160,6 +160,10 @@ class Administrators(SignIn, Principals):
         seed = new_seed()
         return Enrolment(seed, uri_of(seed, who.email, self._settings.server_name))
 
+    async def totp_uri(self, token: str, seed: str) -> str:
+        """The same of a seed that was begun with: what an authenticator app reads."""
+        return uri_of(seed, (await self._who(token)).administrator.email, self._settings.server_name)
+
     async def confirm_totp(self, token: str, *, password: str, seed: str, code: str) -> tuple[str, list[str]]:
         """Let a second factor be needed from now on; the session's new token, and recovery codes, shown once."""
         known = await self._who(token)

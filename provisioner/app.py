@@ -44,6 +44,7 @@ from provisioner.http.listener import Listener, http_limits
 from provisioner.http.server import QuietServer
 from provisioner.http.tls import make_context
 from provisioner.identity import Identifier
+from provisioner.key_log import KeyLog
 from provisioner.metered import Metered
 from provisioner.model import Count, ListenerKind, Model, Observe
 from provisioner.onlookers import Sight, Teller
@@ -243,7 +244,7 @@ async def serve_worker(sockets: Sockets, equipment: Equipment, line: Lifeline, t
         chains = Chains(store, settings, count)
         stack.push_async_callback(contained, "chains", chains.flush, count)
         every(stack, settings.store_flush, "chains", chains.flush, count)
-        every(stack, settings.store_poll, "refresh", views.refresh, count)
+        keys = _following(stack, equipment, store, views, count)
         every(stack, settings.store_flush, "flush", recorder.flush, count)
         flights = _flights(stack, equipment, store, count)
         storm = Storm(settings.gate_target, settings.gate_interval, settings.gate_calm)
@@ -252,7 +253,9 @@ async def serve_worker(sockets: Sockets, equipment: Equipment, line: Lifeline, t
         every(stack, _PRUNE, "prune", partial(_in_calm, storm, recorder.prune), count)
         every(stack, _PRUNE, "sweep", partial(_in_calm, storm, partial(sweep, store, settings)), count)
         admission = Admission(settings, storm, count, random.uniform, _models(equipment.drivers.values()))
-        handlers = _handlers(sockets, equipment, store, views, recorder, chains, admission, count, counters.observe)
+        handlers = _handlers(
+            sockets, equipment, store, views, recorder, chains, keys, admission, count, counters.observe
+        )
         listeners = []
         for kind, handler in handlers.items():
             server = QuietServer(handler, count, eager=True, **http_limits(settings))
@@ -270,6 +273,21 @@ async def serve_worker(sockets: Sockets, equipment: Equipment, line: Lifeline, t
             sockets[one.kind].close()  # the last process to do so frees the port
         await tenure.until_idle_or_drain(partial(_all_gone, listeners))
         await asyncio.gather(*(one.drain(settings.server_drain) for one in listeners))
+
+
+def _following(stack: AsyncExitStack, equipment: Equipment, store: Store, views: Views, count: Count) -> KeyLog:
+    """Take up what administrators have changed, and whose TLS secrets one of them wants."""
+    settings = equipment.settings
+    keys = KeyLog(store, equipment.contexts.values(), count)
+
+    async def refresh() -> None:
+        await views.refresh()
+        await keys.follow(views.generation)
+
+    stack.push_async_callback(contained, "tls_secrets", keys.close, count)
+    every(stack, settings.store_poll, "refresh", refresh, count)
+    every(stack, settings.store_flush, "tls_secrets", keys.flush, count)
+    return keys
 
 
 def _flights(stack: AsyncExitStack, equipment: Equipment, store: Store, count: Count) -> FlightLog | None:
@@ -290,6 +308,7 @@ def _handlers(
     views: Views,
     recorder: Recorder,
     chains: Chains,
+    keys: KeyLog,
     admission: Admission,
     count: Count,
     observe: Observe,
@@ -318,7 +337,7 @@ def _handlers(
         settings.identity_memory,
         key_bits={name: driver.manifest.min_key_bits for name, driver in vendors.items()},
     )
-    edge = DeviceEdge(delivery, identifier, EventLog(recorder.event), count, chains.note)
+    edge = DeviceEdge(delivery, identifier, EventLog(recorder.event), count, chains.note, keys)
     handlers: dict[ListenerKind, Handler] = {kind: edge.handler(kind) for kind in equipment.contexts}
     if ListenerKind.BOOTSTRAP in sockets:
         url, authority = base_urls[ListenerKind.DEVICE], _authority(settings)

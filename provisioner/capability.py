@@ -62,6 +62,7 @@ def merged(before: Told, newer: Told) -> Told:
     made["clock"] = [*before.get("clock", ()), *newer.get("clock", ())][-_READINGS:]
     if newer.get("agreed"):
         made.pop("ended", None)  # what went wrong before does so no longer
+        made.pop("refused", None)
     for name in _LISTS:  # a phone that falls back offers less, and can do both
         made[name] = list(dict.fromkeys([*newer.get(name, ()), *before.get(name, ())]))[:64]
     return {name: value for name, value in made.items() if value}

@@ -58,7 +58,9 @@ def _ident(mac: str, proven: bool, seen: Sighting, told: Told) -> str:
     if proven:
         parts = [mac]
     else:
-        hello = repr((told.get("versions"), told.get("suites"), told.get("sslv2"))) if not mac else ""
+        # Whoever refuses our certificate and whoever takes it are two, though one program may be both's.
+        manner = (told.get("versions"), told.get("suites"), told.get("sslv2"), told.get("refused"))
+        hello = repr(manner) if not mac else ""
         parts = [mac, address_key(seen.address) if seen.address else "", hello]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:20]
 

@@ -18,6 +18,7 @@ from provisioner.admission import answers_of
 from provisioner.contradictions_pbx import adapters
 from provisioner.errors import Unusable
 from provisioner.model import Model
+from provisioner.networks import allow_list
 from provisioner.neutral import parse_host
 from provisioner.settings import Settings
 
@@ -90,6 +91,15 @@ def _answers(settings: Settings) -> Iterator[str]:
         answers_of((), settings.admission_answers)
     except Unusable as error:
         yield error.cause
+
+
+def _lists(settings: Settings) -> Iterator[str]:
+    """A network that is none would be found when power has to come back, or a webhook has to leave."""
+    for name in ("switch.allow", "switch.networks", "webhook.allow"):
+        try:
+            allow_list(name, getattr(settings, name.replace(".", "_")))
+        except Unusable as error:
+            yield error.cause
 
 
 def _activation(settings: Settings) -> Iterator[str]:
@@ -298,6 +308,6 @@ def _loops(settings: Settings) -> Iterator[str]:
 
 _RULES: Final[tuple[Callable[[Settings], Iterator[str]], ...]] = (
     _workers, _ports, _queue, _deadline, _hold, _names, _retries, _bursts, _uploads, _answers, _codes,
-    _activation,
+    _lists, _activation,
     _voice, adapters, _loops,
 )  # fmt: skip

@@ -70,6 +70,7 @@ HELP: Final[Mapping[str, Told]] = {
     "flights": Told(
         "Connections for the flight recorder: kept (good, trouble), left_out, dropped, address, group, fault"
     ),
+    "tls_secrets": Told("Connections whose TLS secrets an administrator wants: written, dropped, fault"),
     "store_dropped": Told("Records of the boot path given up, by kind: the database was too slow for them"),
     "store_flush_failed": Told("Batches of records that could not be written, by whether they are tried again"),
     "bootstrap": Told("Answers of the plain HTTP listener, by kind of file"),

@@ -163,6 +163,28 @@ async def extension_id(connection: AsyncConnection, ref: str, account: str = "")
     return (await extension_of(connection, ref, account)).id if ref else ""
 
 
+async def extension_for(connection: AsyncConnection, device: Device, ref: str, user: str = "") -> Extension:
+    """The extension of the device's own account, or the one that its user holds; Invalid when it is only elsewhere."""
+    if bool(ref) == bool(user):
+        raise Invalid("extension", "give either an extension or a user")
+    if user:
+        return await _held(connection, await user_of(connection, user, device.account))
+    if own := await people.find_extensions(connection, ref, device.account):
+        return only(own, "extension", ref)
+    elsewhere = await extension_of(connection, ref)
+    raise Invalid("extension", f"{elsewhere.number} belongs to another account than the device")
+
+
+async def _held(connection: AsyncConnection, holder: User) -> Extension:
+    held = await people.list_extensions(connection, user=holder.id)
+    if len(held) == 1:
+        return held[0]
+    if not held:
+        raise Conflict(f"user {holder.name!r} holds no extension: add one first")
+    numbers = ", ".join(one.number for one in held)
+    raise Conflict(f"user {holder.name!r} holds {len(held)} extensions, {numbers}: say which one")
+
+
 async def extension_in(connection: AsyncConnection, ref: str, account: str) -> Extension:
     """The same, of the account with this id or name where one is given."""
     return await extension_of(connection, ref, await account_id(connection, account))

@@ -276,6 +276,19 @@ def _files(settings: Settings) -> _Files:
     return _Files(resource.getrlimit(resource.RLIMIT_NOFILE)[1], "what is started from this shell")
 
 
+def check_alarms(settings: Settings) -> Iterator[Finding]:
+    """Whoever shall hear of alarms by SNMP can be told; nobody is called."""
+    if not settings.trap_receivers:
+        yield _ok("nobody is told of alarms by SNMP: trap.receivers is empty")
+        return
+    from provisioner.switches.traps import objections  # only where alarms are sent
+
+    wrong = objections(settings)
+    yield from map(_fail, wrong)
+    if not wrong:
+        yield _ok(f"alarms go to {', '.join(settings.trap_receivers)}; `provisioner trap test` sends one")
+
+
 def check_clock(settings: Settings) -> Iterator[Finding]:
     """A wrong clock makes every certificate look expired or not yet valid."""
     now, made = time.time(), (settings.data / SETTINGS_FILE).stat().st_mtime
@@ -329,6 +342,7 @@ CHECKS: Final[dict[str, Check]] = {
     "certificates": check_certificates,
     "templates": check_templates,
     "mail": check_mail,
+    "alarms": check_alarms,
     "telephony": check_telephony,
     "ports": check_ports,
     "capacity": check_capacity,

@@ -135,6 +135,18 @@ async def require_still(change: Change, mac: Mac) -> None:
     await tell_lost(change, found)
 
 
+async def require_held(change: Change, extension: str, macs: Collection[Mac]) -> None:
+    """An extension is another user's now: the same holds for the phones that it is on."""
+    found = [one for one in await lost_lines(change.connection, macs) if one.extension == extension]
+    if blocked := [one for one in found if one.rule == EmergencyRule.BLOCK]:
+        raise Conflict(
+            f"nobody could be sent to {blocked[0].mac.colons} in an emergency any more: neither its site nor the new "
+            f"user of extension {blocked[0].number} has an address. Give one of them an address, or let the account's "
+            "policy warn only"
+        )
+    await tell_lost(change, found)
+
+
 async def tell_lost(change: Change, found: Sequence[Lost]) -> None:
     """Each line is an event, and each site hears of it once."""
     for one in found:

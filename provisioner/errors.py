@@ -296,7 +296,10 @@ class LoginRefused(NotSignedIn):
 
 
 class Throttled(ProvisionerError):
-    """Too many attempts of one account or from one place; ``retry_after`` in s."""
+    """Too many attempts of one account or from one place.
+
+    ``retry_after``: in s.
+    """
 
     status = 429
     kind = "throttled"
@@ -307,7 +310,7 @@ class Throttled(ProvisionerError):
 
 
 class Forbidden(ProvisionerError):
-    """Who asks is known and lacks the ``right`` to do this."""
+    """Who asks is known and lacks the right to do this."""
 
     status = 403
     kind = "forbidden"
@@ -317,8 +320,14 @@ class Forbidden(ProvisionerError):
         self.right = right
 
 
+class NobodyAnswers(Forbidden):
+    """A source acts by the right of whoever answers for it, and nobody does any more."""
+
+    kind = "nobody_answers"
+
+
 class ProofNeeded(Forbidden):
-    """Who asks has the ``right`` and was proven too long ago for it."""
+    """Who asks has the right and was proven too long ago for it."""
 
     kind = "proof_needed"
 

@@ -17,8 +17,11 @@ _WINDOW: Final = 60.0
 _REMEMBERED: Final = 4096
 """Different refusals kept in mind a worker; beyond it the oldest may be told again."""
 _PRINTABLE: Final = re.compile(r"[^ -~]")
-_TOKEN: Final = re.compile(r"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{22,}|(?<=/t/)[^/]+")
-"""Whatever may be a token, wherever a stranger puts it: 128 bits are 22 characters (RFC 4648 section 5)."""
+_SECRET: Final = re.compile(
+    r"(?<=//)(?:[^/?#@:\s]*:\S*|[^/?#\s]*)(?=@)|(?<=\?)\S+|(?<![A-Za-z0-9_-])(?![0-9A-Fa-f]{12}-[a-z]{3,16}(?![A-Za-z0-9_-]))[A-Za-z0-9_-]{22,}|(?<=/t/)[^/]+"
+)
+"""User and password of a URL, a query, and whatever may be a token: 128 bits are 22 characters (RFC 4648 section 5).
+0004f2aabbcc-directory is none."""
 _LONGEST: Final = 300
 
 _TOLD: Final[Mapping[str, str]] = {
@@ -68,7 +71,7 @@ _TOLD: Final[Mapping[str, str]] = {
     "extension_added": "an extension was added",
     "extension_held": "a free number was suggested for an extension and is kept for whoever asked",
     "extension_released": "a number that was kept for somebody is kept no longer",
-    "extension_changed": "an extension has another name that phones show, or another SIP user name",
+    "extension_changed": "an extension has another name that phones show, another SIP user name, or another user",
     "extension_removed": "an extension was removed",
     "grant_ended": "a right that was granted for a time was taken back before its end",
     "hook_added": "a webhook endpoint is told what happens",
@@ -84,16 +87,22 @@ _TOLD: Final[Mapping[str, str]] = {
     "hook_replayed": "deliveries of a webhook that were given up are to be sent again",
     "hook_rotated": "a webhook endpoint has a new secret",
     "hook_source_added": "another system may post to this server",
+    "hook_source_answered_for": "somebody answers for a system that posts to this server again, of which nobody did",
     "hook_source_changed": "a system that posts to this server has other rules, or may post or not",
+    "hook_source_orphaned": "nobody answers for a system that posts to this server: its posts are refused",
     "hook_source_removed": "another system may not post to this server any more",
     "hook_source_rotated": "a system that posts to this server has a new secret",
     "hook_tested": "a test was sent to a webhook endpoint",
-    "issuer_trust_begun": "somebody wants to trust a CA that came with a refused certificate: issuer_trusted follows once it is",
+    "issuer_trust_begun": "somebody wants to trust a CA that came with a refused certificate; issuer_trusted follows",
     "issuer_trusted": "a CA that came with a refused certificate may vouch for a maker's devices from now on",
     "ivr_prompt": "a caller to the activation prompts was told something, and why",
     "job_applied": "the rows of a job that could be done are being done, after somebody has looked at the check",
     "job_begun": "a job of many rows was begun",
     "job_stopped": "a job was stopped by an administrator, or by the server for a reason: what it had done stays",
+    "key_recording_closed": "no TLS secrets of a device are recorded any more: somebody ended it before its time",
+    "key_recording_deleted": "the TLS secrets that were recorded of a device are gone: by whom, or by themselves",
+    "key_recording_ended": "no TLS secrets of a device are recorded any more: its time is over",
+    "key_recording_opened": "the TLS secrets of a device's connections are recorded for a while",
     "key_rotated": "everything is sealed with the new master key and the old one is gone",
     "key_rotation_begun": "a new master key was made",
     "key_rotation_resumed": "an unfinished rotation was gone on with",
@@ -182,6 +191,7 @@ _TOLD: Final[Mapping[str, str]] = {
     "switch_changed": "a switch has another name or address, or is opened by something else",
     "switch_port_confirmed": "somebody has said which PoE port an interface of a switch has",
     "switch_removed": "a switch is not known any more",
+    "tls_secrets_taken": "the recorded TLS secrets of a device were taken out: what they open can be read",
     "token_opened": "a token URL was opened",
     "tokens_revoked": "token URLs were closed",
     "user_added": "a user was added",
@@ -298,5 +308,5 @@ def printable(text: str) -> str:
 
 
 def masked(path: str) -> str:
-    """A path without the token it may hold."""
-    return _TOKEN.sub("***", path[:_LONGEST])
+    """A path without what may prove somebody's identity."""
+    return _SECRET.sub("***", path[:_LONGEST])

@@ -17,9 +17,9 @@ from provisioner.errors import BadPath
 from provisioner.events import masked, printable
 from provisioner.flight_notes import REQUESTS, Asked, FlightNotes, TlsSeen
 from provisioner.gate import address_key
-from provisioner.http.hello import read_offer
+from provisioner.http.hello import hello_random, read_offer
 from provisioner.http.paths import clean
-from provisioner.model import FileKind, Identity, Verdict
+from provisioner.model import DeviceFile, FileKind, Identity, Verdict
 
 _NAMED: Final = frozenset(
     {FileKind.MASTER, FileKind.BOOT, FileKind.COMMON, FileKind.DEVICE, FileKind.OVERRIDES, FileKind.DIRECTORY}
@@ -115,9 +115,22 @@ def label_of(notes: FlightNotes) -> str:
 def _ordinary(place: int, notes: FlightNotes) -> bool:
     """404 is part of a boot, and 401 of its first step where what follows is served."""
     reason = notes.asked[place].reason
-    if reason in ("no_such_file", "paused"):
+    if reason == "no_such_file":
+        return notes.view is not None and not _is_required(notes.asked[place].file)
+    if reason == "paused":
         return notes.view is not None
     return reason == "needs_credentials" and any(one.status < 400 for one in notes.asked[place + 1 :])
+
+
+def _is_required(file: DeviceFile | None) -> bool:
+    """A phone that does not get it has no configuration: its own, or the master that is everybody's.
+
+    A master of its own it asks for first and does without; so it does without boot, common, directory and further files
+    that a model may have or not.
+    """
+    if file is None:
+        return False
+    return file.kind is (FileKind.MASTER if file.mac is None else FileKind.DEVICE)
 
 
 def _refusal(one: Asked, notes: FlightNotes) -> str:
@@ -159,7 +172,7 @@ def _opening(notes: FlightNotes, seen: TlsSeen) -> Mapping[str, Any]:
     if notes.hello:
         offer = read_offer(notes.hello)
         suites, signatures = ("".join(f"{one:04x}" for one in some) for some in (offer.suites, offer.signatures))
-        told["h"] = [list(offer.versions), suites, signatures, printable(offer.name)]
+        told["h"] = [list(offer.versions), suites, signatures, printable(offer.name), hello_random(notes.hello)]
     if seen.cipher:
         agreed = [seen.version, seen.cipher, int(seen.resumed)]
         told |= {"t": agreed} if seen.done else {"broke": agreed}
@@ -257,6 +270,9 @@ def claims_by(matchers: Sequence[Callable[[str, str], Any]]) -> Claims:
             return Claim()
         found = [file for file in (match(path, agent) for match in matchers) if file is not None]
         best = max(found, key=lambda file: (bool(file.agent.model), file.mac is not None), default=None)
-        return Claim() if best is None else Claim(best.mac or best.agent.mac or "", best.vendor, best.agent.model)
+        if best is None:
+            return Claim()
+        sure = best.agent.model or len({file.vendor for file in found}) == 1  # MAC.cfg is a name of several makers
+        return Claim(best.mac or best.agent.mac or "", best.vendor if sure else "", best.agent.model)
 
     return claims

@@ -22,6 +22,8 @@ _STALLS: Final = {
     "head_timeout": "request", "stalled": "answer",
 }  # fmt: skip
 _SIP: Final = re.compile(r"SIP ([1-6][0-9]{2})\b")
+_STEP: Final = 1e-6
+"""s between facts of which the record knows the order and the same millisecond."""
 _TCP: Final = ("retransmits", "unacked", "sacked", "lost", "resent", "rtt", "path_mtu")
 
 
@@ -71,7 +73,7 @@ class _Reader:
     def __init__(self, ident: str, at: float, address: str, told: Mapping[str, Any]) -> None:
         self._ident = ident
         self._at = at
-        self._end = at + float(told.get("e", 0.0))
+        self._end = at + float(told.get("e", 0.0)) + (2 * len(told.get("r", ())) + 1) * _STEP
         self._address = address
         self._told = told
         self._label = str(told.get("x", ""))
@@ -88,8 +90,8 @@ class _Reader:
         yield from self._alerts()
         yield from self._outcome()
         yield from self._verdict()
-        for row in self._told.get("r", ()):
-            yield from self._request(row)
+        for place, row in enumerate(self._told.get("r", ())):
+            yield from self._request(row, self._at + row[0] + place * 2 * _STEP)
         yield from self._stalled()
         yield from self._closed()
 
@@ -107,12 +109,12 @@ class _Reader:
         hello = self._told.get("h")
         if not hello:
             return
-        versions, suites, signatures, name = hello
+        versions, suites, signatures, name, *random = hello  # records of older releases have no random
         said = {"signature_algorithms": named(numbers(signatures), SIGNATURES)}
         said |= {} if name is None else {"sni": name}  # None: it was taken out
         known = self._fact(
             Kind.HELLO, self._at, by="phone", versions=named(versions, VERSIONS),
-            suites=named(numbers(suites), SUITES),
+            suites=named(numbers(suites), SUITES), random="".join(random),
         )  # fmt: skip
         yield replace(known, values={**known.values, **said})  # that there is none is something seen, too
 
@@ -167,9 +169,9 @@ class _Reader:
 
     # --- requests ---------------------------------------------------------------------------------------
 
-    def _request(self, row: Sequence[Any]) -> Iterable[Fact]:
-        after, method, name, is_file, status, size, etag, reason, rank, held, retry_after = row
-        at, file = self._at + after, name if is_file else ""
+    def _request(self, row: Sequence[Any], at: float) -> Iterable[Fact]:
+        _, method, name, is_file, status, size, etag, reason, rank, held, retry_after = row
+        file = name if is_file else ""
         yield self._fact(
             Kind.REQUEST, at, method=method, path=name, file=file, user_agent=self._told.get("u"),
             host=self._told.get("ho"), authorization=self._told.get("au"), class_=rank,
@@ -180,11 +182,11 @@ class _Reader:
         self._why = "" if why else self._why
         last = row is self._told["r"][-1]
         yield self._fact(
-            Kind.ANSWER, at, status=status, bytes=size, etag=etag, reason=reason, why=why, file=file,
+            Kind.ANSWER, at + _STEP, status=status, bytes=size, etag=etag, reason=reason, why=why, file=file,
             complete=self._whole() if last else "yes", retry_after=retry_after or None, held=held or None,
         )  # fmt: skip
         if method in ("PUT", "POST") and status < 300:
-            yield self._fact(Kind.UPLOAD, at, file=name, bytes=size)
+            yield self._fact(Kind.UPLOAD, at + _STEP, file=name, bytes=size)
 
     def _whole(self) -> str:
         """Of the last answer. At an RST the kernel drops what it had; only what it never got is surely lost."""

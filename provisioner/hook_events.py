@@ -95,6 +95,7 @@ OUTWARD: Final[Mapping[str, str]] = MappingProxyType(
         "resync_stopped": "config.resync_stopped",
         "hook_disabled": "webhook.disabled",
         "hook_orphaned": "webhook.orphaned",
+        "hook_source_orphaned": "webhook.source_orphaned",
     }
 )
 """Kind inside -> type outside; what stands not here is told to nobody."""

@@ -55,6 +55,16 @@ class CodeNetworks(StrEnum):
     """By a phone that fetched last from one of the networks of its site."""
 
 
+class CodeMails(StrEnum):
+    """Which activation codes are mailed when they are issued, where nobody says so with the code."""
+
+    HOUSE = "house"
+    """As the installation's setting mail.on_issue has it."""
+    ALL = "all"
+    ASKED = "asked"
+    """Those alone for which it is asked."""
+
+
 class LicenseState(StrEnum):
     """What can be done with it."""
 
@@ -90,6 +100,8 @@ class AccountPolicy:
     """Whether a line may be somebody's while nobody could be sent to where its phone is."""
     networks: CodeNetworks = CodeNetworks.ANYWHERE
     """From where activation codes may be used."""
+    mails: CodeMails = CodeMails.HOUSE
+    """Whether activation codes are mailed to their users when they are issued."""
 
     def __post_init__(self) -> None:
         """A policy that nobody could keep is refused where it is made."""

@@ -14,7 +14,6 @@ from typing import Final
 from provisioner.background import every, log
 from provisioner.children import Lifeline
 from provisioner.counters import Counters, totals
-from provisioner.errors import ProvisionerError
 from provisioner.hooks.post import HookPost
 from provisioner.hooks.senders import HookSenders
 from provisioner.hooks.wire import Wire
@@ -27,7 +26,7 @@ from provisioner.run_directory import RunDirectory
 from provisioner.settings import Settings
 from provisioner.store import outbox as rows
 from provisioner.store.database import Store
-from provisioner.switches.traps import TrapSender
+from provisioner.switches.traps import TrapSender, objections
 from provisioner.tenure import Tenure
 from provisioner.vendor import VendorDriver
 
@@ -96,12 +95,9 @@ def _webhooks(stack: AsyncExitStack, store: Store, settings: Settings, counters:
 
 def _traps(stack: AsyncExitStack, store: Store, settings: Settings, counters: Counters) -> None:
     """Alarms by SNMP, in a storm too: that is when somebody has to hear of them."""
-    try:
-        sender = TrapSender(store, settings, counters.count)
-    except ProvisionerError as error:
-        counters.count("background", "alarms by SNMP")
-        log.error("no alarm is told by SNMP: %s", error.cause)
-        return
+    sender = TrapSender(store, settings, counters.count)
+    for one in objections(settings):
+        log.error("%s", one)
     stack.push_async_callback(sender.stop)
     every(stack, _TURN, "alarms by SNMP", sender.turn, counters.count)
 

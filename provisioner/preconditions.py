@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from provisioner.deeds import Cure, Deed
+from provisioner.errors import NoLicense, NoNumber
 from provisioner.licensing import AccountPolicy, LicenseState
 from provisioner.model import Mac
 from provisioner.store.devices import bindings_of_extension
@@ -61,6 +62,14 @@ async def undialled(connection: AsyncConnection, extension: Extension) -> Lack |
         return await unreachable(connection, extension)
     why = f"extension {extension.number} has no digit in it, so nobody can dial it: give its user one with a number"
     return Lack(why)
+
+
+async def require_met(connection: AsyncConnection, extension: Extension, policy: AccountPolicy) -> None:
+    """What the account asks for; most ask for nothing, and nothing is looked up."""
+    if policy.needs_license and (lack := await unlicensed(connection, extension)):
+        raise NoLicense(lack.why, cure=lack.cure)
+    if policy.needs_number and (lack := await unreachable(connection, extension)):
+        raise NoNumber(lack.why, cure=lack.cure)
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ class Right(StrEnum):
     RESYNC = "device.resync"
     DIAGNOSE = "device.diagnose"
     DIAGNOSIS_READ = "diagnosis.read"
+    TLS_SECRETS = "diagnosis.tls-secrets"  # the name of a right
     LAYER_READ = "layer.read"
     LAYER_WRITE = "layer.write"
     MODEL_READ = "model.read"
@@ -96,6 +97,7 @@ RIGHT_WORDS: Final[Mapping[Right, str]] = MappingProxyType(
         Right.RESYNC: "tell devices to fetch again or to restart",
         Right.DIAGNOSE: "capture packets and diagnose",
         Right.DIAGNOSIS_READ: "see what a diagnosis has found",
+        Right.TLS_SECRETS: "record the TLS secrets of one device for a while, and take them out",
         Right.LAYER_READ: "see settings, and what a device would fetch",
         Right.LAYER_WRITE: "change settings",
         Right.MODEL_READ: "see models and what they can do",
@@ -131,13 +133,13 @@ RIGHT_WORDS: Final[Mapping[Right, str]] = MappingProxyType(
     }
 )
 
-REVEALS: Final = frozenset({Right.SECRET_REVEAL, Right.CODE_REVEAL})
+REVEALS: Final = frozenset({Right.SECRET_REVEAL, Right.CODE_REVEAL, Right.TLS_SECRETS})
 """Rights to read a secret: whoever has them uses them a short while after they were proven."""
 LASTING: Final = frozenset(
     {Right.ROLE_WRITE, Right.APIKEY_WRITE, Right.SERVER_WRITE, Right.TRUST_WRITE, Right.HOOK_WRITE}
 )
 """Rights with which somebody gives others a way in that outlives a session: they are proven anew for it."""
-HOUSE: Final = frozenset({Right.SERVER_READ, Right.SERVER_WRITE, Right.TRUST_WRITE, Right.PROFILE})
+HOUSE: Final = frozenset({Right.SERVER_READ, Right.SERVER_WRITE, Right.TRUST_WRITE, Right.PROFILE, Right.TLS_SECRETS})
 """Rights over the installation itself: only who reaches every account can have them."""
 
 

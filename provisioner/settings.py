@@ -130,7 +130,7 @@ class Settings(LoginSettings):
         (), "host names", "a ClientHello that names any other is closed; empty, or none named: all may come"
     )
     gate_scanners: tuple[str, ...] = _knob(
-        (), "fingerprints", "ClientHellos closed at once; the log shows fingerprints"
+        ("listed",), "fingerprints", "ClientHellos closed at once; `listed`: what ships; the log shows fingerprints"
     )
     gate_order: str = _knob(
         "adaptive", "adaptive | fifo | lifo", "oldest first while calm, newest first under pressure; others to compare"

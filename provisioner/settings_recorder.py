@@ -35,3 +35,9 @@ class RecorderSettings(SwitchSettings):
     recorder_refused: int = knob(
         500, "groups", "of refused certificates, by issuer and reason; those away longest go first", 10, 100_000
     )
+    recorder_key_minutes: float = knob(
+        15.0, "min", "for which the TLS secrets of a device are recorded where nobody says for how long", 0.1, 1440
+    )
+    recorder_key_hours: float = knob(
+        24.0, "h", "for which they are kept after that; then they are deleted, or when a server runs again", 0.01, 720
+    )

@@ -14,6 +14,7 @@ from provisioner.codes import ActivationCode, CodeState
 from provisioner.deeds import Cure, Deed
 from provisioner.desk import user_of
 from provisioner.errors import Conflict, MailOff, NoAddress
+from provisioner.licensing import CodeMails
 from provisioner.mail_address import parse_address
 from provisioner.model import Device
 from provisioner.outbox_states import MessageState
@@ -21,6 +22,7 @@ from provisioner.settings import Settings
 from provisioner.store import codes, devices, outbox, people
 from provisioner.store.database import Change
 from provisioner.store.outbox import Draft
+from provisioner.store.policies import policy_of
 from provisioner.store.rows import Binding, Extension, User
 from provisioner.store.secretbox import SecretBox
 
@@ -59,14 +61,14 @@ class Welcome:
     async def of_code(
         self, change: Change, found: Extension, one: ActivationCode, mail: bool | None, before: str = ""
     ) -> Mailed:
-        """Mail a code that this change makes; ``mail``: yes, no, or as mail.on_issue says.
+        """Mail a code that this change makes; ``mail``: yes, no, or as its account's policy says, else mail.on_issue.
 
         ``before`` is the id of the code that this one replaces: whoever was mailed that one gets this one, too, unless
         told otherwise. MailOff or NoAddress where it was asked for and cannot be.
         """
         if before:
             await outbox.drop_about(change.connection, before, change.at, "the code was replaced")
-        wanted = mail if mail is not None else self._always or await _was_mailed(change.connection, before)
+        wanted = await self._is_usual(change.connection, found.account, before) if mail is None else mail
         if not wanted:
             return NOT_MAILED
         try:
@@ -76,6 +78,11 @@ class Welcome:
                 raise
             return Mailed(why_not=error.cause)
         return await self._queue(change, found, one, user)
+
+    async def _is_usual(self, connection: AsyncConnection, account: str, before: str) -> bool:
+        mails = (await policy_of(connection, account)).mails
+        always = self._always if mails is CodeMails.HOUSE else mails is CodeMails.ALL
+        return always or await _was_mailed(connection, before)
 
     async def again(self, change: Change, found: Extension, one: ActivationCode) -> Mailed:
         """Mail a code once more; what still waits to be sent of it is sent by this one."""

@@ -234,6 +234,7 @@ def test_doctor_finds_nothing_wrong_with_a_new_installation(asked: Asked, data: 
         ("templates", lambda data: (data / "templates" / "yealink" / "device.j2").write_text("{{ nosuch }}")),
         ("trust", lambda data: (data / "trust" / "trust.toml").write_text("[[ca]]\n")),
         ("clock", lambda data: os.utime(data / "provisioner.toml", (4e9, 4e9))),
+        ("alarms", lambda data: (data / "provisioner.toml").write_text('[trap]\nreceivers = ["inform://127.0.0.1"]\n')),
         ("settings", lambda data: (data / "provisioner.toml").write_text("[server]\nnmae = 1\n")),
     ],
 )

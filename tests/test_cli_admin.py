@@ -84,6 +84,9 @@ def test_a_key_is_told_once_and_ends_at_once(run: Run, asked: Asked, office: Non
 def test_the_audit_log_is_checked_and_exported(run: Run, asked: Asked, office: None, tmp_path: Path) -> None:
     told = asked("audit", "verify")
     assert told["faults"] == [] and told["rows"] == told["sealed"] > 3
+    assert [one["kind"] for one in asked("audit", "list", "--limit", "2")] == ["emergency_missing", "line_bound"]
+    assert {one["mac"] for one in asked("audit", "list", "--mac", "0004f2aabbcc")} == {"0004f2aabbcc"}
+    assert asked("audit", "list", "--by", "nobody") == [] and "line_bound" in run("audit", "list").stdout
     path = tmp_path / "export.jsonl"
     run("audit", "export", "--output", str(path))
     assert asked("audit", "verify", "--file", str(path))["hash"] == told["hash"]

@@ -114,8 +114,8 @@ def test_of_a_long_file_only_what_asks_for_eyes_is_listed(run: Run, account: Non
     file.write_text(f"{file.read_text('utf-8')}Example Ltd,Ada,10 01,,\n", "utf-8")
     told = run("import", str(file), "--dry-run", code=1).stdout
     assert told.splitlines()[0].startswith("line 132   refused    extension:")
-    assert "The other rows are not listed" in told
-    assert "131 rows: 130 add, 1 refused." in told
+    assert "31 more rows like these are not listed" in told
+    assert "131 rows: 130 add, 1 refused.\nOf 130 there is a warning." in told
 
 
 @pytest.mark.parametrize(

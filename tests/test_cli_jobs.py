@@ -63,4 +63,7 @@ def test_sites_users_and_extensions_say_something_else(run: Run, asked: Run, off
     assert asked("user", "add", "Lobby", "--account", "Example Ltd", "--place")["kind"] == "place"
     assert asked("user", "change", "Lobby", "--name", "Hall", "--kind", "person")["kind"] == "person"
     assert asked("extension", "change", "1001", "--display-name", "Ada K")["display_name"] == "Ada K"
+    eve = asked("user", "add", "Eve", "--account", "Example Ltd")["id"]
+    assert asked("extension", "change", "1001", "--user", "Eve")["user"] == eve
+    run("extension", "change", "1001", "--user", "nobody", code=1)
     assert [one["mac"] for one in asked("extension", "lines", "1001")] == [MAC]

@@ -164,10 +164,10 @@ def test_events_of_a_mac_find_who_came_in_its_name(asked: Asked, run: Run, data:
 def test_events_of_an_unknown_kind_are_refused_with_the_kinds_there_are(
     run: Run, asked: Asked, data: Path, office: None
 ) -> None:
-    refused = run("events", "--kind", "pin_mismach", code=1)
+    refused = run("events", "--kind", "pin_mismach", code=2)
     assert "'pin_mismach' is no kind of event; did you mean pin_mismatch? Kinds: " in refused.stderr
     assert all(kind in refused.stderr for kind in KINDS) and "line_bound" in KINDS
-    assert json.loads(run("events", "--kind", "x", "--json", code=1).stderr)["error"]["field"] == "kind"
+    assert json.loads(run("events", "--kind", "x", "--json", code=2).stderr)["error"]["kind"] == "usage"
     assert asked("events", "--kind", "pin_mismatch") == []
     assert [one["kind"] for one in asked("events", "--kind", "line_bound")] == ["line_bound"]
     with contextlib.closing(sqlite3.connect(data / "provisioner.db")) as database, database:

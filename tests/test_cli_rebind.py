@@ -28,8 +28,6 @@ def test_whoever_was_there_makes_way(run: Run, asked: Run, office: None) -> None
     said = run("device", "rebind", MAC, "1", "--extension", "1002").stdout
     assert "extension 1002 is on line 1" in said
     assert "extension 1001 is off line 1" in said
-    run("device", "rebind", MAC, "1", code=1)
-    run("device", "rebind", MAC, "1", "--user", "Bob", "--extension", "1002", code=1)
 
 
 def test_a_password_that_was_made_anew_is_told_with_whose_it_is_and_who_gets_it(

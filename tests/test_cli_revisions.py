@@ -35,6 +35,8 @@ def test_a_layer_is_taken_back_by_revision(run: Run, asked: Run, office: None) -
     assert f"by revision {newest['revision']}" in json.loads(refused.stderr)["error"]["cause"]
     said = run("layer", "revert", "account", ACCOUNT, str(newest["revision"])).stdout
     assert f"revision {newest['revision']} is taken back" in said
+    again = run("layer", "revert", "account", ACCOUNT, str(newest["revision"]), code=1).stderr
+    assert f"revision {newest['revision']} is taken back already: {newest['revision'] + 1} of " in again
     assert asked("layer", "show", "account", ACCOUNT)[0]["values"] == {"sip.expiry": 600}
     run("layer", "set", "defaults", "language=de-DE")
     (only,) = asked("layer", "history", "defaults")

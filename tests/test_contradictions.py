@@ -51,6 +51,9 @@ def test_the_defaults_agree_with_each_other():
         ({"recorder_ring": 6}, "recorder.ring = 6 / 2 = 3 records of good boots < diagnosis.loop_fetches = 6"),
         ({"diagnosis_loop_fetches": 11}, "Set recorder.ring to 2 x 11 = 22 at least"),
         ({"recorder_ring": 13, "diagnosis_loop_fetches": 7}, "13 / 2 = 6 records"),
+        ({"switch_allow": ("10.0.0.1/8",)}, "switch.allow: 10.0.0.1/8 has host bits set"),
+        ({"switch_networks": ("everything",)}, "switch.networks: 'everything' does not appear to be"),
+        ({"webhook_allow": ("127.0.0.1/8",)}, "write it like 10.20.0.0/16"),
         ({"device_port": 8081}, "device.port and admin.port are both 8081 on 127.0.0.1"),
     ],
 )

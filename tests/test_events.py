@@ -86,3 +86,10 @@ def test_every_kind_that_is_told_is_listed_and_no_other():
     assert set(KINDS) - told - refusals - set(written_anywhere()) == set()
     assert {one.kind for one in errors.Refused.__subclasses__()} <= set(KINDS)
     assert all(says for says in KINDS.values())
+
+
+def test_a_files_name_with_its_mac_is_no_token() -> None:
+    for name in ("0004f2de0006-directory.xml", "000000000000-directory.xml", "0004F2DE0006-license.cfg"):
+        assert masked(f"/{name}") == f"/{name}"
+    for token in ("0004f2de0006-Directory1234", "0004f2de00061234567890abcdef", "0004f2de0006-directory-0123456789"):
+        assert masked(f"/{token}") == "/***"

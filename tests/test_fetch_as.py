@@ -76,6 +76,8 @@ def test_no_connection_and_no_tls_have_codes_of_their_own(run: Run, tmp_path: Pa
         port = sock.getsockname()[1]
     error = json.loads(run("fetch-as", "VVX 411", f"https://127.0.0.1:{port}/", "--json", code=4).stderr)
     assert error["error"]["kind"] == "unreachable"
+    error = json.loads(run("fetch-as", "VVX 411", "https://nosuch.invalid/", "--json", code=4).stderr)
+    assert error["error"]["cause"].startswith("nosuch.invalid is no name that is known here")
     with showing(tmp_path, Family().leaf) as url:  # no less than TLS 1.2
         error = json.loads(run("fetch-as", "T28P", url, "--json", code=5).stderr)
         assert error["error"]["kind"] == "no_tls"
@@ -84,6 +86,8 @@ def test_no_connection_and_no_tls_have_codes_of_their_own(run: Run, tmp_path: Pa
 
 def test_wrong_words_are_told_in_a_line(run: Run, tmp_path: Path) -> None:
     nothing = written(tmp_path / "nothing.pem", b"no certificate")
+    leaf = written(tmp_path / "leaf.pem", Family().leaf.pem)
+    key = written(tmp_path / "key.pem", Family().leaf.key_pem)
     for words, said in (
         (["NoSuchPhone", "https://x/"], "neither a MAC nor a model"),
         (["VVX 411", "ftp://x/"], "only http:// and https://"),
@@ -92,6 +96,9 @@ def test_wrong_words_are_told_in_a_line(run: Run, tmp_path: Path) -> None:
         (["VVX 411", "https://x/", "--mac", "12"], "--mac"),
         (["VVX 411", "https://x/", ROOTS, nothing], "no PEM certificates"),
         (["VVX 411", "https://x/", "--tls-min", "9"], "9"),
+        (["T54W", "https://x/", "--tls-max", "1.0"], "give both, --tls-min and --tls-max"),
+        (["VVX 411", "https://x/", ROOTS, key], "holds no PEM certificates that can be read\n"),
+        (["VVX 411", "https://127.0.0.1:1/", "--cert", leaf, "--key", key], "the key is another certificate's"),
         (["VVX 411", "https://x/", "--cert", nothing], "a certificate and its key are given together"),
         (["0004f2aabbcc", "https://x/", "--mac", "0004f2aabbcc"], "--mac is for a phone that is given by its model"),
     ):

@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provisioner import flight_log
+from provisioner.diagnosis.case import Case, Subject
 from provisioner.diagnosis.facts import Kind
+from provisioner.diagnosis.rungs.exchanges import exchanges
 from provisioner.events import masked
 from provisioner.flight import Flight, packed, unpacked
 from provisioner.flight_draft import Claim, Draft, claims_by, draft, label_of
@@ -40,6 +42,11 @@ from provisioner.store.rows import StoredEvent
 MAC, OTHER = Mac("0004f2aabb01"), Mac("0004f2aabb02")
 TOKEN = "s3cretTokenOf128BitsInBase64url"
 NOBODY = Identity(Verdict.NONE)
+
+
+PHONE = DeviceFile("poly", FileKind.OVERRIDES, f"{MAC}-phone.cfg", Mac(MAC), upload=True)
+MASTER = DeviceFile("poly", FileKind.MASTER, "000000000000.cfg")
+OWN_MASTER = DeviceFile("poly", FileKind.MASTER, f"{MAC}.cfg", Mac(MAC))
 
 
 def asked(status: int = 200, reason: str = "", **about: Any) -> Asked:
@@ -246,9 +253,14 @@ def test_what_was_served_is_no_refused_certificate() -> None:
     ("requests", "known", "label"),
     [
         ([asked()], True, "ok"),
-        ([asked(404, "no_such_file"), asked()], True, "ok"),
-        ([asked(404, "no_such_file")], True, "ok"),
-        ([asked(404, "no_such_file")], False, "no_such_file"),
+        ([asked(404, "no_such_file", file=PHONE), asked()], True, "ok"),
+        ([asked(404, "no_such_file", file=PHONE)], True, "ok"),
+        ([asked(404, "no_such_file", file=None)], True, "ok"),
+        ([asked(404, "no_such_file", file=OWN_MASTER)], True, "ok"),
+        ([asked(404, "no_such_file", file=MASTER)], True, "no_such_file"),
+        ([asked(404, "no_such_file")], True, "no_such_file"),
+        ([asked(404, "no_such_file"), asked()], True, "no_such_file"),
+        ([asked(404, "no_such_file", file=PHONE)], False, "no_such_file"),
         ([asked(401, "needs_credentials"), asked()], True, "ok"),
         ([asked(), asked(401, "needs_credentials")], True, "needs_credentials"),
         ([asked(), asked(500, "render_failed")], True, "render_failed"),
@@ -378,6 +390,16 @@ def test_a_stalled_answer_is_incomplete_and_says_what_the_kernel_knows() -> None
     (stalled,) = [fact for fact in found if fact.kind is Kind.STALLED]
     named = ("in", "retransmits", "unacked", "sacked", "lost", "resent", "rtt", "path_mtu")
     assert [stalled[name] for name in named] == ["answer", "5", "4", "1", "2", "9", "31", "1500"]
+
+
+def test_what_came_within_a_millisecond_stays_in_its_order() -> None:
+    rows = [asked(403 if number % 2 else 404, "not_yours" if number % 2 else "no_such_file", at=100.2, file=None)
+            for number in range(9)]  # fmt: skip
+    made = draft(notes(*rows), TlsSeen(), 100.2, "not_yours", lambda _t, _a: Claim())
+    found = Flight(MAC, 9, made.at, MAC, "192.0.2.7", True, "not_yours", "", made.told).facts()
+    case = Case.of(reversed(found), Subject(MAC), 101.0)
+    assert [one.status for one in exchanges(case)] == [404, 403] * 4 + [404]
+    assert case.facts[-1].kind is Kind.CLOSED
 
 
 def test_an_encrypted_alert_of_ours_is_told_by_its_cause_and_as_not_sure() -> None:

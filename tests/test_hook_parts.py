@@ -19,7 +19,8 @@ from provisioner.hook_events import OUTWARD, TYPES, checked, subject_of, wants
 from provisioner.hooks.mapping import FIELDS, Action, MappingError, load_rules, moment_of
 from provisioner.hooks.paths import PathError, parse_path
 from provisioner.hooks.signing import Scheme, check_secret, key_of, new_secret, prove, signature, signed
-from provisioner.hooks.target import allowed, networks, parse_target, refusal
+from provisioner.hooks.target import parse_target, refusal
+from provisioner.networks import allow_list, allowed
 
 NOW = 1_800_000_000.0
 SECRET = new_secret(bytes(range(32)))
@@ -315,7 +316,7 @@ def test_what_is_outside_is_called_by_https_alone(address: str) -> None:
 
 
 def test_the_operator_may_allow_more() -> None:
-    allow = networks(["10.20.0.0/16", "fd00:1::/64"])
+    allow = allow_list("webhook.allow", ["10.20.0.0/16", "fd00:1::/64"])
     for inside in ("10.20.3.4", "::ffff:10.20.3.4", "fd00:1::5"):
         for scheme in ("http", "https"):
             assert not refusal(ipaddress.ip_address(inside), scheme, allow), inside
@@ -323,7 +324,7 @@ def test_the_operator_may_allow_more() -> None:
         assert refusal(ipaddress.ip_address(beyond), "https", allow), beyond
     assert not allowed(ipaddress.ip_address("0.0.0.1"), allow)
     with pytest.raises(Unusable, match=r"webhook\.allow"):
-        networks(["10.20.0.1/16"])
+        allow_list("webhook.allow", ["10.20.0.1/16"])
 
 
 @given(inner=st.ip_addresses(v=4), form=st.sampled_from(["::ffff:{}", "::ffff:0:{}", "64:ff9b::{}", "::{}", "6to4"]))

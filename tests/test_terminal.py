@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from provisioner.terminal import cell, show
+from provisioner.terminal import cell, show, some_of
 
 LONG = "a sentence that goes on " * 14
 
@@ -42,3 +42,46 @@ def test_a_moment_is_written_as_people_read_it(column: str) -> None:
 @pytest.mark.parametrize("column", ["size", "missing", "format", "status"])
 def test_any_other_number_stays_one(column: str) -> None:
     assert cell(column, 1_796_000_000) == "1796000000"
+
+
+def test_of_many_names_the_first_are_told_and_how_many_there_are_beside() -> None:
+    assert some_of(["0004f2aabbcc", "192.0.2.7"]) == "00:04:f2:aa:bb:cc, 192.0.2.7"
+    told = some_of([f"192.0.2.{number}" for number in range(10)])
+    assert told.endswith("192.0.2.5 and 4 more (--json names them all)")
+
+
+def somebody_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At 80 columns."""
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+
+
+def test_what_is_copied_stays_in_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    somebody_reads(monkeypatch)
+    ident = "0123456789abcdef0123"
+    show([{"id": ident, "at": 0.5, "issuer": "CN=Some CA of a maker, O=Maker Inc., C=US " * 3}], as_json=False)
+    told = capsys.readouterr().out
+    assert ident in told and "1970-01-01 00:00:00Z" in told
+    assert max(map(len, told.splitlines())) <= 80
+
+
+def test_a_table_that_would_be_slices_is_told_row_by_row(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    somebody_reads(monkeypatch)
+    row = {"record": "0004f2aabbcc-17", "at": 0.5, "mac": "0004f2aabbcc", "address": "192.0.2.117", "what": "not_yours",
+           "seen": "hello sni prov.example.net; tls done TLSv1.3"}  # fmt: skip
+    show([row, {**row, "record": "0004f2aabbcc-18"}], as_json=False)
+    first, second = capsys.readouterr().out.rstrip("\n").split("\n\n")
+    assert first.splitlines()[0].split() == ["record", "0004f2aabbcc-17"]
+    assert second.splitlines()[0].split() == ["record", "0004f2aabbcc-18"]
+    assert "hello sni prov.example.net; tls done TLSv1.3" in first, "in one piece"
+
+
+def test_long_things_of_one_stand_below_each_other(capsys: pytest.CaptureFixture[str]) -> None:
+    show(
+        {"chain": ["CN=Leaf, until 2030-01-01, RSA 2048", "CN=Root, until 2040-01-01"], "macs": ["a", "b"]},
+        as_json=False,
+    )
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert lines == ["chain  CN=Leaf, until 2030-01-01, RSA 2048", "CN=Root, until 2040-01-01", "macs   a, b"]

@@ -123,7 +123,7 @@ class Codes(Desk):
     ) -> Issued:
         """A code for an extension that has none; the error's kind says which precondition is missing.
 
-        ``mail``: send it to the extension's user; None: as mail.on_issue says.
+        ``mail``: send it to the extension's user; None: as the account's policy says, else mail.on_issue.
         """
         lives = self._life(life)
         async with self._change() as change:

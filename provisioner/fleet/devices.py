@@ -10,14 +10,13 @@ from typing import Final
 from provisioner.audit_chain import changed
 from provisioner.bindings import Begun, begin, end, forget, generated_secret
 from provisioner.deeds import Cure, Deed
-from provisioner.desk import Desk, account_id, account_of, device_of, extension_of, only, site_id, text_of
+from provisioner.desk import Desk, account_id, account_of, device_of, extension_for, site_id, text_of
 from provisioner.emergency import require_still
-from provisioner.errors import Conflict, ExtensionHasPhone, Invalid, NoLicense, NoNumber, NotFound
+from provisioner.errors import Conflict, ExtensionHasPhone, Invalid, NotFound
 from provisioner.fleet.layers import check_model_fits
-from provisioner.licensing import AccountPolicy
 from provisioner.line_errands import have_fetch
 from provisioner.model import Device, DeviceState, Mac, Model, Scope
-from provisioner.preconditions import Phones, phones_of, unlicensed, unreachable
+from provisioner.preconditions import Phones, phones_of, require_met
 from provisioner.store import devices, handover, journal, layer_rows, people, tokens, uploads, wipes
 from provisioner.store.database import Change
 from provisioner.store.devices import DeviceFilter
@@ -210,19 +209,32 @@ class Lines(Devices):
         return (await self.bound(mac, line, extension=extension, label=label, replace=replace, resync=resync))[0]
 
     async def bound(
-        self, mac: Mac, line: int, *, extension: str, label: str = "", replace: bool = False, resync: bool = True
+        self,
+        mac: Mac,
+        line: int,
+        *,
+        extension: str = "",
+        user: str = "",
+        label: str = "",
+        replace: bool = False,
+        resync: bool = True,
     ) -> tuple[Binding, Begun]:
-        """The same, and what has come of it: whether the PBX has to read another SIP secret."""
+        """The same, and what has come of it: whether the PBX has to read another SIP secret.
+
+        ``user`` names the extension by who holds it and no other one. What is so already stays so.
+        """
         label = text_of("label", label, _LABEL, empty=True)
         async with self._change() as change:
             device = await device_of(change.connection, mac)
             model = self._model(device.vendor, device.model)
             if not 1 <= line <= model.lines:
                 raise Invalid("line", f"{model.name} has lines 1 to {model.lines}")
-            found = await _extension_for(change, device, extension)
+            found = await extension_for(change.connection, device, extension, user)
+            if (there := await _as_asked(change, mac, line, found, label)) is not None:
+                return there, Begun()
             phones = await phones_of(change.connection, found.id, found.account)
             await _refuse_taken(change, mac, line, found, None if replace else phones)
-            await _refuse_lacking(change, found, phones.policy)
+            await require_met(change.connection, found, phones.policy)
             if (gone := phones.given_up(mac) if replace else None) is not None:
                 await end(change, gone)
             slot = phones.slot(gone)
@@ -374,12 +386,11 @@ async def _refuse_bound(change: Change, mac: Mac, when: str) -> None:
         raise Conflict(f"unbind {lines} of {mac.colons} {when}")
 
 
-async def _extension_for(change: Change, device: Device, ref: str) -> Extension:
-    """The extension of the device's own account; Invalid when there is one only elsewhere."""
-    if own := await people.find_extensions(change.connection, ref, device.account):
-        return only(own, "extension", ref)
-    elsewhere = await extension_of(change.connection, ref)
-    raise Invalid("extension", f"{elsewhere.number} belongs to another account than the device")
+async def _as_asked(change: Change, mac: Mac, line: int, wanted: Extension, label: str) -> Binding | None:
+    """What is on the line, where that is this extension and nothing else is asked for."""
+    active = await devices.bindings_of(change.connection, mac, active=True)
+    there = next((one for one in active if (one.line, one.extension) == (line, wanted.id)), None)
+    return there if there and label in {"", there.label} else None
 
 
 async def _refuse_unwiped(change: Change, mac: Mac) -> None:
@@ -412,14 +423,6 @@ async def _refuse_taken(change: Change, mac: Mac, line: int, wanted: Extension, 
     active = await devices.bindings_of(change.connection, mac, active=True)
     if taken := next((one for one in active if one.line == line), None):
         raise Conflict(f"line {line} of {mac.colons} has extension {taken.number}: unbind it first")
-
-
-async def _refuse_lacking(change: Change, wanted: Extension, policy: AccountPolicy) -> None:
-    """What the account asks for; most ask for nothing, and nothing is looked up."""
-    if policy.needs_license and (lack := await unlicensed(change.connection, wanted)):
-        raise NoLicense(lack.why, cure=lack.cure)
-    if policy.needs_number and (lack := await unreachable(change.connection, wanted)):
-        raise NoNumber(lack.why, cure=lack.cure)
 
 
 def _yes(value: bool) -> str:

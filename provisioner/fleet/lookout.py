@@ -17,6 +17,7 @@ from provisioner.certificates import stamp
 from provisioner.diagnosis.case import Rules, Subject
 from provisioner.diagnosis.ladder import Told, diagnose
 from provisioner.errors import Unusable
+from provisioner.flight_facts import notify_facts
 from provisioner.model import Event, Mac
 from provisioner.settings import Settings
 from provisioner.store import flights, journal, loops
@@ -37,6 +38,7 @@ _STAGES: Final = (0, 1, 3, 7, 14, 30, 60, 90)
 """days: at each of them somebody is told once more."""
 _URGENT: Final = 7
 _KNOWN: Final = 500
+_TOLD_TO: Final = 60
 _SERVER: Final = "server"
 
 
@@ -137,7 +139,8 @@ class Lookout:
 
 async def _loop_of(connection: AsyncConnection, mac: Mac, rules: Rules, now: float) -> Told | None:
     facts = [fact for one in await flights.of_device(connection, mac) if one.proven for fact in one.facts()]
-    found = diagnose(facts, Subject(mac, rules=rules), now)
+    told_to = await journal.list_events(connection, limit=_TOLD_TO, kind="resync_told", mac=mac)
+    found = diagnose([*facts, *notify_facts(told_to)], Subject(mac, rules=rules), now)
     told = [found.cause, *found.also] if found.cause else []
     return next((one for one in told if one.row.id == _LOOP), None)
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from provisioner.codes import CodeState
 from provisioner.desk import Desk, extension_in, matching, site_of, text_of, user_of
-from provisioner.emergency import CHANGED, note, note_user, require_kept
-from provisioner.errors import Conflict, Invalid
+from provisioner.emergency import CHANGED, note, note_user, require_held, require_kept
+from provisioner.errors import Conflict, ExtensionHasCode, Invalid
 from provisioner.extension_forms import AUTH_USER
 from provisioner.fleet.layers import Layers
 from provisioner.model import Scope
 from provisioner.neutral import TIME_ZONE
 from provisioner.places import Address, UserKind, parse_location, parse_networks, parse_notify
-from provisioner.store import devices, people
+from provisioner.preconditions import phones_of, require_met
+from provisioner.store import codes, devices, people
 from provisioner.store.database import Change
 from provisioner.store.rows import Binding, Extension, Site, User
 from provisioner.store.together import Together
@@ -116,15 +118,26 @@ class Places(Desk):
             return await devices.bindings_of_extension(connection, found.id)
 
     async def change_extension(
-        self, extension: str, *, account: str = "", display_name: str | None = None, auth_user: str | None = None
+        self,
+        extension: str,
+        *,
+        account: str = "",
+        display_name: str | None = None,
+        auth_user: str | None = None,
+        user: str | None = None,
     ) -> Extension:
-        """What phones show and send for an extension, and its SIP user name; they get it with their next fetch."""
-        if display_name is None and auth_user is None:
-            raise Invalid("extension", "say at least one of display_name, auth_user")
+        """What phones show and send for an extension, its SIP user name, and whose it is; they get it with their next
+        fetch.
+
+        Its phones go with it to another user of the account, who needs what a new phone of theirs would need.
+        """
+        if display_name is None and auth_user is None and user is None:
+            raise Invalid("extension", "say at least one of display_name, auth_user, user")
         async with self._change() as change:
             found = await extension_in(change.connection, extension, account)
             one = replace(
                 found,
+                user=found.user if user is None else (await user_of(change.connection, user, found.account)).id,
                 display_name=found.display_name
                 if display_name is None
                 else text_of("display_name", display_name, empty=True),
@@ -136,8 +149,24 @@ class Places(Desk):
             for bound in await devices.bindings_of_extension(change.connection, one.id):
                 change.touch(Scope.DEVICE, bound.mac)
             told = {"number": one.number, "display_name": one.display_name, "auth_user": one.auth_user}
+            if one.user != found.user:
+                await _hand_over(change, one)
+                told |= {"user": one.user, "user_before": found.user}
             change.audit("extension_changed", extension=one.id, account=one.account, **told)
         return one
+
+
+async def _hand_over(change: Change, one: Extension) -> None:
+    """What is asked of a new phone of its new user is asked of those that it has."""
+    code = await codes.open_code(change.connection, one.id)
+    if code is not None and code.state_at(change.at) is not CodeState.EXPIRED:
+        raise ExtensionHasCode(f"extension {one.number} has a code, which its user of now may know: revoke it first")
+    phones = await phones_of(change.connection, one.id, one.account)
+    if not phones.held:
+        return
+    await require_met(change.connection, one, phones.policy)
+    await require_held(change, one.id, {bound.mac for bound in phones.held})
+    await note_user(change, one.user)
 
 
 _TOLD = ("name", "address", "location", "notify", "networks")

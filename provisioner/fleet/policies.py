@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from provisioner.desk import Desk, account_of
 from provisioner.errors import Conflict, Invalid
-from provisioner.licensing import AccountPolicy, CodeNetworks, EmergencyRule, Rotation
+from provisioner.licensing import AccountPolicy, CodeMails, CodeNetworks, EmergencyRule, Rotation
 from provisioner.preconditions import Phones
 from provisioner.store import devices, policies
 from provisioner.store.database import Change
@@ -32,12 +32,13 @@ class Policies(Desk):
         rotation: Rotation | None = None,
         emergency: EmergencyRule | None = None,
         networks: CodeNetworks | None = None,
+        mails: CodeMails | None = None,
     ) -> AccountPolicy:
         """Change what is given and leave the rest; phones that are bound already go on as they are."""
-        if all(one is None for one in (needs_license, needs_number, phones, reserved, rotation, emergency, networks)):
-            raise Invalid(
-                "policy", "say at least one of license, number, phones, reserved, rotation, emergency, networks"
-            )
+        given = (needs_license, needs_number, phones, reserved, rotation, emergency, networks, mails)
+        if all(one is None for one in given):
+            what = "license, number, phones, reserved, rotation, emergency, networks, mails"
+            raise Invalid("policy", f"say at least one of {what}")
         async with self._change() as change:
             owner = await account_of(change.connection, account)
             before = await policies.policy_of(change.connection, owner.id)
@@ -50,6 +51,7 @@ class Policies(Desk):
                 rotation=rotation or before.rotation,
                 emergency=emergency or before.emergency,
                 networks=networks or before.networks,
+                mails=mails or before.mails,
             )
             await _make_room(change, policy)
             await policies.write_policy(change.connection, policy)
@@ -68,7 +70,7 @@ async def _make_room(change: Change, policy: AccountPolicy) -> None:
 
 def _told(before: AccountPolicy, after: AccountPolicy) -> dict[str, str]:
     """What has changed, from what to what."""
-    names = ("needs_license", "needs_number", "phones", "reserved", "rotation", "emergency", "networks")
+    names = ("needs_license", "needs_number", "phones", "reserved", "rotation", "emergency", "networks", "mails")
     pairs = {name: (_word(getattr(before, name)), _word(getattr(after, name))) for name in names}
     return {name: f"{was} -> {now}" for name, (was, now) in pairs.items() if was != now}
 

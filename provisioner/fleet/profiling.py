@@ -31,7 +31,7 @@ class Profiling(SettingsDesk):
         if ask not in _ASKS:
             raise Invalid("ask", "must be digest, or empty")
         if self._settings.profile_port < 0:
-            raise Conflict("there is no profile listener: set profile.port, 8445 for one, and restart the server")
+            raise Conflict("there is no profile listener: set profile.port, 8449 for one, and restart the server")
         async with self._change() as change:
             until = change.at + minutes * 60
             wanted = Window(opened_at=change.at, until=until, actor=change.actor, ask=ask)
@@ -48,8 +48,8 @@ class Profiling(SettingsDesk):
                 change.audit("profile_closed")
         return was_open
 
-    async def capability_cards(self, *, mac: Mac | None = None, limit: int = 100) -> list[Card]:
-        """What phones have shown, the one seen last first; of one Mac, proven or only said."""
+    async def capability_cards(self, *, mac: Mac | None = None, address: str = "", limit: int = 100) -> list[Card]:
+        """What phones have shown, the one seen last first; of one Mac, proven or only said, or of one address."""
         self._require_all(Right.PROFILE)
         async with self._store.reading() as connection:
-            return await cards.list_cards(connection, mac=mac, limit=limit)
+            return await cards.list_cards(connection, mac=mac, address=address, limit=limit)

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from provisioner.bindings import Exchanged
-from provisioner.desk import device_of, extension_of, user_of
-from provisioner.errors import Conflict, Invalid, NotFound
+from provisioner.desk import device_of, extension_for
+from provisioner.errors import NotFound
 from provisioner.fleet.devices import Lines
 from provisioner.line_errands import have_fetch
-from provisioner.model import Device, Mac
-from provisioner.store import devices, people
-from provisioner.store.rows import Binding, Extension
+from provisioner.model import Mac
+from provisioner.store import devices
+from provisioner.store.rows import Binding
 from provisioner.store.together import Together
 
 
@@ -63,11 +63,9 @@ class Rebinding(Lines):
 
         ``replace`` takes the extension from the phone that has had it longest, where it may have no further one.
         """
-        if bool(extension) == bool(user):
-            raise Invalid("extension", "give either an extension or a user")
         async with self._as_one() as (desk, connection):
             device = await device_of(connection, mac)
-            wanted = await _wanted(connection, device, extension, user)
+            wanted = await extension_for(connection, device, extension, user)
             before = await devices.bindings_of(connection, mac, active=True)
             there = next((one for one in before if one.line == line), None)
             if there is not None and there.extension == wanted.id and there.label == label:
@@ -120,17 +118,3 @@ class Rebinding(Lines):
             alone = told[0] if len(told) == 1 else ""
             change.audit("resync_begun", mac=alone, campaign=name, devices=str(len(told)), waves="1", seconds="0")
         return name
-
-
-async def _wanted(connection: AsyncConnection, device: Device, extension: str, user: str) -> Extension:
-    if extension:
-        own = await people.find_extensions(connection, extension, device.account)
-        return own[0] if len(own) == 1 else await extension_of(connection, extension)
-    holder = await user_of(connection, user, device.account)
-    held = await people.list_extensions(connection, user=holder.id)
-    if len(held) == 1:
-        return held[0]
-    if not held:
-        raise Conflict(f"user {holder.name!r} holds no extension: add one first")
-    numbers = ", ".join(one.number for one in held)
-    raise Conflict(f"user {holder.name!r} holds {len(held)} extensions, {numbers}: say which one")

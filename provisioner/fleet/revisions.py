@@ -140,6 +140,10 @@ class Revisions(Rollouts):
             later = await layer_history.later_changes(
                 connection, self._store.box, found.scope, found.key, found.revision, others
             )
+            if later and later[0].reverts == found.revision:
+                raise Conflict(
+                    f"revision {found.revision} is taken back already: {later[0].revision} of {later[0].actor}"
+                )
             by = f" by revision {later[0].revision} of {later[0].actor}: revert that first" if later else ""
             raise Conflict(f"{', '.join(others)} was changed again since revision {found.revision}{by}")
         try:

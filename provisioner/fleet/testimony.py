@@ -21,8 +21,9 @@ _FAILED: Final = frozenset({"render_failed", "store_failed", "internal"})
 
 
 def device_fact(
-    device: Device, *, lines: int, current: bool, wiped: bool, min_firmware: str, needs_firmware: bool, now: float
-) -> Fact:
+    device: Device, *, lines: int, current: bool, wiped: bool, min_firmware: str, needs_firmware: bool, now: float,
+    changed: float | None = None,
+) -> Fact:  # fmt: skip
     """What administrators have said of it, as of now."""
     state = device.state
     if needs_firmware and state is not DeviceState.REVOKED:
@@ -31,6 +32,7 @@ def device_fact(
         "state": state.value, "vendor": device.vendor, "model": device.model, "account": device.account,
         "lines": str(lines), "firmware": device.firmware, "min_firmware": min_firmware,
         "configuration": "current" if current else "behind", "wiped": "yes" if wiped else "",
+        "changed": "" if changed is None else f"{changed:.0f}",
     }  # fmt: skip
     return Fact(Kind.DEVICE, now, Witness(Source.INVENTORY, f"device {device.mac}"), _told(values))
 
@@ -96,6 +98,16 @@ def refusal_facts(events: Iterable[StoredEvent], *, known: bool = False) -> Iter
 def perhaps(facts: Iterable[Fact]) -> list[Fact]:
     """The same, of somebody who may be another."""
     return [replace(one, values={**one.values, "whose": "maybe"}) for one in facts]
+
+
+def left_facts(now: float) -> list[Fact]:
+    """Somebody at a phone's address has left in the handshake since it was here; not told: who, when and how."""
+    witness = Witness(Source.SERVER, "a connection from its address, of whoever is there")
+    values = {"connection": "of a neighbour", "by": "phone"}
+    return perhaps(Fact(kind, now, witness, {**values, **more}) for kind, more in _LEAVING.items())
+
+
+_LEAVING: Final[Mapping[Kind, Mapping[str, str]]] = {Kind.HELLO: {}, Kind.CLOSED: {"after": "hello"}}
 
 
 def _refused(one: StoredEvent) -> Iterator[Fact]:

@@ -39,7 +39,7 @@ _EVENTS: Final = 60
 _FLIGHTS: Final = 40
 _SAME: Final = 0.5
 """s between a refusal's event and the record of its connection."""
-_NEIGHBOURS: Final = 10
+_NEIGHBOURS: Final = 20
 """Connections from a phone's address on which nobody has said who he is."""
 
 
@@ -51,10 +51,15 @@ class Why(SettingsDesk):
         async with self._store.reading() as connection:
             device = await self._device(connection, mac)
             facts = await self._facts(connection, mac, device)
-        return diagnose([*facts, *extra], self._subject(mac, device), self._clock())
+            near = [] if device else await devices.mistyped(connection, mac, _SHOWN)
+        made = diagnose([*facts, *extra], self._subject(mac, device), self._clock())
+        return made if device else replace(made, notes=(_unknown(near), *made.notes))
 
     async def diagnose_address(self, address: str, *, extra: Sequence[Fact] = ()) -> Diagnosis:
-        """The same of whoever comes from an address, where the MAC is not known."""
+        """The same of whoever comes from an address, where the MAC is not known.
+
+        What each of several phones there did says nothing of the others, so it is all perhaps.
+        """
         self._require_all(Right.SERVER_READ)
         try:
             key = address_key(str(ipaddress.ip_address(address)))
@@ -62,8 +67,13 @@ class Why(SettingsDesk):
             raise Invalid("address", f"{address[:60]!r} is neither a MAC nor an IP address") from None
         async with self._store.reading() as connection:
             found = await flights.at_addresses(connection, [key], _FLIGHTS)
-        subject = replace(self._subject(None, None), where=address)
-        return diagnose([*_of_flights(found), *extra], subject, self._clock())
+        names = sorted({_name_in(one) for one in found} - {""})
+        alike = [] if len(names) > 1 else [one for one in found if _name_in(one) == "".join(names)]
+        others = [one for one in found if one not in alike]
+        perhaps = testimony.perhaps([*_of_flights(others), *(extra if len(names) > 1 else ())])
+        facts = [*_of_flights(alike), *perhaps, *(extra if len(names) < 2 else ())]
+        made = diagnose(facts, replace(self._subject(None, None), where=address), self._clock())
+        return replace(made, notes=(*made.notes, _several(names))) if len(names) > 1 else made
 
     async def troubled(self, *, since: float | None = None) -> list[Group]:
         """What phones suffer from, grouped by failure, what concerns most of them first."""
@@ -119,23 +129,31 @@ class Why(SettingsDesk):
         return [*facts, await self._inventory(connection, device)]
 
     async def _neighbours(self, connection: AsyncConnection, mac: Mac, since: float) -> list[Fact]:
-        """A phone that refuses this server has shown no name, only where it is; whoever is there with it may have."""
+        """A phone that refuses this server has shown no name, only where it is; whoever is there with it may have.
+
+        Who does not reach everything is told that somebody has, and nothing of whom, when or how: it may be anybody's.
+        """
         places = await flights.addresses_of(connection, mac)
-        found = await flights.at_addresses(connection, places, _NEIGHBOURS)
-        nameless = [one for one in found if not one.mac and one.trouble and one.at > since and not one.told.get("r")]
-        return testimony.perhaps(_of_flights(nameless))
+        if found := await flights.nameless_at(connection, places, since, _NEIGHBOURS):
+            return testimony.perhaps(_of_flights(found))
+        left = await flights.anybody_left(connection, places, since, _NEIGHBOURS)
+        return testimony.left_facts(self._clock()) if left else []
 
     async def _inventory(self, connection: AsyncConnection, device: Device) -> Fact:
         bound = await devices.bindings_of(connection, device.mac, active=True)
         served, wanted = await pages.revisions(connection, device)
         wipe = await wipes.wipe_of(connection, device.mac)
+        # One that never had any configuration is not behind, it has not come.
+        behind = served is not None and served < wanted
+        lacking = await pages.lacking_since(connection, device, served) if behind and served is not None else None
         driver = self._drivers.get(device.vendor)
         model = driver.manifest.models.get(device.model) if driver else None
         floor = model.min_firmware if model else ""
         return testimony.device_fact(
             device,
             lines=len(bound),
-            current=served is None or served >= wanted,  # one that never had any is not behind, it has not come
+            current=not behind,
+            changed=lacking,
             wiped=wipe.everything,
             min_firmware=floor,
             needs_firmware=bool(device.firmware and floor) and older(device.firmware, floor),
@@ -147,6 +165,22 @@ def _of_flights(found: Iterable[Flight]) -> list[Fact]:
     return [fact for one in found for fact in one.facts()]
 
 
+def _unknown(near: Sequence[Mac]) -> str:
+    alike = f"; much like it: {', '.join(one.colons for one in near)}" if near else ""
+    return f"nobody has added this MAC{alike}"
+
+
+def _name_in(one: Flight) -> str:
+    """Who a stranger says he is: the MAC that he claims, or what his certificate calls him."""
+    return one.mac or str(next(iter(one.told.get("c", ())), ("",))[0])
+
+
+def _several(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"several come from this address: {', '.join(names[:_SHOWN])}{more}; give the MAC of the one that is meant"
+
+
+_SHOWN: Final = 6
 _VOUCHED: Final = frozenset({"unique", "expired", "not_yet_valid", "weak"})
 """Verdicts on certificates of a CA that is trusted here: the name in them is its owner's."""
 

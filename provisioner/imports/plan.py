@@ -241,9 +241,15 @@ class _Work:
 
     def _still_found(self, mac: Mac, site: Site) -> None:
         for line in self.world.lines(mac).values():
-            if self.world.is_blocked(site.account, site.id, line.extension):
+            if self.world.is_lost(site.id, line.extension):
                 why = f"nobody could be sent to {mac.colons} there in an emergency, and it has {line.number}"
-                raise Invalid("site", f"{why}: give site {site.name!r} an address first")
+                self._lost(site.account, "site", f"{why}: give site {site.name!r} an address first")
+
+    def _lost(self, account: str, column: str, why: str) -> None:
+        """As the account's policy has it: refused, or told."""
+        if self.world.blocks(account):
+            raise Invalid(column, why)
+        self.warnings.append(why)
 
     def _modelled(self, device: Device) -> Device:
         model = _model(self.planner.drivers, device.vendor, self.row.model)
@@ -301,9 +307,9 @@ class _Work:
         return Bind(binding, extension, device)
 
     def _found(self, extension: Extension, device: Device) -> None:
-        if self.world.is_blocked(extension.account, device.site, extension.user):
+        if self.world.is_lost(device.site, extension.user):
             lack = f"neither the site of {device.mac.colons} nor the user of {extension.number} has an address"
-            raise Invalid("extension", f"nobody could be sent there in an emergency: {lack}")
+            self._lost(extension.account, "extension", f"nobody could be sent there in an emergency: {lack}")
 
     def _licensed(self, extension: Extension) -> None:
         """What the account's policy asks for before an extension has a phone."""

@@ -8,7 +8,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from provisioner.imports.rows import Row
 from provisioner.imports.world import World
-from provisioner.licensing import EmergencyRule
 from provisioner.model import Mac, Scope
 from provisioner.store import imports, layer_rows, wipes
 from provisioner.store.rows import Account, Extension
@@ -97,13 +96,10 @@ class Reading:
         world.reachable |= await imports.with_number(connection, extensions)
 
     async def _located(self, connection: AsyncConnection, rows: Sequence[Row], world: World) -> None:
-        """Who could be sent help, where an account's policy refuses lines that could not."""
-        strict = {ident for ident, one in world.policies.items() if one.emergency is EmergencyRule.BLOCK}
-        if not strict:
-            return
+        """Who could be sent help."""
         found = {world.devices[row.mac] for row in rows if row.mac in world.devices}
-        sites = {one.site for one in found} | {one.id for owner in strict for one in world.all_sites(owner)}
-        users = {one.id for owner in strict for one in world.all_users(owner)}
+        sites = {one.site for one in found} | {one.id for owner in world.policies for one in world.all_sites(owner)}
+        users = {one.id for owner in world.policies for one in world.all_users(owner)}
         lines = {line.extension for one in found for line in world.lines(one.mac).values()}
         world.located |= await imports.located_sites(connection, self._new("place", sites))
         world.located |= await imports.located_users(connection, self._new("whereabouts", users))

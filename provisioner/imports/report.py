@@ -53,15 +53,17 @@ def _harmless(cell: str) -> str:
 def as_text(found: Imported) -> str:
     """For people."""
     few = len(found.rows) <= SHOWN
-    rows = found.rows if few else [one for one in found.rows if _asks_for_eyes(one)]
+    rows = found.rows if few else _asking_for_eyes(found)
     lines = [line for one in rows[:SHOWN] for line in _lines(one, found)]
     if not few:
         lines.append(_left_out(len(rows)))
     return "\n".join([*lines, "", *_summary(found)]).lstrip("\n")
 
 
-def _asks_for_eyes(one: Planned) -> bool:
-    return one.outcome is Outcome.REFUSED or bool(one.warnings)
+def _asking_for_eyes(found: Imported) -> tuple[Planned, ...]:
+    """What is refused before what is only warned of: that may be every row."""
+    refused = tuple(one for one in found.rows if one.outcome is Outcome.REFUSED)
+    return refused + tuple(one for one in found.rows if one.warnings and one.outcome is not Outcome.REFUSED)
 
 
 def _left_out(asking: int) -> str:
@@ -86,6 +88,8 @@ def _word(outcome: Outcome, found: Imported) -> str:
 def _summary(found: Imported) -> Iterator[str]:
     counts = ", ".join(f"{count:,} {_word(outcome, found)}" for outcome, count in found.counts.items())
     yield f"{len(found.rows):,} {'row' if len(found.rows) == 1 else 'rows'}: {counts}."
+    if warned := sum(bool(one.warnings) for one in found.rows):
+        yield f"Of {warned:,} there is a warning."
     if found.unused:
         yield f"Columns of which nothing is taken over: {', '.join(found.unused)}."
     if found.stopped:

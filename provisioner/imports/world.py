@@ -120,10 +120,13 @@ class World:
         """What is on a device's lines."""
         return self._lines.get(mac, {})
 
-    def is_blocked(self, account: str, site: str, whose: str) -> bool:
-        """Whether a line may not be at this site, as nobody could be sent there; ``whose``: user, or extension."""
-        blocks = self.policies[account].emergency is EmergencyRule.BLOCK
-        return blocks and not {site, whose} & self.located
+    def is_lost(self, site: str, whose: str) -> bool:
+        """Whether nobody could be sent to a line at this site; ``whose``: its user, or its extension."""
+        return not {site, whose} & self.located
+
+    def blocks(self, account: str) -> bool:
+        """Whether the account's policy does not let such a line be."""
+        return self.policies[account].emergency is EmergencyRule.BLOCK
 
     def phones(self, extension: Extension) -> Phones:
         """Where an extension is, and where it may be."""

@@ -116,11 +116,15 @@ async def _shrink(connection: AsyncConnection, most: int) -> None:
         await connection.execute(delete(schema_cards.profile_card).where(_C.id.in_(gone)))
 
 
-async def list_cards(connection: AsyncConnection, *, mac: Mac | None = None, limit: int = 100) -> list[Card]:
-    """The one seen last first; of one Mac, proven or only said."""
+async def list_cards(
+    connection: AsyncConnection, *, mac: Mac | None = None, address: str = "", limit: int = 100
+) -> list[Card]:
+    """The one seen last first; of one Mac, proven or only said, or of whoever came from an address."""
     query = select(schema_cards.profile_card).order_by(_C.last_at.desc(), _C.id).limit(limit)
     if mac is not None:
         query = query.where(_C.mac == mac)
+    if address:
+        query = query.where(_C.address == address)
     return [_card(row) for row in await connection.execute(query)]
 
 

@@ -56,6 +56,14 @@ async def find_device(connection: AsyncConnection, mac: Mac) -> Device | None:
     return None if found is None else _device(found)
 
 
+async def mistyped(connection: AsyncConnection, mac: Mac, limit: int) -> list[Mac]:
+    """Devices whose Mac is another by one digit, or by two neighbours in each other's place."""
+    swapped = (mac[:at] + mac[at + 1] + mac[at] + mac[at + 2 :] for at in range(len(mac) - 1))
+    others = {mac[:at] + digit + mac[at + 1 :] for at in range(len(mac)) for digit in "0123456789abcdef"}
+    query = select(_D.mac).where(_D.mac.in_(sorted({*others, *swapped} - {mac}))).order_by(_D.mac).limit(limit)
+    return [Mac(one) for one in (await connection.execute(query)).scalars()]
+
+
 async def list_devices(connection: AsyncConnection, wanted: DeviceFilter) -> list[Device]:
     """A page of devices by Mac."""
     return devices_in(await connection.execute(device_query(wanted)))
@@ -121,7 +129,7 @@ async def delete_device(connection: AsyncConnection, mac: Mac) -> None:
     await connection.execute(delete(schema.layer).where(layer.scope == Scope.DEVICE.value, layer.key == mac))
     await layer_history.forget(connection, Scope.DEVICE, mac)
     lossy = (schema.last_fetch, schema.last_body, schema.sighting, schema.leaf, schema.flight, schema.flight_head)
-    for table in (*lossy, schema.device):
+    for table in (*lossy, schema.tls_secret, schema.key_recording, schema.device):
         await connection.execute(delete(table).where(table.c.mac == mac))
 
 

@@ -233,6 +233,44 @@ async def at_addresses(connection: AsyncConnection, addresses: Collection[str], 
     return await _read(connection, _F.address.in_(keys) & (_F.address != ""), limit) if keys else []
 
 
+async def nameless_at(
+    connection: AsyncConnection, addresses: Collection[str], since: float, limit: int
+) -> list[Flight]:
+    """Whoever got into trouble there since then, named nobody and asked for nothing, the newest first."""
+    query = _nameless(addresses, since, limit)
+    return [] if query is None else [one for one in map(_flight, await connection.execute(query)) if _is_mute(one)]
+
+
+async def anybody_left(connection: AsyncConnection, addresses: Collection[str], since: float, limit: int) -> bool:
+    """Whether one of them left by himself who is beyond what this connection is narrowed to; nothing else of him.
+
+    For a diagnosis of a device that the caller has been shown to reach: these are its addresses.
+    """
+    from provisioner.store.reach import beyond, is_limited  # device workers load no administrator's code
+
+    query = _nameless(addresses, since, limit)
+    if query is None or not is_limited(connection):
+        return False
+    found = map(_flight, await connection.execute(beyond(query)))
+    return any(_is_mute(one) and "h" in one.told and one.label.startswith(_LEFT) for one in found)
+
+
+_LEFT: Final = ("alert_", "left", "no_request", "reset", "truncated")
+"""What it comes to where the other side ends it."""
+
+
+def _nameless(addresses: Collection[str], since: float, limit: int) -> Select[Any] | None:
+    """None where there is no address to look at."""
+    keys = sorted({*addresses} - {""})[:_CHUNK]
+    there = _F.address.in_(keys) & (_F.address != "") & (_F.claimed == "")
+    # By its label: `trouble` would lead to the index of all troubles of the whole fleet.
+    return _newest(there & (_F.label != "ok") & (_F.at > since), limit) if keys else None
+
+
+def _is_mute(one: Flight) -> bool:
+    return not one.told.get("r")
+
+
 async def strangers(connection: AsyncConnection, limit: int = 40) -> list[Flight]:
     """What strangers did lately, the newest first."""
     return await _read(connection, _F.mac == STRANGERS, limit)
@@ -278,7 +316,7 @@ async def troubles(connection: AsyncConnection, since: float) -> list[Trouble]:
     of_known = (
         select(one.label, device.vendor, device.model, one.mac, first, last)
         .join_from(bad, schema.device, device.mac == one.mac)
-        .where(~well)
+        .where(one.mac != STRANGERS, ~well)  # of strangers, who share one ring, it would read all for each of them
         .group_by(one.label, device.vendor, device.model, one.mac)
     )
     of_strangers = (

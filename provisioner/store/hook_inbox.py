@@ -47,6 +47,14 @@ class Source:
     before_until: float
     created: float
     last_at: float | None
+    author: str = ""
+    """Who answers for it: whoever added it, gave it rules or a secret, or let it post last."""
+    administrator: str = ""
+    """Id of the one with whose rights it acts; empty: the machine's own."""
+    api_key: str = ""
+    """Id of the key of the API by which; empty: none."""
+    orphaned: str = ""
+    """Why that right is gone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,10 +159,24 @@ async def revisions(connection: AsyncConnection, device: Device) -> tuple[int | 
     """Up to which change the device has its configuration, and the last change that concerns it."""
     row = (await connection.execute(select(_D.served, _D.changed).where(_D.mac == device.mac))).one()
     shared = schema.touched.c
-    below = [
+    query = select(func.max(shared.revision)).where(tuple_(shared.scope, shared.key).in_(_below(device)))
+    last = (await connection.execute(query)).scalar_one()
+    return row.served, max(row.changed, last or 0)
+
+
+async def lacking_since(connection: AsyncConnection, device: Device, served: int) -> float | None:
+    """When the first change of a layer or line was made that the device has not got; None where that is not kept."""
+    layer, line = schema.layer_revision.c, schema.line_revision.c
+    own = tuple_(layer.scope, layer.key).in_([*_below(device), ("device", device.mac)])
+    layers = select(func.min(layer.at)).where(own, layer.revision > served, layer.at > 0)
+    lines = select(func.min(line.at)).where(line.mac == device.mac, line.revision > served, line.at > 0)
+    found = [(await connection.execute(one)).scalar_one() for one in (layers, lines)]
+    return min((float(at) for at in found if at is not None), default=None)
+
+
+def _below(device: Device) -> list[tuple[str, str]]:
+    """The layers that it shares."""
+    return [
         ("defaults", ""), ("vendor", device.vendor), ("model", f"{device.vendor}/{device.model}"),
         ("account", device.account), ("site", device.site),
     ]  # fmt: skip
-    query = select(func.max(shared.revision)).where(tuple_(shared.scope, shared.key).in_(below))
-    last = (await connection.execute(query)).scalar_one()
-    return row.served, max(row.changed, last or 0)

@@ -235,9 +235,9 @@ async def insert_extension(
 
 
 async def write_extension(connection: AsyncConnection, one: Extension) -> None:
-    """What phones show and send for it."""
+    """Whose it is, and what phones show and send for it."""
     query = update(schema.extension).where(schema.extension.c.id == one.id)
-    await connection.execute(query.values(display_name=one.display_name, auth_user=one.auth_user))
+    await connection.execute(query.values(user=one.user, display_name=one.display_name, auth_user=one.auth_user))
 
 
 async def write_secret(connection: AsyncConnection, ident: str, sealed: bytes, *, origin: str, at: float) -> None:

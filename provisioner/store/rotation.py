@@ -61,6 +61,7 @@ _COLUMNS: Final = (
     _Sealed(schema.hook_source, schema.hook_source.c.secret_before, lambda row: (row.id, "secret_before")),
     _Sealed(schema.hook_inbox, schema.hook_inbox.c.body, lambda row: (f"{row.source}/{row.ident}", "body")),
     _Sealed(schema.administrator, schema.administrator.c.totp, lambda row: (row.id, "totp")),
+    _Sealed(schema.tls_secret, schema.tls_secret.c.sealed, lambda row: (f"{row.mac}/{row.random}", "lines")),
     _Sealed(schema.switch, schema.switch.c.read, lambda row: (row.id, "read")),
     _Sealed(schema.switch, schema.switch.c.write, lambda row: (row.id, "write")),
 )

@@ -32,6 +32,7 @@ from provisioner.store import (
     schema_devices,
     schema_flights,
     schema_hooks,
+    schema_keys,
     schema_presence,
     schema_rights,
     schema_rollout,
@@ -52,6 +53,7 @@ administrator, audit_head = schema_rights.administrator, schema_rights.audit_hea
 leaf, issuers = schema_devices.leaf, schema_devices.issuers
 absence, watch = schema_presence.absence, schema_presence.watch
 flight, flight_head, refusal = schema_flights.flight, schema_flights.flight_head, schema_flights.refusal
+key_recording, tls_secret = schema_keys.key_recording, schema_keys.tls_secret
 profile_window, profile_card = schema_cards.profile_window, schema_cards.profile_card
 layer_revision, line_revision = schema_rollout.layer_revision, schema_rollout.line_revision
 rollout = schema_rollout.rollout

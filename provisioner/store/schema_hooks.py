@@ -108,7 +108,12 @@ hook_source = Table(
     Column("enabled", Boolean, nullable=False, server_default=true()),
     Column("created", Float, nullable=False),
     Column("last_at", Float),
+    Column("author", Text, nullable=False, server_default=""),
+    Column("administrator", Text, nullable=False, server_default=""),
+    Column("api_key", Text, nullable=False, server_default=""),
+    Column("orphaned", Text, nullable=False, server_default=""),
 )
+"""The last four as those of an endpoint: with whose rights it acts."""
 
 hook_inbox = Table(
     "hook_inbox",

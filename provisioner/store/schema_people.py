@@ -109,6 +109,7 @@ policy = Table(
     Column("rotation", Text, nullable=False, server_default="made"),  # which SIP secrets follow a phone's end
     Column("emergency", Text, nullable=False, server_default="warn"),  # a line without an address for it
     Column("networks", Text, nullable=False, server_default="anywhere"),  # from where a code may be used
+    Column("mails", Text, nullable=False, server_default="house"),  # whether a code is mailed when it is issued
 )
 """Of accounts that have one of their own."""
 

@@ -36,6 +36,6 @@ def furnished(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def house(furnished: Path, tmp_path: Path) -> AsyncIterator[House]:
     """Two accounts: Acme with a site, two users, two extensions and two devices, Other with one of each."""
     data = Path(shutil.copytree(furnished, tmp_path / "data"))
-    async with serving(data, api_rate=10_000.0, api_burst=100_000) as made:
+    async with serving(data, api_rate=10_000.0, api_burst=100_000, switch_allow=("127.0.0.0/8",)) as made:
         made.ids = json.loads((data / "ids.json").read_text())
         yield made

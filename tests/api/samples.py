@@ -77,6 +77,8 @@ BODIES: Mapping[str, Mapping[str, Any]] = {
     "PortMap": {"interface": 7, "poe": "1.7"},
     "PowerWish": {},
     "PowerPolicyChange": {"allowed": False},
+    "KeyRecordingNamed": {"mac": "{mac}"},
+    "KeyRecordingOpening": {"mac": "{mac}"},
     "ProfileOpening": {},
     "RemovalsJob": {"rows": [{"mac": "{mac}"}]},
 }

@@ -59,7 +59,9 @@ async def test_an_import_is_looked_at_and_then_taken_over(house: House) -> None:
     found = await rows(house, job["id"])
     assert {one["state"] for one in found} == {"fits"}
     assert found[0]["result"] == {
-        "file": 1, "line": 2, "outcome": "add", "mac": "0004f2600000", "column": "", "why": "", "warnings": [],
+        "file": 1, "line": 2, "outcome": "add", "mac": "0004f2600000", "column": "", "why": "",
+        "warnings": ["nobody could be sent there in an emergency: neither the site of 00:04:f2:60:00:00 nor the user "
+                     "of 7000 has an address"],
         "does": ["site 'Berlin'", "user 'New 0'", "extension 7000", "device 00:04:f2:60:00:00 (VVX 411)",
                  "7000 on line 1 of 00:04:f2:60:00:00"],
     }  # fmt: skip

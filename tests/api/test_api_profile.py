@@ -35,6 +35,8 @@ async def test_it_is_opened_shown_and_closed(made: Path, tmp_path: Path) -> None
         assert (card["mac"], card["proven"], card["times"]) == ("001565000002", True, 2)
         assert {"name": "TLS versions offered", "value": "TLSv1.2"} in card["abilities"]
         assert (await house.get("/profile/cards?mac=001565000003"))["items"] == []
+        assert [one["id"] for one in (await house.get("/profile/cards?address=10.0.0.9"))["items"]] == [card["id"]]
+        assert (await house.get("/profile/cards?address=10.0.0.8"))["items"] == []
         assert (await house.ask("GET", "/profile/cards?mac=x")).status == 422
 
 

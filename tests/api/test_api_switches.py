@@ -55,7 +55,7 @@ async def test_a_switch_is_changed_by_its_version_and_a_site_allows_its_power(ho
         "privacy": "aes",
         "privacy_key": "another-key",
     }
-    wish = {"name": "sw1", "account": "Acme", "address": "192.0.2.1", "read": read}
+    wish = {"name": "sw1", "account": "Acme", "address": "203.0.113.1", "read": read}
     await house.ask("POST", "/switches", wish)
     assert (await house.ask("PATCH", "/switches/sw1", {"port": 1161})).status == 428
     changed = await house.ask("PATCH", "/switches/sw1", {"port": 1161, "write": {"community": "w"}}, headers=ANY)

@@ -88,6 +88,7 @@ BOUNDED = {
     "list_meanings": "as many as this program knows", "list_models": "as many as this program knows",
     "show_census": "vendors by states", "list_shaped": "a few for each vendor",
     "list_cards": "profile.cards, 500 of them at most",
+    "list_key_recordings": "one a device, those of the last days",
     "list_standings": "who is next, as many as are asked for; the counts tell of all",
 }  # fmt: skip
 """Lists that are told whole."""
@@ -262,6 +263,7 @@ def test_the_document_keeps_to_openapi() -> None:
 
 
 def test_every_kind_of_problem_has_a_cure_and_a_page() -> None:
+    assert [title for title, _ in titles().values() if "`" in title] == [], "words for people, not for a page of code"
     assert set(titles()) == set(CURES)
     for kind in CURES:
         assert CURES[kind].split(":")[0] in (browse.problem_page(kind) or "").replace("&#x27;", "'").replace(

@@ -38,7 +38,8 @@ async def test_it_is_opened_for_a_while_and_shows_cards(console_data: Path, tmp_
         for minutes in ("0", "", "241", "x"):
             wrong = await owner.post("/profile/open", {"minutes": minutes})
             assert (wrong.status, "must be a number from 1 to 240" in wrong.oops) == (422, True)
-        assert "No phone has come yet" in (await owner.get("/profile?mac=001565000009")).words
+        assert "No card has this MAC" in (await owner.get("/profile?mac=001565000009")).words
+        assert "00:15:65:00:00:02" in (await owner.get("/profile?mac=10.0.0.9")).words
 
 
 @pytest.mark.asyncio

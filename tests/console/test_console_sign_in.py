@@ -8,7 +8,7 @@ import struct
 import time
 
 import pytest
-from console_house import OWNER, PASSWORD, Browser, House
+from console_house import OWNER, PASSWORD, Browser, House, Shown
 
 from provisioner.http.api.gatekeeper import session_cookie
 
@@ -115,11 +115,19 @@ async def test_a_link_sets_a_password_once(house: House) -> None:
     assert (await browser.get(f"/login/link{link}")).status == 404
 
 
+def picture(page: Shown) -> list[str]:
+    """What the QR code is drawn with."""
+    return [str(one) for one in page.tree.xpath("//main//*[local-name()='svg']//*[local-name()='path']/@d")]
+
+
 @pytest.mark.asyncio
 async def test_a_second_factor_is_set_up_asked_for_and_taken_off(house: House, owner: Browser) -> None:
     shown = await owner.get("/me/second-factor")
     seed = shown.fields()["seed"]
     wrong = await owner.post("/me/second-factor", {"seed": seed, "code": "000000", "password": PASSWORD})
+    assert picture(wrong) == picture(shown) != [], "the picture is still there, of the same key"
+    forged = await owner.post("/me/second-factor", {"seed": "<b>", "code": "000000", "password": PASSWORD})
+    assert picture(forged) == []
     assert (wrong.status, seed in wrong.text) == (422, True)
     done = await owner.post("/me/second-factor", {"seed": seed, "code": shown_by_an_app(seed), "password": PASSWORD})
     spare, other = done.tree.xpath("//pre")[0].text_content().split("\n")[:2]

@@ -12,7 +12,9 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from provisioner.gate import Storm
+from provisioner.http import scanners
 from provisioner.http.hello import read_hello
+from provisioner.http.scanners import Scanner, shape_of
 from provisioner.model import ListenerKind
 from tests.http.conftest import REQUEST, Edge, Pki, client_context, client_hello, edge, exchange, get
 
@@ -104,6 +106,26 @@ async def test_who_has_waited_over_the_deadline_is_let_go_with_the_kernels_time_
         _stand_still(0.5)  # it lies in the kernel's queue: nobody has accepted it yet
         await server.counted("gate_dropped late")
         assert await asyncio.to_thread(crowd.all[0].recv, 100) == b"", "a FIN, no alert, no reset"
+        answer, *_ = await get(client_context(pki, pki.good), server.port)
+        assert b"ok GET" in answer
+
+
+@pytest.mark.asyncio
+async def test_a_scanner_of_the_list_is_let_go_before_tls(pki: Pki, monkeypatch: pytest.MonkeyPatch) -> None:
+    scanner = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    scanner.set_ciphers("ECDHE-RSA-AES128-SHA256")
+    scanner.check_hostname = False
+    outgoing = ssl.MemoryBIO()
+    with pytest.raises(ssl.SSLWantReadError):
+        scanner.wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="localhost").do_handshake()
+    hello = outgoing.read()
+    version, suites = shape_of(hello)
+    fingerprint = read_hello(hello, fingerprint=True).fingerprint
+    listed = Scanner(fingerprint, int.from_bytes(version), int.from_bytes(suites) // 2, "a test: of its own")
+    monkeypatch.setattr(scanners, "KNOWN", (*scanners.KNOWN, listed))
+    async with edge(pki.context()) as server:
+        assert await asyncio.to_thread(exchange, server.port, [hello]) == b""
+        await server.counted("gate_dropped scanner")
         answer, *_ = await get(client_context(pki, pki.good), server.port)
         assert b"ok GET" in answer
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import socket
 import ssl
 import subprocess
@@ -76,6 +77,7 @@ async def test_a_good_connection_leaves_hello_handshake_and_chain(pki: Pki) -> N
     (accepted,), (hello,) = facts(flight, Kind.ACCEPTED), facts(flight, Kind.HELLO)
     assert (accepted["address"], accepted["listener"]) == ("127.0.0.1", "device") and int(accepted["port"]) > 1023
     assert (hello["sni"], hello["versions"]) == ("localhost", "TLSv1.2")
+    assert re.fullmatch("[0-9a-f]{16}", hello["random"]), "by which a capture of the same connection is known"
     assert "ECDHE-RSA-AES128-GCM-SHA256" in hello["suites"].split(",")
     assert "rsa_pss_rsae_sha256" in hello["signature_algorithms"].split(",")
     (done,), (chain,) = facts(flight, Kind.TLS_DONE), facts(flight, Kind.CHAIN)

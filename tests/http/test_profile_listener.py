@@ -183,6 +183,14 @@ async def test_a_phone_that_does_not_trust_us_says_so(pki: Pki) -> None:
     draft = Drafter(identifier(pki).judge, claims())
     for seen in here.seen:
         assert dict(draft.card(seen).lines())["our certificate"] == "refused: alert unknown_ca"
+        assert draft.card(replace(seen, fault="left")).id != draft.card(seen).id, "who takes it there is another one"
+
+
+def test_a_name_that_several_makers_have_tells_no_maker() -> None:
+    asked = claims()
+    assert asked("/001565de0003.cfg", "") == Claim("001565de0003", "", "")
+    assert asked("/001565de0003.boot", "").vendor == "yealink"
+    assert asked("/001565de0003.cfg", "Yealink SIP-T46S 66.86.0.15 00:15:65:de:00:03").vendor == "yealink"
 
 
 @pytest.mark.asyncio

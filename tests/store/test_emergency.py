@@ -12,7 +12,7 @@ from activation_office import ADDRESS, DESK, HALL, STRANGER, Office
 from mail_server import MailServer, serving
 
 from provisioner.activation_verdict import Outcome
-from provisioner.errors import Conflict
+from provisioner.errors import Conflict, ExtensionHasCode, NoLicense, NotFound
 from provisioner.fleet.fleet import Fleet
 from provisioner.licensing import AccountPolicy, CodeNetworks, EmergencyRule
 from provisioner.mail.notices import Notices
@@ -101,6 +101,47 @@ async def test_a_line_keeps_its_address(office: Office) -> None:
     assert await missing(office) == []
     await office.fleet.move_device(DESK, account=acme, site="Madrid")
     assert await missing(office) == [(DESK, "1001")]
+
+
+async def test_an_extension_is_handed_over_as_it_would_be_bound(office: Office) -> None:
+    fleet = office.fleet
+    await fleet.add_user("Eve", account="Acme")
+    await fleet.change_user("Ann", address=HOME)
+    await fleet.bind(DESK, 1, extension="1001")
+    await fleet.bind(DESK, 2, extension="1002")
+    assert await missing(office) == []
+    await fleet.set_policy("Acme", emergency=EmergencyRule.BLOCK)
+    with pytest.raises(Conflict, match="neither its site nor the new user of extension 1001 has an address"):
+        await fleet.change_extension("1001", user="Eve", account="Acme")
+    ann = next(one for one in await fleet.users("Acme") if one.name == "Ann")
+    assert {one.user for one in await fleet.extensions("Acme") if one.number in {"1001", "1002"}} == {ann.id}
+    await fleet.set_policy("Acme", emergency=EmergencyRule.WARN)
+    eve = next(one for one in await fleet.users("Acme") if one.name == "Eve")
+    assert (await fleet.change_extension("1001", user="Eve", account="Acme")).user == eve.id
+    assert await missing(office) == [(DESK, "1001")], "and not of the line that stays hers"
+    told = (await fleet.events(kind="extension_changed"))[-1].details
+    assert (told["user"], told["user_before"]) == (eve.id, ann.id)
+    await fleet.set_policy("Acme", emergency=EmergencyRule.BLOCK)
+    await fleet.change_extension("1001", user="Ann", account="Acme")
+    await fleet.change_site("Berlin", address=HOME)
+    await fleet.change_extension("1001", user="Eve", account="Acme")
+
+
+async def test_its_new_user_needs_what_a_new_phone_would_and_no_code_of_the_former_one_is_left(office: Office) -> None:
+    fleet = office.fleet
+    await fleet.add_user("Eve", account="Acme")
+    await fleet.bind(DESK, 1, extension="1001")
+    await fleet.set_policy("Acme", needs_license=True)
+    with pytest.raises(NoLicense):
+        await fleet.change_extension("1001", user="Eve", account="Acme")
+    await fleet.set_policy("Acme", needs_license=False)
+    code = await office.issue("1002")
+    with pytest.raises(ExtensionHasCode, match="revoke it first"):
+        await fleet.change_extension("1002", user="Eve", account="Acme")
+    assert (await office.key_in(code)).outcome is Outcome.ACCEPTED
+    assert (await fleet.change_extension("1002", user="Eve", account="Acme")).number == "1002"
+    with pytest.raises(NotFound):
+        await fleet.change_extension("1002", user="nobody", account="Acme")
 
 
 async def test_a_stranger_comes_to_the_site_of_its_code(office: Office) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from import_office import ADD, BIND, KNOWN, MAC, ON_SQLITE, make_fleet, one_of
+from import_office import ADD, BIND, KNOWN, MAC, ON_SQLITE, make_fleet, one_of, row, sheet, taken
 
 from provisioner.errors import ProvisionerError
 from provisioner.fleet.fleet import Fleet
@@ -218,3 +218,29 @@ async def test_an_address_lets_a_line_be_imported_and_a_lack_of_one_is_told(desk
     await one_of(desk, **{**ADD, "mac": "0004f2000009", "user": "Eve", "extension": "1009", "site": "Nowhere"})
     [told] = await fleet.events(kind="emergency_missing")
     assert (told.mac, told.details["number"], told.details["line"]) == ("0004f2000009", "1009", "1")
+
+
+@pytest.mark.asyncio
+async def test_a_dry_run_tells_of_each_line_that_help_would_not_find(desk, fleet):
+    await _at_home(fleet)
+    await fleet.set_policy("Acme", emergency=EmergencyRule.WARN)
+    rows = [
+        {"mac": MAC, "site": "Nowhere"},
+        {**ADD, "mac": "0004f2000009", "user": "Eve", "extension": "1009", "site": "Nowhere"},
+        {**ADD, "mac": "0004f200000a", "user": "Fay", "extension": "1010", "site": ""},
+        {**ADD, "mac": "0004f200000b", "user": "Gus", "extension": "1011", "site": "Home"},
+    ]
+    planned = (await desk.plan_import(sheet(*(row(**one) for one in rows)), account="Acme")).rows
+    lost = "nobody could be sent there in an emergency: neither the site of {} nor the user of {} has an address"
+    assert [one.warnings for one in planned] == [
+        ("nobody could be sent to 00:04:f2:00:00:01 there in an emergency, and it has 1001: "
+         "give site 'Nowhere' an address first",),
+        (lost.format("00:04:f2:00:00:09", "1009"),),
+        (lost.format("00:04:f2:00:00:0a", "1010"),),
+        (),
+    ]  # fmt: skip
+    assert await fleet.events(kind="emergency_missing") == []
+    done = (await taken(desk, *(row(**one) for one in rows))).rows
+    assert [one.warnings for one in done] == [one.warnings for one in planned]
+    told = await fleet.events(kind="emergency_missing", limit=9)
+    assert sorted(one.details["number"] for one in told) == ["1001", "1009", "1010"]

@@ -62,7 +62,7 @@ class Street(NamedTuple):
 
 @pytest_asyncio.fixture
 async def street(store: Store, fleet: Fleet, tmp_path: Path) -> AsyncIterator[Street]:
-    settings = Settings(data=tmp_path)
+    settings = Settings(data=tmp_path, switch_allow=("127.0.0.0/8",))
     own = await build(fleet, settings, store, "Acme", 2)
     other = await build(fleet, settings, store, "Brum", 7)
     async with store.writing() as connection:

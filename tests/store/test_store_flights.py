@@ -132,12 +132,13 @@ async def test_who_has_been_well_since_is_not_in_trouble_and_nobody_is_counted_t
     await write_flights(store, bad, ring=8, strangers=9)
     (group,) = grouped(await desk.troubles(since=4))
     assert (group.phones, group.models, group.first, group.last) == (2, (("VVX 411", 2),), 5, 6)
+    assert set(group.who) == {MAC, OTHER}
     await write_flights(store, [row(5.5)], ring=8, strangers=9)
     (group,) = grouped(await desk.troubles(since=4))
     assert group.phones == 2, "it went wrong again"
     await write_flights(store, [row(9), row(9, STRANGERS)], ring=8, strangers=9)
     (group,) = grouped(await desk.troubles(since=4))
-    assert group.phones == 1
+    assert (group.phones, group.who) == (1, (OTHER,))
 
 
 async def test_whoever_takes_a_devices_name_does_not_push_out_its_own_records(

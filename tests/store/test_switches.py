@@ -40,7 +40,7 @@ async def desk(fleet: Fleet, store: Store, settings: Settings) -> Switches:
         await fleet.add_site(f"{name} HQ", account=name)
     await fleet.add_device(MAC, vendor="poly", model="VVX 411", account="Acme", site="Acme HQ")
     made = Switches(store, {}, settings, actor="ann")
-    await made.add_switch("sw1", account="Acme", site="Acme HQ", address="192.0.2.1", read=READ, write=WRITE)
+    await made.add_switch("sw1", account="Acme", site="Acme HQ", address="203.0.113.1", read=READ, write=WRITE)
     return made
 
 
@@ -92,16 +92,16 @@ async def test_what_is_changed_is_changed_and_the_rest_stays(desk: Switches, sto
 @pytest.mark.asyncio
 async def test_what_cannot_be_a_switch_is_refused_by_its_field(desk: Switches) -> None:
     with pytest.raises(Conflict, match="a switch 'sw1' already"):
-        await desk.add_switch("sw1", account="Acme", address="192.0.2.2", read=READ)
+        await desk.add_switch("sw1", account="Acme", address="203.0.113.2", read=READ)
     for address in ("", "a b", "x" * 254, "[::1]", "http://x"):
         with pytest.raises(Invalid, match="address"):
             await desk.add_switch("sw2", account="Acme", address=address, read=READ)
     with pytest.raises(Invalid, match="port"):
-        await desk.add_switch("sw2", account="Acme", address="192.0.2.2", read=READ, port=0)
+        await desk.add_switch("sw2", account="Acme", address="203.0.113.2", read=READ, port=0)
     with pytest.raises(Invalid, match="is the community that reads"):
-        await desk.add_switch("sw2", account="Acme", address="192.0.2.2", read=WRITE, write=WRITE)
+        await desk.add_switch("sw2", account="Acme", address="203.0.113.2", read=WRITE, write=WRITE)
     with pytest.raises(NotFound):
-        await desk.add_switch("sw2", account="Acme", site="Brum HQ", address="192.0.2.2", read=READ)
+        await desk.add_switch("sw2", account="Acme", site="Brum HQ", address="203.0.113.2", read=READ)
     with pytest.raises(Invalid, match="seconds"):
         await desk.power_cycle(MAC, seconds=1.0)
 
@@ -125,20 +125,20 @@ async def test_a_switch_of_another_account_or_site_does_not_exist(desk: Switches
         with pytest.raises(NotFound):
             await other.allow_power("Acme HQ", allowed=True)
     with pytest.raises((NotFound, Forbidden)):
-        await theirs.add_switch("mine", account="Acme", address="192.0.2.3", read=READ)
+        await theirs.add_switch("mine", account="Acme", address="203.0.113.3", read=READ)
     here = limited(desk, Role.SITE_ADMIN, accounts["Acme"], sites["Acme HQ"])
-    for address in ("192.0.2.77", "hq.example.net", "127.0.0.1"):
+    for address in ("203.0.113.77", "hq.example.net", "127.0.0.1"):
         with pytest.raises(Invalid, match=r"switch\.networks"):
             await here.add_switch("far", account="Acme", site="Acme HQ", address=address, read=READ)
         with pytest.raises(Invalid, match=r"switch\.networks"):
             await here.change_switch("sw1", address=address)
     with pytest.raises(Invalid, match=r"switch\.networks"):
         await here.change_switch("sw1", port=1161)
-    here._settings = replace(here._settings, switch_networks=("192.0.2.0/24",))
-    assert (await here.change_switch("sw1", address="192.0.2.77", port=1161)).address == "192.0.2.77"
+    here._settings = replace(here._settings, switch_networks=("203.0.113.0/24",))
+    assert (await here.change_switch("sw1", address="203.0.113.77", port=1161)).address == "203.0.113.77"
     assert [one.name for one in await here.switches()] == ["sw1"]
     assert len(await here.cycles()) == 1
-    await desk.add_switch("core", account="Acme", address="192.0.2.4", read=READ)
+    await desk.add_switch("core", account="Acme", address="203.0.113.4", read=READ)
     assert [one.name for one in await elsewhere.switches()] == ["core"], "of the whole account: it may be asked"
     with pytest.raises((NotFound, Forbidden)):
         await elsewhere.remove_switch("core")

@@ -20,6 +20,7 @@ from provisioner.activation_verdict import Outcome
 from provisioner.codes import ActivationCode, grouped
 from provisioner.errors import Conflict, Invalid, MailOff, NoAddress, NotFound
 from provisioner.fleet.rebind import Rebinding
+from provisioner.licensing import CodeMails
 from provisioner.mail.post import Post
 from provisioner.mail.relay import Relay
 from provisioner.model import Mac, Scope
@@ -117,6 +118,25 @@ async def test_as_a_rule_every_code_is_mailed_where_that_can_be(post: PostOffice
     issued = await always.issue("1001", account="Beta")
     assert issued.mailed.to == "" and "no mail address" in issued.mailed.why_not, "it is told, and the code is made"
     assert len(await post.sent()) == 1
+
+
+async def test_an_account_says_itself_which_codes_are_mailed(post: PostOffice) -> None:
+    office = post.office
+    always = CodeLetters(office.store, office.drivers, replace(office.settings, mail_on_issue=True), clock=office.clock)
+    for mails, desk, to in (
+        (CodeMails.ASKED, always, ""),
+        (CodeMails.HOUSE, always, ANN),
+        (CodeMails.HOUSE, post.letters, ""),
+        (CodeMails.ALL, post.letters, ANN),
+    ):
+        assert (await office.fleet.set_policy("Acme", mails=mails)).mails is mails
+        assert (await office.fleet.policy("Acme")).mails is mails
+        assert (await desk.issue("1001", account="Acme")).mailed.to == to, mails
+        await office.codes.revoke("1001", account="Acme")
+    assert (await post.letters.issue("1002", account="Acme", mail=False)).mailed.to == "", "as it is said with a code"
+    assert (await post.letters.issue("1001", account="Beta")).mailed.why_not == "", "another account goes by the house"
+    told = (await office.fleet.events(kind="policy_set"))[-1].details
+    assert told["mails"] == "house -> all"
 
 
 async def test_who_was_mailed_a_code_is_mailed_the_one_that_replaces_it(post: PostOffice) -> None:

@@ -21,15 +21,16 @@ from provisioner.errors import Forbidden, Invalid, NotFound
 from provisioner.fleet.fleet import Fleet
 from provisioner.fleet.lookout import Lookout
 from provisioner.fleet.why import Own, Why, own_certificates
-from provisioner.model import Event, FetchRecord, ListenerKind, Mac, Proof
+from provisioner.model import Event, FetchRecord, ListenerKind, Mac, Proof, Scope
 from provisioner.rights import Holding, Principal, parts_of
 from provisioner.roles import Role
 from provisioner.settings import Settings
-from provisioner.store import journal
+from provisioner.store import journal, pages
 from provisioner.store.database import Store
 from provisioner.store.engine import is_sqlite
 from provisioner.store.flights import STRANGERS, FlightRow, claims_of, refusals_of_claims, write_flights
 from provisioner.store.records import Recorder
+from provisioner.store.views import Views
 
 pytestmark = pytest.mark.asyncio
 
@@ -230,6 +231,57 @@ async def test_an_address_is_enough(acme: str, store: Store, desk: Why) -> None:
         await desk.diagnose_address("nonsense")
 
 
+async def test_a_mac_that_nobody_has_added_is_said_to_be_one(acme: str, store: Store, desk: Why) -> None:
+    wrong, swapped = [await desk.diagnose_device(Mac(one)) for one in ("0004f2aabb81", "0004f2aabb10")]
+    assert wrong.notes == ("nobody has added this MAC; much like it: 00:04:f2:aa:bb:01",)
+    assert "00:04:f2:aa:bb:01" in swapped.notes[0]
+    assert (await desk.diagnose_device(Mac("0004f2ffffff"))).notes == ("nobody has added this MAC",)
+    assert (await desk.diagnose_device(MAC)).notes == ()
+
+
+async def test_several_phones_at_an_address_say_nothing_of_each_other(acme: str, store: Store, desk: Why) -> None:
+    """One has a certificate of nobody's, the other a good one, and nobody has added it: two phones behind one NAT."""
+    one, two = Mac("0004f2000001"), Mac("0004f2000002")
+    asks = [0.1, "GET", f"{one}.cfg", 1, 404, 0, "", "not_identified", "", 0, 0]
+    bad = {"i": ["untrusted", "", "its issuer is unknown", ""]}
+    await put(store, boot(NOW - 300, STRANGERS, row=asks, claimed=one, trouble=True, told=bad))
+    assert row(await desk.diagnose_address("192.0.2.7")) == 49
+    strange = [0.1, "GET", f"{two}.cfg", 1, 404, 0, "", "unknown_device", "", 0, 0]
+    good = {"i": ["unique", "poly", "", two]}
+    await put(store, boot(NOW - 60, STRANGERS, row=strange, claimed=two, trouble=True, told=good))
+    found = await desk.diagnose_address("192.0.2.7")
+    assert (row(found), found.outcome, sorted(one.row.id for one in found.also)) == (0, Outcome.UNDECIDED, [49, 78])
+    assert not any("over since" in note for note in found.notes)
+    assert any(one in note and two in note and "give the MAC" in note for note in found.notes)
+
+
+async def test_who_is_behind_says_since_when(acme: str, store: Store, desk: Why, drivers: Any, views: Views) -> None:
+    """A change of a layer that all phones share: one that polls tomorrow is well today, and not in a week."""
+    clock = [NOW - 500]
+    fleet = Fleet(store, drivers, clock=lambda: clock[0])
+    await views.refresh()
+    view = await views.boot_view(MAC)
+    assert view is not None
+    recorder = Recorder(store, Settings(), lambda *_: None, lambda: NOW)
+    recorder.fetch(FetchRecord(MAC, CFG, NOW - 900, 200, 5, "d" * 64, Proof.CERTIFICATE, ListenerKind.DEVICE, "TLSv1.3",
+                               "", revision=view.revision))  # fmt: skip
+    await recorder.flush()
+    await put(store, boot(NOW - 900))
+    assert (await desk.diagnose_device(MAC)).notes == ()
+    await fleet.set_layer(Scope.DEFAULTS, "", {"time.zone": "Europe/Berlin"})
+    clock[0] = NOW - 100
+    await fleet.set_layer(Scope.DEFAULTS, "", {"time.zone": "Europe/Vienna"})
+    found = await desk.diagnose_device(MAC)
+    assert (found.outcome, found.notes) == (
+        Outcome.UP,
+        ("by the way: 76 the phone has not asked since the last change",),
+    )
+    device = await fleet.device(MAC)
+    async with store.reading() as connection:
+        assert await pages.lacking_since(connection, device, view.revision) == NOW - 500
+        assert await pages.lacking_since(connection, device, 10**9) is None
+
+
 async def test_whoever_reaches_some_accounts_is_told_of_their_phones_alone(
     acme: str, store: Store, desk: Why, settings: Settings, drivers: Any, fleet: Fleet
 ) -> None:
@@ -325,6 +377,16 @@ async def test_a_loop_is_an_alarm_once_an_hour(acme: str, store: Store, settings
     clock[0] += 3700
     await put(store, *(boot(clock[0] - 400 + 100 * turn) for turn in range(4)))
     assert await watch.loops() == 1
+
+
+async def test_who_was_told_to_fetch_four_times_is_in_no_loop(acme: str, store: Store, settings: Settings) -> None:
+    told = [Event("resync_told", NOW - 402 + 100 * turn, MAC, "info", "server", {"way": "sip", "result": "200 OK"})
+            for turn in range(4)]  # fmt: skip
+    async with store.writing() as connection:
+        await journal.write_events(connection, told)
+    await put(store, *(boot(NOW - 400 + 100 * turn) for turn in range(4)))
+    assert await Lookout(store, settings, clock=lambda: NOW).loops() == 0
+    assert row(await Why(store, {}, settings, clock=lambda: NOW).diagnose_device(MAC)) == 0
 
 
 async def test_a_fleet_in_a_loop_is_told_in_one_sentence(
