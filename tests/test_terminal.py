@@ -58,10 +58,10 @@ def somebody_reads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_is_copied_stays_in_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     somebody_reads(monkeypatch)
-    ident = "0123456789abcdef0123"
-    show([{"id": ident, "at": 0.5, "issuer": "CN=Some CA of a maker, O=Maker Inc., C=US " * 3}], as_json=False)
+    ident = "0123456789abcdef" * 3
+    show([{"id": ident, "issuer": "CN=Some CA of a maker, O=Maker Inc., C=US " * 3}], as_json=False)
     told = capsys.readouterr().out
-    assert ident in told and "1970-01-01 00:00:00Z" in told
+    assert ident in told
     assert max(map(len, told.splitlines())) <= 80
 
 

@@ -280,8 +280,8 @@ async def test_the_overview_tells_what_needs_somebody(house: House, owner: Brows
     async with house.means.store.writing() as connection:
         await write_events(connection, [Event("not_identified", time.time(), details={"reason": "expired"})])
     shown = await owner.get("/")
-    assert "1 phones have not fetched yet what makes them forget" in shown.words
-    assert "1 certificates were refused within a day" in shown.words
+    assert "1 phone has not fetched yet what makes it forget" in shown.words
+    assert "1 certificate was refused within a day" in shown.words
     for path in shown.tree.xpath('//section[@aria-labelledby="o-needs"]//a/@href'):
         assert (await owner.get(path)).status == 200, path
     assert macs(await owner.get("/devices?q=wiping")) == [str(VVX)]
