@@ -157,8 +157,8 @@ def test_a_phone_gets_its_owners_configuration(house: House) -> None:
         return bool(found) and found[1] == number
 
     assert soon(line)
+    assert soon(lambda: [one.details["cause"] for one in events(house, "ivr_prompt", mac)] == ["started", "accepted"])
     told = events(house, "ivr_prompt", mac)
-    assert [one.details["cause"] for one in told] == ["started", "accepted"]
     assert {(one.details["channel"], one.details["source"], one.details["proven"]) for one in told} == {
         ("rest-lobby", "192.0.2.7", "yes")
     }

@@ -15,6 +15,7 @@ from provisioner.desk import Desk
 from provisioner.fleet.device_search import DeviceQuery
 from provisioner.fleet.fleet import Fleet
 from provisioner.fleet.flights import Flights
+from provisioner.fleet.key_recording import KeyRecording
 from provisioner.fleet.profiling import Profiling
 from provisioner.fleet.rebind import Rebinding
 from provisioner.fleet.refusals import Refusals
@@ -139,6 +140,7 @@ CALLED = (
     Why,
     Flights,
     Refusals,
+    KeyRecording,
 )
 """Every class of use-cases."""
 
