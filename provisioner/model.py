@@ -24,11 +24,11 @@ class Mac(str):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read any usual spelling (``00:04:F2:..``, ``0004-f2..``, ``0:4:f2:..``); Invalid when it is no MAC.
+        """Read any usual spelling (``00:04:F2:..``, ``0004-f2..``, ``0004.f2..``); Invalid when it is no MAC.
 
         All zeros is refused: Poly and Yealink use it as the name of files for everybody.
         """
-        digits = ":".join(one.zfill(2) for one in text.strip().split(":")).translate(_MAC_SEPARATORS).lower()
+        digits = text.translate(_MAC_SEPARATORS).lower()
         if not _MAC.fullmatch(digits):
             raise Invalid("mac", f"{text[:40]!r} is not a MAC address (12 hex digits, separators : - . allowed)")
         if digits == "000000000000":

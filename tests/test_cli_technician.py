@@ -15,6 +15,7 @@ from click.testing import Result
 
 from provisioner.capture.live import WITHOUT_RIGHT, _why
 from provisioner.cli import switches as commands
+from provisioner.cli.session import mac_of
 from provisioner.errors import Invalid
 from provisioner.model import Mac
 
@@ -28,13 +29,19 @@ MAC = "0004f2aabbcc"
     ["00:04:F2:AA:BB:CC", "00-04-f2-aa-bb-cc", "0004.f2aa.bbcc", "0004f2-aabbcc", " 0004F2AABBCC ", "0:4:f2:aa:bb:cc"],
 )
 def test_every_usual_spelling_of_a_mac_is_read(spelling: str) -> None:
-    assert Mac.parse(spelling) == MAC
+    assert mac_of(spelling) == MAC
 
 
 @pytest.mark.parametrize("wrong", ["0:4:f2:aa:bb", "0:4:f2:aa:bb:cc:dd", "0-4-f2-aa-bb-cc", "0:4:f2:aa:bb:c g", "::"])
 def test_what_leaves_a_digit_open_is_no_mac(wrong: str) -> None:
     with pytest.raises(Invalid, match="is not a MAC address"):
-        Mac.parse(wrong)
+        mac_of(wrong)
+
+
+def test_nothing_that_a_phone_says_is_read_with_digits_left_out() -> None:
+    for said in ("0:4:f2:aa:bb:cc", "00001::::."):
+        with pytest.raises(Invalid):
+            Mac.parse(said)
 
 
 # --- captures ---------------------------------------------------------------------------------------------------

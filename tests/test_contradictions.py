@@ -181,6 +181,7 @@ def limited(data: Path, files: int, *words: str) -> subprocess.CompletedProcess[
     )  # fmt: skip
 
 
+@pytest.mark.slow  # six seconds
 def test_the_system_s_limit_is_heard_of_at_start_and_by_the_doctor(data, monkeypatch):
     done = limited(data, 2000, "serve")
     assert done.returncode == 2, done.stderr

@@ -42,6 +42,7 @@ REFUSED: Final = 1
 """Refused, not found, in conflict, or a check that failed."""
 UNUSABLE: Final = 2
 """Wrong usage, or an installation that cannot run as it is."""
+_OCTETS: Final = 6
 _NAMED: Final = ("account", "site", "user", "extension", "key")
 """Fields that hold an id which people call otherwise."""
 INTERNAL: Final = 3
@@ -202,6 +203,14 @@ def writing(path: Path, option: str = "") -> Iterator[None]:
         raise Unusable(f"{path} cannot be written ({error.strerror}); name another file {way}") from error
 
 
+def mac_of(typed: str) -> Mac:
+    """A MAC as people type it; some systems print it without leading zeros. Nothing that a phone says is read so."""
+    parts = typed.strip().split(":")
+    if len(parts) not in (1, _OCTETS) and any(len(one) % 2 for one in parts):
+        raise Invalid("mac", f"{typed[:40]!r} is not a MAC address: it leaves open where a digit is missing")
+    return Mac.parse(":".join(one.zfill(2) for one in parts) if len(parts) == _OCTETS else "".join(parts))
+
+
 class MacType(click.ParamType[Mac]):
     """A MAC address in any usual spelling."""
 
@@ -210,7 +219,7 @@ class MacType(click.ParamType[Mac]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Mac:
         """Parse it, or say on the command line what is wrong."""
         try:
-            return Mac.parse(value)
+            return mac_of(str(value))
         except Invalid as error:
             self.fail(error.why, param, ctx)
 
@@ -256,7 +265,7 @@ WHOM: Final = WhomType()
 def mac_in(whom: str) -> Mac | None:
     """The MAC that this is; None where it is something else."""
     try:
-        return Mac.parse(whom)
+        return mac_of(whom)
     except Invalid:
         return None
 

@@ -254,6 +254,7 @@ def test_the_document_is_whole() -> None:
     assert {one.body.__name__ for one in table().rows if one.body} == set(BODIES)
 
 
+@pytest.mark.slow  # six seconds
 def test_the_document_keeps_to_openapi() -> None:
     import jsonschema_rs  # comes with schemathesis
 

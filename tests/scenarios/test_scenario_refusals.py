@@ -136,6 +136,7 @@ def test_a_forged_file_of_the_shipped_catalogue(data: Path, tmp_path: Path) -> N
     assert str(copy) in words, "the copy ran, not the original"
 
 
+@pytest.mark.slow  # seven seconds
 def test_a_port_of_another_program(data: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         for kind in ("DEVICE", "BOOTSTRAP", "ADMIN", "LEGACY"):

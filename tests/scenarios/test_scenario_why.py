@@ -47,7 +47,7 @@ def why(house: House, whom: str, *more: str) -> dict[str, Any]:
 
 def until(house: House, whom: str, good: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
     """The diagnosis, once the workers have written what it stands on."""
-    assert soon(lambda: good(why(house, whom)), 10), why(house, whom)
+    assert soon(lambda: good(why(house, whom)), 25), why(house, whom)
     return why(house, whom)
 
 
