@@ -10,6 +10,7 @@ import asyncio
 import secrets
 import socket
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Final
@@ -96,6 +97,13 @@ class Engine:
         self.snmp = snmp
         self.loop = loop
         self._ids: dict[Where, bytes] = {}
+        self._turns: dict[tuple[bytes, str], asyncio.Lock] = {}
+
+    def turn(self, ident: bytes, credential: Credential) -> AbstractAsyncContextManager[None]:
+        """Pysnmp has one set of keys for a user of a switch: who comes with others must not take them from under it."""
+        if isinstance(credential, Community):
+            return nullcontext()
+        return self._turns.setdefault((ident, credential.user), asyncio.Lock())
 
     def close(self) -> None:
         """Let the socket go, and the timer."""
@@ -203,11 +211,11 @@ class SnmpAgent:
                 answered.set_result((wrong, status, rows))
 
         snmp = self._engine.snmp
-        name, _ = LCD.configure(snmp, self._auth, self._to, self._context)
-        send = getattr(cmdgen, how)().send_varbinds
         rows = [_varbind(oid, value) for oid, value in wanted]
-        send(snmp, name, None, self._context, *more, rows, told, None)
-        wrong, status, found = await answered
+        async with self._engine.turn(self._ident, self._credential):
+            name, _ = LCD.configure(snmp, self._auth, self._to, self._context)
+            getattr(cmdgen, how)().send_varbinds(snmp, name, None, self._context, *more, rows, told, None)
+            wrong, status, found = await answered
         if type(wrong).__name__ == "EmptyResponse":  # a walk's end, to some agents
             return 0, []
         if wrong is not None:

@@ -133,6 +133,19 @@ async def test_two_switches_may_have_a_user_of_one_name_with_other_keys(desk: Sw
             assert (told.port.switch, [one.switch for one in told.on_the_way]) == ("desk", ["core"])
 
 
+@pytest.mark.slow  # an agent of its own
+@pytest.mark.asyncio
+async def test_who_has_the_wrong_keys_for_a_switch_takes_it_from_nobody(desk: Switches, tmp_path: Path) -> None:
+    with simulated(tmp_path, {"self": Cabinet(crowd=3).rows()}, v3=True, algorithms=("SHA", "AES")) as port:
+        await at(desk, port, User(USER, Auth.SHA, AUTH_KEY, Privacy.AES, PRIVACY_KEY), "good")
+        await at(desk, port, User(USER, Auth.SHA, "another-key-entirely", Privacy.AES, PRIVACY_KEY), "auth")
+        await at(desk, port, User(USER, Auth.SHA, AUTH_KEY, Privacy.AES, "another-key-entirely"), "privacy")
+        for _ in range(3):
+            told = await desk.find_port(MAC)
+            assert told.port is not None and told.port.switch == "good"
+            assert sorted(name for name, _ in told.failed) == ["auth", "privacy"]
+
+
 @pytest.mark.asyncio
 async def test_a_switch_without_vlans_and_hps_numbers(desk: Switches, agents: int) -> None:
     await at(desk, agents, Community("hp"))
