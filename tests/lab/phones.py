@@ -79,7 +79,8 @@ class Phone:
 
     def hears_lldp(self) -> None:
         """Wait for its switch to announce itself."""
-        heard = self.host.run("tcpdump", "-c", "1", "-n", "--immediate-mode", "-i", "eth0", "ether", "proto", "0x88cc")
+        words = ("tcpdump", "-c", "1", "-n", "--immediate-mode", "-i", "eth0", "ether", "proto", "0x88cc")
+        heard = self.host.run(*words)
         assert heard.returncode == 0, heard.stderr
 
     def shakes_hands(

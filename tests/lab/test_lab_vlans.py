@@ -52,19 +52,30 @@ class Desk:
     @contextmanager
     def lldpd(self, *orders: str, speaks: str = "lldp", more: tuple[str, ...] = ()) -> Iterator[Program]:
         """A switch that tells its neighbour who it is, each second, and what else it is ordered to tell."""
-        self._number += 1
-        socket = f"/run/lldpd/{self._number}"
-        with self.switch.program("lldpd", "-d", "-u", socket, "-I", "port", "-M", "4", *more) as program:
-            for order in (*_SWITCH, f"configure {speaks} tx-interval 1", *orders):
-                words = ("lldpcli", "-u", socket, *shlex.split(order))
-                self._ordered(program, *words)
-            yield program
+        for _ in range(_STARTS):
+            self._number += 1
+            socket = f"/run/lldpd/{self._number}"
+            with self.switch.program("lldpd", "-d", "-u", socket, "-I", "port", "-M", "4", *more) as program:
+                pace = f"configure {speaks} tx-interval 1"  # again at the end: a port may be seen only after the first
+                for order in (*_SWITCH, pace, *orders, pace, "update"):
+                    self._ordered(program, "lldpcli", "-u", socket, *shlex.split(order))
+                if self._is_heard():
+                    yield program
+                    return
+        raise AssertionError(f"lldpd says nothing: {program.log()}")
+
+    def _is_heard(self) -> bool:
+        """On a busy machine it may come up mute, and stays so."""
+        words = ("tcpdump", "-c", "1", "-n", "--immediate-mode", "-i", "port", "-Q", "out", _NEIGHBOURLY)
+        return self.switch.run(*words, seconds=6).returncode == 0
 
     def _ordered(self, lldpd: Program, *words: str) -> None:
         """As soon as it listens."""
         until(lambda: not self.switch.run(*words).returncode, lldpd.log)
 
 
+_STARTS: Final = 5
+_NEIGHBOURLY: Final = "ether proto 0x88cc or ether dst 01:00:0c:cc:cc:cc"
 _SWITCH: Final = (
     "configure system hostname sw-3",
     "configure system chassisid sw-3",
