@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from provisioner.demo.cast import CAST, Part
-from provisioner.diagnosis.ladder import Diagnosis
+from provisioner.diagnosis.ladder import Diagnosis, Outcome
 from provisioner.diagnosis.words import headline
 from provisioner.fleet.why import Why
 from provisioner.settings import Settings
@@ -30,7 +30,7 @@ async def diagnoses(configured: Settings) -> list[tuple[Part, Diagnosis]]:
 async def _found(desk: Why, part: Part) -> Diagnosis:
     for _ in range(_LOOKS):
         found = await desk.diagnose_device(part.mac)
-        if found.cause is not None or found.also:
+        if found.outcome is Outcome.BROKEN or found.pretended:
             break
         await asyncio.sleep(_LOOK)
     return found

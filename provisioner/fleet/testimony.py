@@ -12,7 +12,7 @@ from typing import Final
 
 from provisioner.diagnosis.facts import Fact, Kind, Source, Witness
 from provisioner.errors import Refused
-from provisioner.model import Device, DeviceState
+from provisioner.model import Device, DeviceState, Proof, Verdict
 from provisioner.store.rows import Fetch, Seen, StoredEvent
 
 _MAC: Final = re.compile(r"(?<![0-9a-f])(?:[0-9a-f]{2}[:-]?){5}[0-9a-f]{2}(?![0-9a-f])", re.I)
@@ -78,6 +78,9 @@ def fetch_facts(fetches: Iterable[Fetch]) -> Iterator[Fact]:
     for one in fetches:
         ident, witness = f"fetch {one.file}", Witness(Source.SERVER, f"last fetch of {one.file}")
         yield from _connected(ident, one.tls_version, one.at, witness)
+        if one.proof is Proof.CERTIFICATE:
+            proven = {"connection": ident, "verdict": Verdict.UNIQUE.value, "certificate_mac": str(one.mac)}
+            yield Fact(Kind.VERDICT, one.at, witness, proven)
         yield Fact(Kind.REQUEST, one.at, witness, {"connection": ident, "method": "GET", "file": one.file})
         values = {"connection": ident, "status": str(one.status), "bytes": str(one.size), "file": one.file,
                   "etag": one.digest[:32], "complete": "yes"}  # fmt: skip
