@@ -71,12 +71,7 @@ class Unsealing:
         shut = {one.random for one in found if one.why}
         for one in found:
             if not one.why and one.random in shut:
-                one.why, one.lines, one.phone.image, one.server.image = (
-                    "another side of it is not whole",
-                    [],
-                    None,
-                    None,
-                )
+                one.shut("another side of it is not whole")
         good = [one for one in found if not one.why]
         self.opened, self.left = len(good), Counter(one.why for one in found if one.why)
         self.lines = sorted({line for one in good for line in one.lines})

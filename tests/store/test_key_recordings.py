@@ -67,6 +67,15 @@ async def rows(store: Store) -> int:
         return len((await connection.execute(select(schema.tls_secret.c.random))).all())
 
 
+async def recorded(store: Store, fleet: Fleet, sealed_for: Mac = MAC) -> KeyRecording:
+    """A recording of the device that is open, with the secrets of one connection."""
+    await devices(fleet)
+    one = desk(store, fleet, Clock())
+    await one.open_key_recording(MAC)
+    await write_secrets(store, MAC, [secret(store, sealed_for)], most=9)
+    return one
+
+
 @pytest.mark.asyncio
 async def test_it_is_opened_used_closed_and_gone_by_itself(store: Store, fleet: Fleet) -> None:
     await devices(fleet)
@@ -140,10 +149,7 @@ async def test_what_cannot_be_opened(store: Store, fleet: Fleet) -> None:
 
 @pytest.mark.asyncio
 async def test_deleted_it_is_gone_and_nothing_more_is_written(store: Store, fleet: Fleet) -> None:
-    await devices(fleet)
-    one = desk(store, fleet, Clock())
-    await one.open_key_recording(MAC)
-    await write_secrets(store, MAC, [secret(store)], most=9)
+    one = await recorded(store, fleet)
     assert await one.delete_key_recording(MAC) == 1
     assert await write_secrets(store, MAC, [secret(store)], most=9) == 0
     assert await rows(store) == 0
@@ -177,20 +183,14 @@ async def test_they_go_with_the_device(store: Store, fleet: Fleet) -> None:
 
 @pytest.mark.asyncio
 async def test_a_row_of_another_device_does_not_open(store: Store, fleet: Fleet) -> None:
-    await devices(fleet)
-    one = desk(store, fleet, Clock())
-    await one.open_key_recording(MAC)
-    await write_secrets(store, MAC, [secret(store, OTHER)], most=9)
+    one = await recorded(store, fleet, OTHER)
     with pytest.raises(StoreFailed, match="moved here"):
         await one.take_tls_secrets(MAC)
 
 
 @pytest.mark.asyncio
 async def test_nothing_of_them_is_in_the_database(store: Store, fleet: Fleet) -> None:
-    await devices(fleet)
-    one = desk(store, fleet, Clock())
-    await one.open_key_recording(MAC)
-    await write_secrets(store, MAC, [secret(store)], most=9)
+    one = await recorded(store, fleet)
     await one.take_tls_secrets(MAC)
     async with store.reading() as connection:
         for table in schema.metadata.sorted_tables:
@@ -201,10 +201,7 @@ async def test_nothing_of_them_is_in_the_database(store: Store, fleet: Fleet) ->
 
 @pytest.mark.asyncio
 async def test_a_new_master_key_seals_them_anew(store: Store, fleet: Fleet) -> None:
-    await devices(fleet)
-    one = desk(store, fleet, Clock())
-    await one.open_key_recording(MAC)
-    await write_secrets(store, MAC, [secret(store)], most=9)
+    one = await recorded(store, fleet)
     done = await Rotation(store, "ann", settle=0).run()
     assert done.finished
     assert not done.unreadable
